@@ -1,0 +1,1 @@
+"""RLNAS: neural architecture search with random labels, as a library."""
