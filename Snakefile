@@ -1,0 +1,32 @@
+# RLNAS: neural architecture search with random labels, on NAS-Bench-201
+from snakemake.utils import min_version
+
+min_version("9.0")
+
+
+# A configuration that names its own searches stands alone; any other is laid over the paper's.
+if "searches" not in config:
+
+    configfile: workflow.source_path("config/config.yaml")
+
+
+report: "report/workflow.rst"
+
+
+include: "rules/common.smk"
+include: "rules/data.smk"
+include: "rules/labels.smk"
+include: "rules/supernet.smk"
+include: "rules/search.smk"
+include: "rules/benchmark.smk"
+include: "rules/embedded.smk"
+include: "rules/ranking.smk"
+include: "rules/tables.smk"
+include: "rules/figures.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        TABLES,
+        FIGURES,

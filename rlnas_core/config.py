@@ -1,0 +1,166 @@
+"""Check a configuration against its schema and fill in the defaults."""
+
+import copy
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+from jsonschema.exceptions import ValidationError
+
+CLASSES = {"cifar10": 10, "cifar100": 100, "imagenet16-120": 120, "digits": 10}
+"""Number of classes of every image source that fixes it; an image folder states its own."""
+
+_FETCH_HINTS = {
+    "imagenet16-120": "Fetch the ImageNet16-120 pickle batches that the NAS-Bench-201 authors publish",
+    "official": "Fetch NAS-Bench-201-v1_1-096897.pth, which the NAS-Bench-201 authors publish",
+    "nats-bench": "Fetch and unpack the simple NATS-tss folder that the NATS-Bench authors publish",
+    "csv": "Give a table with the columns index, arch and accuracies in percent",
+}
+
+
+class ConfigurationError(ValueError):
+    """A configuration that can't be run; the message names each key, what was got and what is accepted."""
+
+
+def validate(config: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a copy of a configuration with all defaults filled in, once it is known to be sound.
+
+    Raises `ConfigurationError` with one line a mistake: the key, what was got, what is accepted. Reads no file.
+    """
+    errors = sorted(jsonschema.Draft202012Validator(schema).iter_errors(config), key=lambda error: error.json_path)
+    _refuse([_explain(error) for error in errors])
+    filled = _with_defaults(copy.deepcopy(dict(config)), schema, schema)
+    _refuse(list(_contradictions(filled)))
+    return filled
+
+
+def resolve_paths(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a copy in which every path is one that exists: `{data}` is replaced, the first place of a list taken.
+
+    Raises `ConfigurationError` that names the key of each path that doesn't exist.
+    """
+    resolved = copy.deepcopy(dict(config))
+    mistakes = []
+    for key, entry in _sources(resolved).items():
+        if entry["path"] is None:
+            continue
+        places = [entry["path"]] if isinstance(entry["path"], str) else entry["path"]
+        if config["data"] is None and any("{data}" in place for place in places):
+            mistakes.append(f"data: got null, but {key}.path is in it; give a folder, as in --config data=DIR")
+            continue
+        places = [place.replace("{data}", str(config["data"])) for place in places]
+        entry["path"] = next((place for place in places if Path(place).exists()), None)
+        if entry["path"] is None:
+            mistakes.append(f"{key}.path: got {' and '.join(places)}, which doesn't exist; give a path that does")
+    _refuse(mistakes)
+    return resolved
+
+
+def missing_files(config: Mapping[str, Any]) -> list[str]:
+    """Say what the user still has to fetch: one line for each source without a path that nothing can download."""
+    return [
+        f"{key}.path: got null, and {entry['source']} can't be downloaded. "
+        f"{_FETCH_HINTS[entry['source']]}, and name the place in {key}.path."
+        for key, entry in _sources(config).items()
+        if entry["path"] is None and entry["source"] in _FETCH_HINTS
+    ]
+
+
+def classes(config: Mapping[str, Any], dataset: str) -> int:
+    """Return the true number of classes of an image dataset."""
+    entry = config["datasets"][dataset]
+    return CLASSES.get(entry["source"]) or entry["classes"]
+
+
+def _sources(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Everything that is read from files of the user, by its key."""
+    used = sorted(set(config["searches"].values()))
+    return {**{f"datasets.{name}": config["datasets"][name] for name in used}, "benchmark": config["benchmark"]}
+
+
+def _refuse(mistakes: list[str]) -> None:
+    if mistakes:
+        raise ConfigurationError("the configuration can't be run:\n  " + "\n  ".join(mistakes))
+
+
+def _explain(error: ValidationError) -> str:
+    key = ".".join(str(part) for part in error.absolute_path) or "configuration"
+    got = f"{key}: got {error.instance!r}"
+    match error.validator:
+        case "enum":
+            return f"{got}; accepted: {', '.join(map(str, error.validator_value))}"
+        case "type":
+            kinds = [error.validator_value] if isinstance(error.validator_value, str) else error.validator_value
+            return f"{got}; accepted: {' or '.join(kinds)}"
+        case "additionalProperties":
+            known = error.schema["properties"]
+            unknown = [name for name in error.instance if name not in known]
+            return f"{key}: got unknown key {', '.join(map(repr, unknown))}; accepted: {', '.join(known)}"
+        case "required":
+            absent = [name for name in error.validator_value if name not in error.instance]
+            return f"{key}: got no {', '.join(absent)}; required: {', '.join(error.validator_value)}"
+        case "minimum" | "maximum" | "exclusiveMinimum" | "exclusiveMaximum":
+            relation = {
+                "minimum": "at least",
+                "maximum": "at most",
+                "exclusiveMinimum": "more than",
+                "exclusiveMaximum": "less than",
+            }
+            return f"{got}; accepted: {relation[error.validator]} {error.validator_value}"
+        case "pattern":
+            return f"{got}; accepted: text that matches {error.validator_value}"
+        case "uniqueItems":
+            return f"{got}; accepted: no value twice"
+        case "minProperties":
+            return f"{got}; accepted: at least {error.validator_value} entry"
+    return f"{got}; {error.message}"
+
+
+def _with_defaults(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any]) -> Any:
+    if "$ref" in schema:
+        schema = {**root["$defs"][schema["$ref"].rsplit("/", 1)[1]], **schema}
+    if not isinstance(value, dict):
+        return value
+    properties = schema.get("properties", {})
+    for name, entry in properties.items():
+        if "$ref" in entry:
+            entry = {**root["$defs"][entry["$ref"].rsplit("/", 1)[1]], **entry}
+        if name not in value and "default" in entry:
+            value[name] = copy.deepcopy(entry["default"])
+    others = schema.get("additionalProperties")
+    return {
+        name: _with_defaults(item, properties.get(name, others if isinstance(others, dict) else {}), root)
+        for name, item in value.items()
+    }
+
+
+def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
+    """Yield one line for each combination that no schema can forbid."""
+    datasets = config["datasets"]
+    for benchmark_dataset, dataset in config["searches"].items():
+        if dataset not in datasets:
+            accepted = ", ".join(datasets)
+            yield f"searches.{benchmark_dataset}: got '{dataset}', an unknown dataset; accepted: {accepted}"
+        if (benchmark_dataset == "digits") != (config["benchmark"]["source"] == "embedded"):
+            accepted = "digits" if config["benchmark"]["source"] == "embedded" else "cifar10, cifar100, imagenet16"
+            yield (
+                f"searches: got '{benchmark_dataset}', which the {config['benchmark']['source']} benchmark "
+                f"(benchmark.source) has no accuracies for; accepted: {accepted}"
+            )
+    for name, entry in datasets.items():
+        fixed = CLASSES.get(entry["source"])
+        if entry["source"] == "image-folder":
+            for key in ("path", "classes"):
+                if entry[key] is None:
+                    yield f"datasets.{name}.{key}: got null; an image-folder needs it"
+        elif entry["classes"] not in (None, fixed):
+            yield f"datasets.{name}.classes: got {entry['classes']}; {entry['source']} has {fixed} (leave it out)"
+    evolution = config["evolution"]
+    if evolution["mutations"] + evolution["crossovers"] > evolution["population"]:
+        yield (
+            f"evolution: got {evolution['mutations']} mutations and {evolution['crossovers']} crossovers; "
+            f"accepted: together at most the population of {evolution['population']}"
+        )
+    if evolution["keep"] > evolution["population"]:
+        yield f"evolution.keep: got {evolution['keep']}; accepted: at most the population of {evolution['population']}"

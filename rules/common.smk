@@ -1,0 +1,146 @@
+# From the configuration to the list of experiments, and where their files lie
+import sys
+from pathlib import Path
+
+import yaml
+
+sys.path.insert(0, str(Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parent))
+
+from rlnas_core.config import (
+    ConfigurationError,
+    classes,
+    missing_files,
+    resolve_paths,
+    validate,
+)
+
+try:
+    with open(workflow.source_path("../config/schema.yaml")) as schema:
+        config = resolve_paths(validate(config, yaml.safe_load(schema)))
+except ConfigurationError as error:
+    raise WorkflowError(str(error))
+
+
+# A dry run plans without the files that only a person can fetch; a real run stops before its first job.
+onstart:
+    if missing_files(config):
+        raise WorkflowError("files are missing:\n  " + "\n  ".join(missing_files(config)))
+
+
+for line in missing_files(config):
+    logger.warning(f"Not there yet: {line}")
+
+
+RESULTS = f"results/{config['run']}"
+EXPERIMENT = "nas_bench_201/{dataset}/{labels}/{categories}/{seed}"
+DATASETS = sorted(set(config["searches"].values()))
+FIXED_LABELS = ["ground-truth", "uniform-once", "shuffle-once"]
+REDRAWN_LABELS = ["uniform-each-step", "shuffle-each-step"]
+LABELS = FIXED_LABELS + REDRAWN_LABELS
+
+# What each row of a table is made of: where its supernet's labels come from, and what chooses its architecture.
+METHODS = {
+    "A": ("ground-truth", "validation-accuracy"),
+    "B": ("ground-truth", "angle"),
+    "C": ("uniform-once", "validation-accuracy"),
+    "D": ("uniform-once", "angle"),
+}
+LABEL_METHODS = {labels: (labels, "angle") for labels in LABELS if labels != "ground-truth"}
+UNTRAINED_METHODS = {
+    "training-free-normal": ("untrained-normal", "angle"),
+    "training-free-uniform": ("untrained-uniform", "angle"),
+}
+RANKED_METHODS = METHODS | UNTRAINED_METHODS
+BIAS_METHODS = UNTRAINED_METHODS | {"random-search": ("ground-truth", "random-search"), "RLNAS": METHODS["D"]}
+TRAINED_METHODS = {labels: (labels, "angle") for labels in LABELS}
+
+TABLES = expand(
+    f"{RESULTS}/tables/table{{number}}.{{format}}", number=[1, 2, 6, 7], format=["csv", "md", "tex"]
+)
+FIGURES = expand(
+    f"{RESULTS}/figures/{{figure}}.{{format}}",
+    figure=["figure1", "trajectory", *(f"scatter_{name}" for name in config["searches"])],
+    format=["svg", "pdf", "png"],
+)
+
+
+wildcard_constraints:
+    dataset="[a-z0-9]+",
+    benchmark_dataset="|".join(config["searches"]),
+    labels="|".join([*LABELS, "untrained-normal", "untrained-uniform"]),
+    initialisation="normal|uniform",
+    categories=r"\d+",
+    seed=r"\d+",
+    split="train|valid",
+    indicator="angle|validation-accuracy",
+    search="angle|validation-accuracy|random-search",
+
+
+def seeds_of(labels, indicator):
+    """Seeds with which a method runs; what needs validation accuracy may run with fewer."""
+    seeds = config["seeds"][labels]
+    return (
+        seeds if indicator == "angle" else [seed for seed in seeds if seed in config["validation"]["seeds"]]
+    )
+
+
+def of_methods(pattern, methods):
+    """Files of methods on every image dataset at its true number of classes, a file a seed."""
+    return [
+        path
+        for labels, indicator in methods.values()
+        for dataset in DATASETS
+        for path in expand(
+            pattern,
+            dataset=dataset,
+            labels=labels,
+            categories=classes(config, dataset),
+            seed=seeds_of(labels, indicator),
+            indicator=indicator,
+            search=indicator,
+        )
+    ]
+
+
+def of_categories(pattern):
+    """Files of figure 1: RLNAS on every image dataset with every number of random-label categories."""
+    return expand(
+        pattern,
+        dataset=DATASETS,
+        labels="uniform-once",
+        categories=config["figure1"]["categories"],
+        seed=config["figure1"]["seeds"],
+        indicator="angle",
+        search="angle",
+    )
+
+
+def dataset_files(wildcards):
+    """Files of the user that a dataset is read from; a source that can be downloaded has none."""
+    return config["datasets"][wildcards.dataset]["path"] or []
+
+
+def benchmark_source(wildcards):
+    """The user's benchmark, or the table that ships with the workflow."""
+    if config["benchmark"]["source"] == "embedded" and config["benchmark"]["path"] is None:
+        return workflow.source_path("../resources/embedded_benchmark.csv")
+    return config["benchmark"]["path"] or []
+
+
+def training_labels(wildcards):
+    """The file of fixed labels, or the true labels from which each step redraws its own."""
+    if wildcards.labels in FIXED_LABELS:
+        return f"{RESULTS}/labels/{{dataset}}/{{labels}}/{{categories}}/{{seed}}/train.npy"
+    return f"{RESULTS}/data/{{dataset}}/train_labels.npy"
+
+
+def of_first_seed(pattern):
+    """One file of RLNAS on the images that were searched for a benchmark dataset: that of its first seed."""
+    return lambda wildcards: expand(
+        pattern,
+        dataset=config["searches"][wildcards.benchmark_dataset],
+        labels="uniform-once",
+        categories=classes(config, config["searches"][wildcards.benchmark_dataset]),
+        seed=config["seeds"]["uniform-once"][:1],
+        indicator="angle",
+    )

@@ -1,0 +1,29 @@
+# Images, decoded once into memory-mapped arrays
+
+
+rule prepare_dataset:
+    input:
+        source=dataset_files,
+    output:
+        train_images=f"{RESULTS}/data/{{dataset}}/train_images.npy",
+        train_labels=f"{RESULTS}/data/{{dataset}}/train_labels.npy",
+        valid_images=f"{RESULTS}/data/{{dataset}}/valid_images.npy",
+        valid_labels=f"{RESULTS}/data/{{dataset}}/valid_labels.npy",
+        description=f"{RESULTS}/data/{{dataset}}/dataset.json",
+    log:
+        f"{RESULTS}/logs/prepare_dataset/{{dataset}}.log",
+    benchmark:
+        f"{RESULTS}/runtimes/prepare_dataset/{{dataset}}.tsv"
+    priority: 100
+    conda:
+        "../envs/rlnas.yaml"
+    threads: config["jobs"]["data"]["threads"]
+    resources:
+        mem_mb=config["jobs"]["data"]["mem_mb"],
+        runtime=config["jobs"]["data"]["runtime"],
+    params:
+        settings=lambda wildcards: config["datasets"][wildcards.dataset],
+        batch_size=config["supernet"]["batch_size"],
+        downloads="resources/downloads",
+    script:
+        "../workflow_scripts/prepare_dataset.py"

@@ -1,0 +1,1 @@
+# The table that ships with the workflow, made anew on request

@@ -1,0 +1,87 @@
+# Figure 1, and what a run shows beyond the paper: scatter plots and the ranking while training goes on
+
+
+rule draw_category_figure:
+    input:
+        results=of_categories(f"{RESULTS}/searches/{EXPERIMENT}/{{search}}/accuracy.csv"),
+        correlations=of_categories(f"{RESULTS}/ranking/{EXPERIMENT}/{{indicator}}.csv"),
+    output:
+        svg=report(
+            f"{RESULTS}/figures/figure1.svg",
+            caption="../report/figure1.rst",
+            category="Figures",
+            labels={"figure": "1", "shows": "number of random-label categories"},
+        ),
+        pdf=f"{RESULTS}/figures/figure1.pdf",
+        png=f"{RESULTS}/figures/figure1.png",
+    log:
+        f"{RESULTS}/logs/draw/figure1.log",
+    benchmark:
+        f"{RESULTS}/runtimes/draw/figure1.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        searches=config["searches"],
+        classes={dataset: classes(config, dataset) for dataset in DATASETS},
+    script:
+        "../workflow_scripts/draw_category_figure.py"
+
+
+rule draw_scatter:
+    input:
+        scores=of_first_seed(f"{RESULTS}/scores/{EXPERIMENT}/{{indicator}}.csv"),
+        best=of_first_seed(f"{RESULTS}/searches/{EXPERIMENT}/{{indicator}}/best.csv"),
+        accuracies=f"{RESULTS}/benchmark/accuracies.csv",
+    output:
+        svg=report(
+            f"{RESULTS}/figures/scatter_{{benchmark_dataset}}.svg",
+            caption="../report/scatter.rst",
+            category="Figures",
+            labels={"figure": "scatter", "shows": "angle against accuracy, {benchmark_dataset}"},
+        ),
+        pdf=f"{RESULTS}/figures/scatter_{{benchmark_dataset}}.pdf",
+        png=f"{RESULTS}/figures/scatter_{{benchmark_dataset}}.png",
+    log:
+        f"{RESULTS}/logs/draw/scatter_{{benchmark_dataset}}.log",
+    benchmark:
+        f"{RESULTS}/runtimes/draw/scatter_{{benchmark_dataset}}.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    script:
+        "../workflow_scripts/draw_scatter.py"
+
+
+rule draw_trajectory:
+    input:
+        trajectories=of_methods(f"{RESULTS}/ranking/{EXPERIMENT}/trajectory.csv", TRAINED_METHODS),
+    output:
+        svg=report(
+            f"{RESULTS}/figures/trajectory.svg",
+            caption="../report/trajectory.rst",
+            category="Figures",
+            labels={"figure": "trajectory", "shows": "Kendall's tau while training goes on"},
+        ),
+        pdf=f"{RESULTS}/figures/trajectory.pdf",
+        png=f"{RESULTS}/figures/trajectory.png",
+    log:
+        f"{RESULTS}/logs/draw/trajectory.log",
+    benchmark:
+        f"{RESULTS}/runtimes/draw/trajectory.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        searches=config["searches"],
+    script:
+        "../workflow_scripts/draw_trajectory.py"

@@ -1,0 +1,22 @@
+# Labels that stay the same for the whole training: true ones, uniform once, shuffle once
+
+
+rule draw_labels:
+    input:
+        ground_truth=f"{RESULTS}/data/{{dataset}}/{{split}}_labels.npy",
+    output:
+        labels=f"{RESULTS}/labels/{{dataset}}/{{labels}}/{{categories}}/{{seed}}/{{split}}.npy",
+    log:
+        f"{RESULTS}/logs/draw_labels/{{dataset}}/{{labels}}/{{categories}}/{{seed}}/{{split}}.log",
+    benchmark:
+        f"{RESULTS}/runtimes/draw_labels/{{dataset}}/{{labels}}/{{categories}}/{{seed}}/{{split}}.tsv"
+    wildcard_constraints:
+        labels="|".join(FIXED_LABELS),
+    conda:
+        "../envs/rlnas.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    script:
+        "../workflow_scripts/draw_labels.py"

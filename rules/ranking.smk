@@ -1,0 +1,66 @@
+# How well scores of the whole space rank it: Kendall's tau against the benchmark
+
+
+rule correlate_scores:
+    input:
+        scores=f"{RESULTS}/scores/{EXPERIMENT}/{{indicator}}.csv",
+        accuracies=f"{RESULTS}/benchmark/accuracies.csv",
+    output:
+        correlations=f"{RESULTS}/ranking/{EXPERIMENT}/{{indicator}}.csv",
+    log:
+        f"{RESULTS}/logs/correlate_scores/{EXPERIMENT}/{{indicator}}.log",
+    benchmark:
+        f"{RESULTS}/runtimes/correlate_scores/{EXPERIMENT}/{{indicator}}.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=30,
+    params:
+        resamples=config["ranking"]["resamples"],
+    script:
+        "../workflow_scripts/correlate_scores.py"
+
+
+rule rank_by_cost:
+    input:
+        accuracies=f"{RESULTS}/benchmark/accuracies.csv",
+    output:
+        correlations=f"{RESULTS}/ranking/baselines.csv",
+    log:
+        f"{RESULTS}/logs/rank_by_cost.log",
+    benchmark:
+        f"{RESULTS}/runtimes/rank_by_cost.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=30,
+    params:
+        resamples=config["ranking"]["resamples"],
+    script:
+        "../workflow_scripts/rank_by_cost.py"
+
+
+rule follow_training:
+    input:
+        statistics=f"{RESULTS}/supernets/{EXPERIMENT}/statistics.npz",
+        accuracies=f"{RESULTS}/benchmark/accuracies.csv",
+    output:
+        trajectory=f"{RESULTS}/ranking/{EXPERIMENT}/trajectory.csv",
+    log:
+        f"{RESULTS}/logs/follow_training/{EXPERIMENT}.log",
+    benchmark:
+        f"{RESULTS}/runtimes/follow_training/{EXPERIMENT}.tsv"
+    conda:
+        "../envs/rlnas.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        pooling=config["angle"]["pooling"],
+    script:
+        "../workflow_scripts/follow_training.py"

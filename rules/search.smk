@@ -1,0 +1,93 @@
+# From a supernet to scores of the whole space, and from scores to one architecture
+
+
+rule score_angle:
+    input:
+        statistics=f"{RESULTS}/supernets/{EXPERIMENT}/statistics.npz",
+    output:
+        scores=f"{RESULTS}/scores/{EXPERIMENT}/angle.csv",
+    log:
+        f"{RESULTS}/logs/score_angle/{EXPERIMENT}.log",
+    benchmark:
+        f"{RESULTS}/runtimes/score_angle/{EXPERIMENT}.tsv"
+    conda:
+        "../envs/rlnas.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        pooling=config["angle"]["pooling"],
+    script:
+        "../workflow_scripts/score_angle.py"
+
+
+# The labels come from the method that trained the supernet: with random labels nothing ever sees true ones.
+rule score_validation_accuracy:
+    input:
+        weights=f"{RESULTS}/supernets/{EXPERIMENT}/weights.safetensors",
+        train_images=f"{RESULTS}/data/{{dataset}}/train_images.npy",
+        valid_images=f"{RESULTS}/data/{{dataset}}/valid_images.npy",
+        description=f"{RESULTS}/data/{{dataset}}/dataset.json",
+        labels=f"{RESULTS}/labels/{{dataset}}/{{labels}}/{{categories}}/{{seed}}/valid.npy",
+    output:
+        scores=f"{RESULTS}/scores/{EXPERIMENT}/validation-accuracy.csv",
+    log:
+        f"{RESULTS}/logs/score_validation_accuracy/{EXPERIMENT}.log",
+    benchmark:
+        f"{RESULTS}/runtimes/score_validation_accuracy/{EXPERIMENT}.tsv"
+    conda:
+        "../envs/rlnas.yaml"
+    threads: config["jobs"]["validation"]["threads"]
+    resources:
+        mem_mb=config["jobs"]["validation"]["mem_mb"],
+        runtime=config["jobs"]["validation"]["runtime"],
+    params:
+        supernet=config["supernet"],
+        images=config["validation"]["images"],
+        calibration_images=config["validation"]["calibration_images"],
+    script:
+        "../workflow_scripts/score_validation_accuracy.py"
+
+
+rule evolve_architecture:
+    input:
+        scores=f"{RESULTS}/scores/{EXPERIMENT}/{{indicator}}.csv",
+    output:
+        trace=f"{RESULTS}/searches/{EXPERIMENT}/{{indicator}}/trace.csv",
+        best=f"{RESULTS}/searches/{EXPERIMENT}/{{indicator}}/best.csv",
+    log:
+        f"{RESULTS}/logs/evolve_architecture/{EXPERIMENT}/{{indicator}}.log",
+    benchmark:
+        f"{RESULTS}/runtimes/evolve_architecture/{EXPERIMENT}/{{indicator}}.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        settings=config["evolution"],
+    script:
+        "../workflow_scripts/evolve_architecture.py"
+
+
+rule search_randomly:
+    input:
+        scores=f"{RESULTS}/scores/{EXPERIMENT}/validation-accuracy.csv",
+    output:
+        best=f"{RESULTS}/searches/{EXPERIMENT}/random-search/best.csv",
+    log:
+        f"{RESULTS}/logs/search_randomly/{EXPERIMENT}.log",
+    benchmark:
+        f"{RESULTS}/runtimes/search_randomly/{EXPERIMENT}.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        architectures=config["random_search"]["architectures"],
+    script:
+        "../workflow_scripts/search_randomly.py"

@@ -1,0 +1,60 @@
+# Supernets: trained with one source of labels, or untrained for the bias of the angle
+
+
+rule train_supernet:
+    input:
+        images=f"{RESULTS}/data/{{dataset}}/train_images.npy",
+        description=f"{RESULTS}/data/{{dataset}}/dataset.json",
+        labels=training_labels,
+    output:
+        statistics=f"{RESULTS}/supernets/{EXPERIMENT}/statistics.npz",
+        weights=f"{RESULTS}/supernets/{EXPERIMENT}/weights.safetensors",
+        training=report(
+            f"{RESULTS}/supernets/{EXPERIMENT}/training.csv",
+            caption="../report/training.rst",
+            category="Supernets",
+            labels={
+                "dataset": "{dataset}",
+                "labels": "{labels}",
+                "categories": "{categories}",
+                "seed": "{seed}",
+            },
+        ),
+    log:
+        f"{RESULTS}/logs/train_supernet/{EXPERIMENT}.log",
+    benchmark:
+        f"{RESULTS}/runtimes/train_supernet/{EXPERIMENT}.tsv"
+    wildcard_constraints:
+        labels="|".join(LABELS),
+    conda:
+        "../envs/rlnas.yaml"
+    threads: config["jobs"]["supernet"]["threads"]
+    resources:
+        mem_mb=config["jobs"]["supernet"]["mem_mb"],
+        runtime=config["jobs"]["supernet"]["runtime"],
+    params:
+        settings=config["supernet"],
+        state=f"{RESULTS}/states/{EXPERIMENT}.pt",
+    script:
+        "../workflow_scripts/train_supernet.py"
+
+
+rule initialise_supernets:
+    input:
+        description=f"{RESULTS}/data/{{dataset}}/dataset.json",
+    output:
+        statistics=f"{RESULTS}/supernets/nas_bench_201/{{dataset}}/untrained-{{initialisation}}/{{categories}}/{{seed}}/statistics.npz",
+    log:
+        f"{RESULTS}/logs/initialise_supernets/{{dataset}}/{{initialisation}}/{{categories}}/{{seed}}.log",
+    benchmark:
+        f"{RESULTS}/runtimes/initialise_supernets/{{dataset}}/{{initialisation}}/{{categories}}/{{seed}}.tsv"
+    conda:
+        "../envs/rlnas.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        settings=config["supernet"],
+    script:
+        "../workflow_scripts/initialise_supernets.py"

@@ -1,0 +1,106 @@
+# The paper's tables, its numbers beside the measured ones
+
+
+rule tabulate_search_performance:
+    input:
+        results=of_methods(f"{RESULTS}/searches/{EXPERIMENT}/{{search}}/accuracy.csv", METHODS),
+        accuracies=f"{RESULTS}/benchmark/accuracies.csv",
+    output:
+        csv=f"{RESULTS}/tables/table1.csv",
+        md=f"{RESULTS}/tables/table1.md",
+        tex=f"{RESULTS}/tables/table1.tex",
+        html=report(
+            f"{RESULTS}/tables/table1.html",
+            caption="../report/table1.rst",
+            category="Tables",
+            labels={"table": "1", "shows": "accuracy of the architectures found"},
+        ),
+    log:
+        f"{RESULTS}/logs/tabulate/table1.log",
+    benchmark:
+        f"{RESULTS}/runtimes/tabulate/table1.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        methods=METHODS,
+        searches=config["searches"],
+        seeds=config["seeds"],
+    script:
+        "../workflow_scripts/tabulate.py"
+
+
+use rule tabulate_search_performance as tabulate_rank_correlation with:
+    input:
+        results=of_methods(f"{RESULTS}/ranking/{EXPERIMENT}/{{indicator}}.csv", RANKED_METHODS),
+        baselines=f"{RESULTS}/ranking/baselines.csv",
+        accuracies=f"{RESULTS}/benchmark/accuracies.csv",
+    output:
+        csv=f"{RESULTS}/tables/table2.csv",
+        md=f"{RESULTS}/tables/table2.md",
+        tex=f"{RESULTS}/tables/table2.tex",
+        html=report(
+            f"{RESULTS}/tables/table2.html",
+            caption="../report/table2.rst",
+            category="Tables",
+            labels={"table": "2", "shows": "Kendall's tau over the whole space"},
+        ),
+    log:
+        f"{RESULTS}/logs/tabulate/table2.log",
+    benchmark:
+        f"{RESULTS}/runtimes/tabulate/table2.tsv"
+    params:
+        methods=RANKED_METHODS,
+        searches=config["searches"],
+        seeds=config["seeds"],
+
+
+use rule tabulate_search_performance as tabulate_label_methods with:
+    input:
+        results=of_methods(f"{RESULTS}/searches/{EXPERIMENT}/{{search}}/accuracy.csv", LABEL_METHODS),
+        accuracies=f"{RESULTS}/benchmark/accuracies.csv",
+    output:
+        csv=f"{RESULTS}/tables/table6.csv",
+        md=f"{RESULTS}/tables/table6.md",
+        tex=f"{RESULTS}/tables/table6.tex",
+        html=report(
+            f"{RESULTS}/tables/table6.html",
+            caption="../report/table6.rst",
+            category="Tables",
+            labels={"table": "6", "shows": "four ways to draw random labels"},
+        ),
+    log:
+        f"{RESULTS}/logs/tabulate/table6.log",
+    benchmark:
+        f"{RESULTS}/runtimes/tabulate/table6.tsv"
+    params:
+        methods=LABEL_METHODS,
+        searches=config["searches"],
+        seeds=config["seeds"],
+
+
+use rule tabulate_search_performance as tabulate_angle_bias with:
+    input:
+        results=of_methods(f"{RESULTS}/searches/{EXPERIMENT}/{{search}}/accuracy.csv", BIAS_METHODS),
+        accuracies=f"{RESULTS}/benchmark/accuracies.csv",
+    output:
+        csv=f"{RESULTS}/tables/table7.csv",
+        md=f"{RESULTS}/tables/table7.md",
+        tex=f"{RESULTS}/tables/table7.tex",
+        html=report(
+            f"{RESULTS}/tables/table7.html",
+            caption="../report/table7.rst",
+            category="Tables",
+            labels={"table": "7", "shows": "what the angle finds without training"},
+        ),
+    log:
+        f"{RESULTS}/logs/tabulate/table7.log",
+    benchmark:
+        f"{RESULTS}/runtimes/tabulate/table7.tsv"
+    params:
+        methods=BIAS_METHODS,
+        searches=config["searches"],
+        seeds=config["seeds"],

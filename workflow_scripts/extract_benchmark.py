@@ -1,0 +1,7 @@
+"""Bring the benchmark's accuracies into one table."""
+
+import job
+
+from rlnas_core import benchmark
+
+log = job.start(snakemake)

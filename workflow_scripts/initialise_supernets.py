@@ -1,0 +1,16 @@
+"""Compare the weights of two untrained supernets with different seeds."""
+
+import job
+import json
+
+from rlnas_core.spaces import get
+from rlnas_core.training import SupernetSettings, untrained_statistics
+
+log = job.start(snakemake)
+wildcards = snakemake.wildcards
+with open(snakemake.input.description, encoding="utf-8") as file:
+    description = json.load(file)
+settings = SupernetSettings(**{**snakemake.params.settings, "initialisation": wildcards.initialisation})
+statistics = untrained_statistics(get("nas_bench_201"), description, settings, int(wildcards.seed))
+statistics.save(snakemake.output.statistics)
+log(f"two untrained supernets, {wildcards.initialisation} initialisation, seed {wildcards.seed}")

@@ -1,0 +1,17 @@
+"""Decode a dataset once into memory-mapped arrays of uint8 images and their labels."""
+
+from pathlib import Path
+
+import job
+
+from rlnas_core import data
+
+log = job.start(snakemake)
+data.prepare(
+    out_dir=Path(snakemake.output.description).parent,
+    name=snakemake.wildcards.dataset,
+    downloads=snakemake.params.downloads,
+    batch_size=snakemake.params.batch_size,
+    log=log,
+    **snakemake.params.settings,
+)

@@ -1,0 +1,32 @@
+"""Train a supernet on one source of labels and keep the statistics of its weights."""
+
+from pathlib import Path
+
+import job
+import numpy as np
+from safetensors.torch import save_model
+
+from rlnas_core.data import load
+from rlnas_core.labels import FIXED_METHODS, FixedLabels, RedrawnLabels
+from rlnas_core.spaces import get
+from rlnas_core.training import SupernetSettings, train_supernet
+
+log = job.start(snakemake)
+method, categories, seed = snakemake.wildcards.labels, int(snakemake.wildcards.categories), int(snakemake.wildcards.seed)
+labels = np.load(snakemake.input.labels)
+if method in FIXED_METHODS:
+    source = FixedLabels(labels, categories)
+else:
+    source = RedrawnLabels(method, labels, categories, np.random.default_rng(seed))
+model, statistics = train_supernet(
+    get("nas_bench_201"),
+    load(Path(snakemake.input.description).parent, "train"),
+    source,
+    SupernetSettings(**snakemake.params.settings),
+    seed,
+    log=log,
+    csv_path=snakemake.output.training,
+    state_path=snakemake.params.state,
+)
+statistics.save(snakemake.output.statistics)
+save_model(model, snakemake.output.weights)
