@@ -22,7 +22,7 @@ _CIFAR10_TRAINING_SET = (50_000, 10)
 class ImageArray:
     """Images (N, H, W, C) uint8 with labels (N,) int64 (-1: unlabelled) and what augmentation needs to know.
 
-    `mean` and `std` are per channel, of the training images, in units of the whole range 0..255.
+    `mean` and `std` are per channel, of the training images, in units of 255.
     """
 
     images: np.ndarray
@@ -52,19 +52,22 @@ def prepare(
     batch_size: int = 1,
     log: Callable[[str], None] = lambda line: None,
 ) -> dict:
-    """Decode a source into {train,valid}_{images,labels}.npy and dataset.json, and return what the latter holds.
+    """Decode a source into {train,valid}_{images,labels}.npy and dataset.json, whose content it returns.
 
-    CIFAR is downloaded into `downloads` where no `path` is given. `split` says what the validation images are: the
-    other half of the training set (default for CIFAR-10, digits and folders without test images) or half of the test
-    set, both drawn with a fixed seed; unlabelled images all train unless a split is asked for. `pad` is the crop's
-    margin (default 4, 2 and 1 pixels at 32, 16 and 8), digits aren't flipped. Raises `ValueError` on an unknown source
-    or split, unreadable images, another number of classes than `classes`, or fewer training images than `batch_size`.
+    CIFAR is downloaded into `downloads` where no `path` is given. `split` says what the validation images
+    are: the other half of the training set (default for CIFAR-10, digits and folders without test images) or
+    half of the test set, both drawn with a fixed seed; unlabelled images all train unless a split is asked
+    for. `pad` is the crop's margin (default 4, 2 and 1 pixels at 32, 16 and 8), digits aren't flipped. Raises
+    `ValueError` on an unknown source or split, unreadable images, another number of classes than `classes`,
+    or fewer training images than `batch_size`.
     """
     if source not in SOURCES:
         raise ValueError(f"source: got '{source}'; accepted: {', '.join(SOURCES)}")
     found = _open(source, Path(path) if path else None, Path(downloads))
     if classes is not None and found.classes not in (0, classes):
-        raise ValueError(f"classes: got {classes}, but {path} has {found.classes} class folders; give {found.classes}")
+        raise ValueError(
+            f"classes: got {classes}, but {path} has {found.classes} class folders; give {found.classes}"
+        )
     train_rows, (valid_pool, valid_rows) = _split(found, split or _default_split(source, found))
     if len(train_rows) < batch_size:
         raise ValueError(
@@ -119,8 +122,9 @@ def augment(
 ) -> torch.Tensor:
     """Crop, flip and normalise a whole batch in one gather.
 
-    `images` (B, H, W, C) uint8 on any device, `generator` on the same; each image is moved by up to `pad` pixels, the
-    margin filled with black, and mirrored with probability a half. Returns float32 (B, C, H, W), channels last.
+    `images` (B, H, W, C) uint8 on any device, `generator` on the same; each image is moved by up to `pad`
+    pixels, the margin filled with black, and mirrored with probability a half. Returns float32 (B, C, H, W),
+    channels last.
     """
     batch, height, width, channels = images.shape
     device = images.device
@@ -139,14 +143,18 @@ def augment(
 
 
 def normalise(images: torch.Tensor, mean: Channels, std: Channels) -> torch.Tensor:
-    """Subtract the mean and divide by the standard deviation: uint8 (B, H, W, C) to float32 (B, C, H, W), channels last."""
-    centre, scale = (torch.as_tensor(value, dtype=torch.float32, device=images.device) for value in (mean, std))
+    """Standardise uint8 images (B, H, W, C) as float32 (B, C, H, W), channels last."""
+    centre, scale = (
+        torch.as_tensor(value, dtype=torch.float32, device=images.device) for value in (mean, std)
+    )
     return torch.addcmul(-centre / scale, images.float(), 1 / (255 * scale)).permute(0, 3, 1, 2)
 
 
 def _open(source: str, path: Path | None, downloads: Path) -> ImageSource:
     if path is not None and not path.exists():
-        raise FileNotFoundError(f"path: got '{path}', which doesn't exist; give the place of the {source} images")
+        raise FileNotFoundError(
+            f"path: got '{path}', which doesn't exist; give the place of the {source} images"
+        )
     if source == "digits":
         return image_sources.digits()
     if source in ("cifar10", "cifar100"):
@@ -164,7 +172,7 @@ def _default_split(source: str, found: ImageSource) -> str | None:
 
 
 def _split(found: ImageSource, split: str | None) -> tuple[np.ndarray, tuple[Pool, np.ndarray]]:
-    """Return the training rows, and the validation rows with the pool that they are from, each in ascending order."""
+    """Return the training rows, and the validation rows with the pool that they are from."""
     rng = np.random.default_rng(_SPLIT_SEED)
     everything = np.arange(len(found.train.labels))
     if split is None:
@@ -186,7 +194,9 @@ def _write(pool: Pool, parts: dict[str, np.ndarray], out: Path, size: int, chann
     for part, rows in parts.items():
         np.save(out / f"{part}_labels.npy", pool.labels[rows])
         shape = (len(rows), size, size, channels)
-        arrays[part] = np.lib.format.open_memmap(out / f"{part}_images.npy", "w+", dtype=np.uint8, shape=shape)
+        arrays[part] = np.lib.format.open_memmap(
+            out / f"{part}_images.npy", "w+", dtype=np.uint8, shape=shape
+        )
         targets[part] = np.full(len(pool.labels), -1)
         targets[part][rows] = np.arange(len(rows))
     for rows, images in pool.read(size):
@@ -198,12 +208,12 @@ def _write(pool: Pool, parts: dict[str, np.ndarray], out: Path, size: int, chann
 
 
 def _channel_statistics(images: np.ndarray) -> tuple[list[float], list[float]]:
-    """Return each channel's mean and standard deviation over all pixels, exact, in units of the whole range."""
+    """Return each channel's exact mean and standard deviation over all pixels, in units of 255."""
     counts = np.zeros((images.shape[-1], 256))
     for start in range(0, len(images), 4096):
         chunk = images[start : start + 4096]
         counts += [np.bincount(chunk[..., channel].ravel(), minlength=256) for channel in range(len(counts))]
     values = np.arange(256) / 255
     mean = counts @ values / counts.sum(1)
-    std = np.sqrt(counts @ values**2 / counts.sum(1) - mean**2)
-    return mean.tolist(), np.maximum(std, 1 / 255).tolist()
+    variance = counts @ values**2 / counts.sum(1) - mean**2
+    return mean.tolist(), np.sqrt(np.maximum(variance, 1 / 255**2)).tolist()

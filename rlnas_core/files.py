@@ -31,7 +31,9 @@ def verify(path: Path, checksum: str) -> None:
     algorithm, _, expected = checksum.rpartition(":")
     algorithm = algorithm or "sha256"
     if algorithm not in hashlib.algorithms_guaranteed:
-        raise ValueError(f"checksum '{checksum}': unknown algorithm '{algorithm}'; accepted: md5, sha1, sha256")
+        raise ValueError(
+            f"checksum '{checksum}': unknown algorithm '{algorithm}'; accepted: md5, sha1, sha256"
+        )
     got = digest(path, algorithm)
     if got != expected.lower():
         raise ValueError(
@@ -44,7 +46,9 @@ class _PlainUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if name in _PLAIN_CLASSES.get(module, ()):
             return super().find_class(module, name)
-        raise pickle.UnpicklingError(f"refused to load {module}.{name}: only numbers, text, lists and arrays are")
+        raise pickle.UnpicklingError(
+            f"refused to load {module}.{name}: only numbers, text, lists and arrays are"
+        )
 
 
 def load_plain_pickle(stream: IO[bytes], name: str) -> Any:
@@ -55,4 +59,6 @@ def load_plain_pickle(stream: IO[bytes], name: str) -> Any:
     try:
         return _PlainUnpickler(stream, encoding="latin1").load()
     except (pickle.UnpicklingError, EOFError, OSError, AttributeError, ImportError, IndexError) as error:
-        raise ValueError(f"{name} can't be read: {error}; fetch it again from where it is published") from error
+        raise ValueError(
+            f"{name} can't be read: {error}; fetch it again from where it is published"
+        ) from error

@@ -1,4 +1,4 @@
-"""Where images come from: CIFAR, ImageNet16-120, folders and archives of image files, scikit-learn's digits."""
+"""Where images come from: CIFAR, ImageNet16-120, image files in folders and archives, digits."""
 
 import io
 import tarfile
@@ -38,7 +38,7 @@ Chunks = Iterator[tuple[np.ndarray, np.ndarray]]
 
 @dataclass(frozen=True)
 class Pool:
-    """Images of one published split: `labels` (N,), and `read(size)` that yields rows (k,) with images (k, S, S, C)."""
+    """Images of one split: labels (N,), and a reader by size S of rows (k,) with images (k, S, S, C)."""
 
     labels: np.ndarray
     read: Callable[[int], Chunks]
@@ -56,7 +56,7 @@ class ImageSource:
 
 
 def resize(images: np.ndarray, size: int) -> np.ndarray:
-    """Resize uint8 images (N, H, W, C) to (N, S, S, C) by averaging areas, exactly where S divides H and W."""
+    """Resize uint8 images (N, H, W, C) to (N, S, S, C) by area averages, exact where S divides H and W."""
     count, height, width, channels = images.shape
     if (height, width) == (size, size):
         return images
@@ -86,8 +86,8 @@ def cifar(source: str, folder: Path) -> ImageSource:
             f"{source} can't be downloaded from {dataset.url}: {error}; "
             f"fetch that file by hand and put it at {archive} (md5 {dataset.tgz_md5})"
         ) from error
-    pools = [_array_pool(split.data, np.asarray(split.targets)) for split in (train, test)]
-    return ImageSource(len(train.classes), 3, *pools, checksums={dataset.filename: f"md5:{dataset.tgz_md5}"})
+    first, second = (_array_pool(split.data, np.asarray(split.targets)) for split in (train, test))
+    return ImageSource(len(train.classes), 3, first, second, {dataset.filename: f"md5:{dataset.tgz_md5}"})
 
 
 def imagenet16(folder: Path) -> ImageSource:
@@ -98,9 +98,8 @@ def imagenet16(folder: Path) -> ImageSource:
     missing = [name for name in IMAGENET16_CHECKSUMS if not (folder / name).is_file()]
     if missing:
         raise FileNotFoundError(
-            f"ImageNet16-120: {folder} has no {', '.join(missing)}, and they can't be downloaded without an account; "
-            "fetch the ImageNet16 folder that the NAS-Bench-201 authors publish (or the 16x16 batches of "
-            "downsampled ImageNet from image-net.org) and give the folder of the 11 files as the dataset's path"
+            f"ImageNet16-120: {folder} has no {', '.join(missing)}, and nothing can download them; "
+            "fetch the ImageNet16 folder that the NAS-Bench-201 authors publish and give it as path"
         )
     pools = {"train": ([], []), "val": ([], [])}  # type: dict[str, tuple[list[np.ndarray], list[np.ndarray]]]
     for name, checksum in IMAGENET16_CHECKSUMS.items():
@@ -112,7 +111,9 @@ def imagenet16(folder: Path) -> ImageSource:
         images, targets = pools[name.split("_")[0]]
         images.append(np.asarray(batch["data"])[kept].reshape(-1, 3, 16, 16).transpose(0, 2, 3, 1))
         targets.append(labels[kept] - 1)
-    train, test = (_array_pool(np.concatenate(images), np.concatenate(labels)) for images, labels in pools.values())
+    train, test = (
+        _array_pool(np.concatenate(images), np.concatenate(labels)) for images, labels in pools.values()
+    )
     return ImageSource(IMAGENET16_CLASSES, 3, train, test, checksums=dict(IMAGENET16_CHECKSUMS))
 
 
@@ -124,11 +125,12 @@ def digits() -> ImageSource:
 
 
 def image_files(path: Path) -> ImageSource:
-    """Read a folder or a .zip or .tar archive of images: train/CLASS/, test/CLASS/, or CLASS/, or images alone.
+    """Read a folder or a .zip or .tar archive of images: train/CLASS/, test/CLASS/, or CLASS/, or images
+    alone.
 
-    Archives are read in a stream and nothing is extracted to disk. Without class folders the images are unlabelled
-    (label -1). Raises `ValueError` where there are no images or some have class folders and some have none; reading
-    raises `ValueError` that names every file which isn't a readable image.
+    Archives are read in a stream and nothing is extracted to disk. Without class folders the images are
+    unlabelled (label -1). Raises `ValueError` where there are no images or some have class folders and some
+    have none; reading raises `ValueError` that names every file which isn't a readable image.
     """
     names = _without_common_folder(sorted(name for name, _ in _contents(path, read=False)))
     if not names:
@@ -146,13 +148,15 @@ def image_files(path: Path) -> ImageSource:
     unknown = sorted(set(members["test"].values()) - set(classes))
     if unknown or ("" in classes and len(classes) > 1):
         raise ValueError(
-            f"{path}: class folders {', '.join(map(repr, unknown or classes))} don't fit; accepted: every image in a "
-            "class folder and the test images in the classes of the training images, or no class folders at all"
+            f"{path}: class folders {', '.join(map(repr, unknown or classes))} don't fit; accepted: every "
+            "image in a class folder and the test images in those of training, or no class folders at all"
         )
     number = {name: -1 if name == "" else row for row, name in enumerate(classes)}
     train, test = (_file_pool(path, members[split], number) for split in ("train", "test"))
     checksums = {path.name: f"sha256:{files.digest(path)}"} if path.is_file() else {}
-    return ImageSource(len(classes) if classes != [""] else 0, 3, train, test if members["test"] else None, checksums)
+    return ImageSource(
+        len(classes) if classes != [""] else 0, 3, train, test if members["test"] else None, checksums
+    )
 
 
 def _array_pool(images: np.ndarray, labels: np.ndarray) -> Pool:
@@ -181,7 +185,8 @@ def _file_pool(path: Path, members: dict[str, str], number: dict[str, int]) -> P
             yield np.array([rows[name]]), resize(image[None], size)
         if unreadable:
             raise ValueError(
-                f"{path}: {len(unreadable)} unreadable images, remove or replace them: {', '.join(sorted(unreadable))}"
+                f"{path}: {len(unreadable)} unreadable images, remove or replace them: "
+                f"{', '.join(sorted(unreadable))}"
             )
 
     return Pool(np.array([number[name] for name in members.values()], dtype=np.int64), read)
@@ -202,7 +207,9 @@ def _contents(path: Path, read: bool) -> Iterator[tuple[str, bytes]]:
         else:
             with tarfile.open(path, "r|*") as stream:
                 for member in stream:
-                    content = stream.extractfile(member) if _is_image(member.name) and member.isfile() else None
+                    content = (
+                        stream.extractfile(member) if _is_image(member.name) and member.isfile() else None
+                    )
                     if content is not None:
                         with closing(content):
                             yield member.name, content.read() if read else b""
@@ -219,7 +226,9 @@ def _bytes(file: Path) -> bytes:
 
 def _is_image(name: str) -> bool:
     path = PurePosixPath(name)
-    return path.suffix.lower() in _SUFFIXES and not any(part.startswith(("._", "__MACOSX")) for part in path.parts)
+    return path.suffix.lower() in _SUFFIXES and not any(
+        part.startswith(("._", "__MACOSX")) for part in path.parts
+    )
 
 
 def _without_common_folder(names: list[str]) -> dict[str, PurePosixPath]:

@@ -12,9 +12,10 @@ def draw_fixed_labels(
 ) -> np.ndarray:
     """Draw the labels of a whole training set once, before training.
 
-    Returns an int64 array (n,) with values below `categories`. Only `uniform-once` needs no ground truth (n,), which
-    may be None or -1 where an image has no label. Raises `ValueError` on an unknown or redrawn method, on too few
-    categories, and where the ground truth is needed but absent or of another number of classes. Paper, section 4.
+    Returns an int64 array (n,) with values below `categories`. Only `uniform-once` needs no ground truth
+    (n,), which may be None or -1 where an image has no label. Raises `ValueError` on an unknown or redrawn
+    method, on too few categories, and where the ground truth is needed but absent or of another number of
+    classes. Paper, section 4.
     """
     if method not in FIXED_METHODS:
         raise ValueError(f"labels: got '{method}'; accepted as labels drawn once: {', '.join(FIXED_METHODS)}")
@@ -22,7 +23,9 @@ def draw_fixed_labels(
         return rng.integers(_checked(categories), size=n)
     truth = _checked_truth(method, ground_truth, categories)
     if len(truth) != n:
-        raise ValueError(f"labels '{method}': got {len(truth)} ground-truth labels for {n} images; one each is needed")
+        raise ValueError(
+            f"labels '{method}': got {len(truth)} ground-truth labels for {n} images; one each is needed"
+        )
     return truth.copy() if method == "ground-truth" else rng.permutation(truth)
 
 
@@ -35,7 +38,7 @@ class FixedLabels:
         if self.labels.min() < 0 or self.labels.max() >= self.categories:
             raise ValueError(
                 f"labels: got values {self.labels.min()} to {self.labels.max()}; "
-                f"accepted: 0 to {self.categories - 1} for {self.categories} categories (-1 marks an unlabelled image)"
+                f"accepted: 0 to {self.categories - 1} for {self.categories} categories"
             )
 
     def __call__(self, indices: np.ndarray) -> np.ndarray:
@@ -44,16 +47,20 @@ class FixedLabels:
 
 
 class RedrawnLabels:
-    """Labels drawn anew for every batch: uniformly, or the batch's ground truth shuffled (paper, section 4)."""
+    """Labels drawn anew for every batch: uniformly, or the batch's true labels shuffled (section 4)."""
 
     def __init__(
         self, method: str, ground_truth: np.ndarray | None, categories: int, rng: np.random.Generator
     ) -> None:
         if method not in REDRAWN_METHODS:
-            raise ValueError(f"labels: got '{method}'; accepted as labels redrawn: {', '.join(REDRAWN_METHODS)}")
+            raise ValueError(
+                f"labels: got '{method}'; accepted as labels redrawn: {', '.join(REDRAWN_METHODS)}"
+            )
         self.method = method
         self.categories = _checked(categories)
-        self._truth = _checked_truth(method, ground_truth, categories) if method == "shuffle-each-step" else None
+        self._truth = (
+            _checked_truth(method, ground_truth, categories) if method == "shuffle-each-step" else None
+        )
         self._rng = rng
 
     def __call__(self, indices: np.ndarray) -> np.ndarray:
@@ -71,11 +78,13 @@ def _checked(categories: int) -> int:
 
 def _checked_truth(method: str, ground_truth: np.ndarray | None, categories: int) -> np.ndarray:
     if ground_truth is None or len(ground_truth) == 0 or ground_truth.min() < 0:
-        raise ValueError(f"labels '{method}' need the ground truth, but the images are unlabelled; use uniform-once")
+        raise ValueError(
+            f"labels '{method}' need the ground truth, but the images are unlabelled; use uniform-once"
+        )
     classes = int(ground_truth.max()) + 1
     if categories != classes:
         raise ValueError(
-            f"labels '{method}' keep the ground truth's classes: got {categories} categories, accepted: {classes}; "
-            "use uniform-once or uniform-each-step for any other number"
+            f"labels '{method}' keep the ground truth's classes: got {categories} categories, "
+            f"accepted: {classes}; use uniform-once or uniform-each-step for any other number"
         )
     return np.asarray(ground_truth, dtype=np.int64)

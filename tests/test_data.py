@@ -68,8 +68,14 @@ def test_preparing_twice_gives_the_same_bytes(tmp_path):
         assert file.read_bytes() == (tmp_path / "second" / file.name).read_bytes()
 
 
-FOLDER = {f"train/{name}/{number}.png": 10 * number + row for row, name in enumerate("ab") for number in range(4)}
-TESTS = {f"test/{name}/{number}.png": 100 + 10 * number + row for row, name in enumerate("ab") for number in range(4)}
+FOLDER = {
+    f"train/{name}/{number}.png": 10 * number + row for row, name in enumerate("ab") for number in range(4)
+}
+TESTS = {
+    f"test/{name}/{number}.png": 100 + 10 * number + row
+    for row, name in enumerate("ab")
+    for number in range(4)
+}
 
 
 def as_folder(tmp_path: Path, names: dict[str, int]) -> Path:
@@ -190,7 +196,9 @@ def tiny_cifar10() -> tuple[dict[str, bytes], np.ndarray]:
         data = images[10 * row : 10 * row + 10].reshape(10, -1)
         batches[name] = pickled({"data": data, "labels": list(range(10)), "batch_label": name})
     batches["batches.meta"] = pickled({"label_names": list("abcdefghij"), "num_vis": 3072})
-    return {f"cifar-10-batches-py/{name}": data for name, data in batches.items()}, images.transpose(0, 2, 3, 1)
+    return {f"cifar-10-batches-py/{name}": data for name, data in batches.items()}, images.transpose(
+        0, 2, 3, 1
+    )
 
 
 @pytest.fixture
@@ -206,7 +214,9 @@ def cifar10_server(tmp_path, monkeypatch):
     cifar10 = torchvision.datasets.CIFAR10
     md5 = {name.split("/")[1]: hashlib.md5(data).hexdigest() for name, data in content.items()}
     for attribute in ("train_list", "test_list"):
-        monkeypatch.setattr(cifar10, attribute, [[name, md5[name]] for name, _ in getattr(cifar10, attribute)])
+        monkeypatch.setattr(
+            cifar10, attribute, [[name, md5[name]] for name, _ in getattr(cifar10, attribute)]
+        )
     monkeypatch.setattr(cifar10, "meta", cifar10.meta | {"md5": md5["batches.meta"]})
     monkeypatch.setattr(cifar10, "url", f"http://127.0.0.1:{server.server_port}/{archive.name}")
     monkeypatch.setattr(cifar10, "tgz_md5", hashlib.md5(archive.read_bytes()).hexdigest())
@@ -229,14 +239,18 @@ def test_cifar10_is_downloaded_and_trains_on_a_half_of_its_training_set(cifar10_
 
 def test_a_download_with_another_checksum_is_refused(cifar10_server, tmp_path, monkeypatch):
     monkeypatch.setattr(torchvision.datasets.CIFAR10, "tgz_md5", "0" * 32)
-    with pytest.raises(ValueError, match=rf"checksum mismatch: .*cifar-10-python.tar.gz.*expected md5:{'0' * 32}"):
+    with pytest.raises(
+        ValueError, match=rf"checksum mismatch: .*cifar-10-python.tar.gz.*expected md5:{'0' * 32}"
+    ):
         prepare("cifar10", tmp_path / "out", 32, downloads=tmp_path / "downloads")
 
 
 def test_without_a_network_the_message_says_what_to_fetch_by_hand(tmp_path, monkeypatch):
     monkeypatch.setattr(torchvision.datasets.CIFAR100, "url", "http://127.0.0.1:1/cifar-100-python.tar.gz")
     place = tmp_path / "downloads" / "cifar-100-python.tar.gz"
-    with pytest.raises(ConnectionError, match=rf"cifar100 can't be downloaded.*by hand and put it at {place}"):
+    with pytest.raises(
+        ConnectionError, match=rf"cifar100 can't be downloaded.*by hand and put it at {place}"
+    ):
         prepare("cifar100", tmp_path / "out", 32, downloads=tmp_path / "downloads")
 
 

@@ -11,7 +11,13 @@ def rng() -> np.random.Generator:
 
 
 def test_the_five_label_methods_have_the_names_of_the_paper():
-    assert METHODS == ("ground-truth", "uniform-once", "shuffle-once", "uniform-each-step", "shuffle-each-step")
+    assert METHODS == (
+        "ground-truth",
+        "uniform-once",
+        "shuffle-once",
+        "uniform-each-step",
+        "shuffle-each-step",
+    )
 
 
 def test_ground_truth_is_kept():
