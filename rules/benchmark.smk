@@ -6,20 +6,20 @@ rule extract_benchmark:
         source=benchmark_source,
     output:
         accuracies=f"{RESULTS}/benchmark/accuracies.csv",
+    params:
+        source=config["benchmark"]["source"],
+        checksum=config["benchmark"]["checksum"],
     log:
         f"{RESULTS}/logs/extract_benchmark.log",
     benchmark:
         f"{RESULTS}/runtimes/extract_benchmark.tsv"
-    priority: 100
-    conda:
-        "../envs/rlnas.yaml"
     threads: config["jobs"]["benchmark"]["threads"]
     resources:
         mem_mb=config["jobs"]["benchmark"]["mem_mb"],
         runtime=config["jobs"]["benchmark"]["runtime"],
-    params:
-        source=config["benchmark"]["source"],
-        checksum=config["benchmark"]["checksum"],
+    conda:
+        "../envs/rlnas.yaml"
+    priority: 100
     script:
         "../workflow_scripts/extract_benchmark.py"
 
@@ -34,11 +34,11 @@ rule look_up_accuracy:
         f"{RESULTS}/logs/look_up_accuracy/{EXPERIMENT}/{{search}}.log",
     benchmark:
         f"{RESULTS}/runtimes/look_up_accuracy/{EXPERIMENT}/{{search}}.tsv"
-    conda:
-        "../envs/analysis.yaml"
     threads: 1
     resources:
         mem_mb=1000,
         runtime=10,
+    conda:
+        "../envs/analysis.yaml"
     script:
         "../workflow_scripts/look_up_accuracy.py"

@@ -10,20 +10,20 @@ rule prepare_dataset:
         valid_images=f"{RESULTS}/data/{{dataset}}/valid_images.npy",
         valid_labels=f"{RESULTS}/data/{{dataset}}/valid_labels.npy",
         description=f"{RESULTS}/data/{{dataset}}/dataset.json",
-    log:
-        f"{RESULTS}/logs/prepare_dataset/{{dataset}}.log",
-    benchmark:
-        f"{RESULTS}/runtimes/prepare_dataset/{{dataset}}.tsv"
-    priority: 100
-    conda:
-        "../envs/rlnas.yaml"
-    threads: config["jobs"]["data"]["threads"]
-    resources:
-        mem_mb=config["jobs"]["data"]["mem_mb"],
-        runtime=config["jobs"]["data"]["runtime"],
     params:
         settings=lambda wildcards: config["datasets"][wildcards.dataset],
         batch_size=config["supernet"]["batch_size"],
         downloads="resources/downloads",
+    log:
+        f"{RESULTS}/logs/prepare_dataset/{{dataset}}.log",
+    benchmark:
+        f"{RESULTS}/runtimes/prepare_dataset/{{dataset}}.tsv"
+    threads: config["jobs"]["data"]["threads"]
+    resources:
+        mem_mb=config["jobs"]["data"]["mem_mb"],
+        runtime=config["jobs"]["data"]["runtime"],
+    conda:
+        "../envs/rlnas.yaml"
+    priority: 100
     script:
         "../workflow_scripts/prepare_dataset.py"

@@ -14,19 +14,19 @@ rule draw_category_figure:
         ),
         pdf=f"{RESULTS}/figures/figure1.pdf",
         png=f"{RESULTS}/figures/figure1.png",
+    params:
+        searches=config["searches"],
+        classes={dataset: classes(config, dataset) for dataset in DATASETS},
     log:
         f"{RESULTS}/logs/draw/figure1.log",
     benchmark:
         f"{RESULTS}/runtimes/draw/figure1.tsv"
-    conda:
-        "../envs/analysis.yaml"
     threads: 1
     resources:
         mem_mb=1000,
         runtime=10,
-    params:
-        searches=config["searches"],
-        classes={dataset: classes(config, dataset) for dataset in DATASETS},
+    conda:
+        "../envs/analysis.yaml"
     script:
         "../workflow_scripts/draw_category_figure.py"
 
@@ -49,12 +49,12 @@ rule draw_scatter:
         f"{RESULTS}/logs/draw/scatter_{{benchmark_dataset}}.log",
     benchmark:
         f"{RESULTS}/runtimes/draw/scatter_{{benchmark_dataset}}.tsv"
-    conda:
-        "../envs/analysis.yaml"
     threads: 1
     resources:
         mem_mb=1000,
         runtime=10,
+    conda:
+        "../envs/analysis.yaml"
     script:
         "../workflow_scripts/draw_scatter.py"
 
@@ -71,17 +71,17 @@ rule draw_trajectory:
         ),
         pdf=f"{RESULTS}/figures/trajectory.pdf",
         png=f"{RESULTS}/figures/trajectory.png",
+    params:
+        searches=config["searches"],
     log:
         f"{RESULTS}/logs/draw/trajectory.log",
     benchmark:
         f"{RESULTS}/runtimes/draw/trajectory.tsv"
-    conda:
-        "../envs/analysis.yaml"
     threads: 1
     resources:
         mem_mb=1000,
         runtime=10,
-    params:
-        searches=config["searches"],
+    conda:
+        "../envs/analysis.yaml"
     script:
         "../workflow_scripts/draw_trajectory.py"

@@ -10,13 +10,13 @@ rule draw_labels:
         f"{RESULTS}/logs/draw_labels/{{dataset}}/{{labels}}/{{categories}}/{{seed}}/{{split}}.log",
     benchmark:
         f"{RESULTS}/runtimes/draw_labels/{{dataset}}/{{labels}}/{{categories}}/{{seed}}/{{split}}.tsv"
-    wildcard_constraints:
-        labels="|".join(FIXED_LABELS),
-    conda:
-        "../envs/rlnas.yaml"
     threads: 1
     resources:
         mem_mb=1000,
         runtime=10,
+    conda:
+        "../envs/rlnas.yaml"
+    wildcard_constraints:
+        labels="|".join(FIXED_LABELS),
     script:
         "../workflow_scripts/draw_labels.py"

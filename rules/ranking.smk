@@ -7,18 +7,18 @@ rule correlate_scores:
         accuracies=f"{RESULTS}/benchmark/accuracies.csv",
     output:
         correlations=f"{RESULTS}/ranking/{EXPERIMENT}/{{indicator}}.csv",
+    params:
+        resamples=config["ranking"]["resamples"],
     log:
         f"{RESULTS}/logs/correlate_scores/{EXPERIMENT}/{{indicator}}.log",
     benchmark:
         f"{RESULTS}/runtimes/correlate_scores/{EXPERIMENT}/{{indicator}}.tsv"
-    conda:
-        "../envs/analysis.yaml"
     threads: 1
     resources:
         mem_mb=1000,
         runtime=30,
-    params:
-        resamples=config["ranking"]["resamples"],
+    conda:
+        "../envs/analysis.yaml"
     script:
         "../workflow_scripts/correlate_scores.py"
 
@@ -28,18 +28,18 @@ rule rank_by_cost:
         accuracies=f"{RESULTS}/benchmark/accuracies.csv",
     output:
         correlations=f"{RESULTS}/ranking/baselines.csv",
+    params:
+        resamples=config["ranking"]["resamples"],
     log:
         f"{RESULTS}/logs/rank_by_cost.log",
     benchmark:
         f"{RESULTS}/runtimes/rank_by_cost.tsv"
-    conda:
-        "../envs/analysis.yaml"
     threads: 1
     resources:
         mem_mb=1000,
         runtime=30,
-    params:
-        resamples=config["ranking"]["resamples"],
+    conda:
+        "../envs/analysis.yaml"
     script:
         "../workflow_scripts/rank_by_cost.py"
 
@@ -50,17 +50,17 @@ rule follow_training:
         accuracies=f"{RESULTS}/benchmark/accuracies.csv",
     output:
         trajectory=f"{RESULTS}/ranking/{EXPERIMENT}/trajectory.csv",
+    params:
+        pooling=config["angle"]["pooling"],
     log:
         f"{RESULTS}/logs/follow_training/{EXPERIMENT}.log",
     benchmark:
         f"{RESULTS}/runtimes/follow_training/{EXPERIMENT}.tsv"
-    conda:
-        "../envs/rlnas.yaml"
     threads: 1
     resources:
         mem_mb=2000,
         runtime=30,
-    params:
-        pooling=config["angle"]["pooling"],
+    conda:
+        "../envs/rlnas.yaml"
     script:
         "../workflow_scripts/follow_training.py"

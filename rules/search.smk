@@ -6,18 +6,18 @@ rule score_angle:
         statistics=f"{RESULTS}/supernets/{EXPERIMENT}/statistics.npz",
     output:
         scores=f"{RESULTS}/scores/{EXPERIMENT}/angle.csv",
+    params:
+        pooling=config["angle"]["pooling"],
     log:
         f"{RESULTS}/logs/score_angle/{EXPERIMENT}.log",
     benchmark:
         f"{RESULTS}/runtimes/score_angle/{EXPERIMENT}.tsv"
-    conda:
-        "../envs/rlnas.yaml"
     threads: 1
     resources:
         mem_mb=2000,
         runtime=10,
-    params:
-        pooling=config["angle"]["pooling"],
+    conda:
+        "../envs/rlnas.yaml"
     script:
         "../workflow_scripts/score_angle.py"
 
@@ -32,20 +32,20 @@ rule score_validation_accuracy:
         labels=f"{RESULTS}/labels/{{dataset}}/{{labels}}/{{categories}}/{{seed}}/valid.npy",
     output:
         scores=f"{RESULTS}/scores/{EXPERIMENT}/validation-accuracy.csv",
-    log:
-        f"{RESULTS}/logs/score_validation_accuracy/{EXPERIMENT}.log",
-    benchmark:
-        f"{RESULTS}/runtimes/score_validation_accuracy/{EXPERIMENT}.tsv"
-    conda:
-        "../envs/rlnas.yaml"
-    threads: config["jobs"]["validation"]["threads"]
-    resources:
-        mem_mb=config["jobs"]["validation"]["mem_mb"],
-        runtime=config["jobs"]["validation"]["runtime"],
     params:
         supernet=config["supernet"],
         images=config["validation"]["images"],
         calibration_images=config["validation"]["calibration_images"],
+    log:
+        f"{RESULTS}/logs/score_validation_accuracy/{EXPERIMENT}.log",
+    benchmark:
+        f"{RESULTS}/runtimes/score_validation_accuracy/{EXPERIMENT}.tsv"
+    threads: config["jobs"]["validation"]["threads"]
+    resources:
+        mem_mb=config["jobs"]["validation"]["mem_mb"],
+        runtime=config["jobs"]["validation"]["runtime"],
+    conda:
+        "../envs/rlnas.yaml"
     script:
         "../workflow_scripts/score_validation_accuracy.py"
 
@@ -56,18 +56,18 @@ rule evolve_architecture:
     output:
         trace=f"{RESULTS}/searches/{EXPERIMENT}/{{indicator}}/trace.csv",
         best=f"{RESULTS}/searches/{EXPERIMENT}/{{indicator}}/best.csv",
+    params:
+        settings=config["evolution"],
     log:
         f"{RESULTS}/logs/evolve_architecture/{EXPERIMENT}/{{indicator}}.log",
     benchmark:
         f"{RESULTS}/runtimes/evolve_architecture/{EXPERIMENT}/{{indicator}}.tsv"
-    conda:
-        "../envs/analysis.yaml"
     threads: 1
     resources:
         mem_mb=1000,
         runtime=10,
-    params:
-        settings=config["evolution"],
+    conda:
+        "../envs/analysis.yaml"
     script:
         "../workflow_scripts/evolve_architecture.py"
 
@@ -77,17 +77,17 @@ rule search_randomly:
         scores=f"{RESULTS}/scores/{EXPERIMENT}/validation-accuracy.csv",
     output:
         best=f"{RESULTS}/searches/{EXPERIMENT}/random-search/best.csv",
+    params:
+        architectures=config["random_search"]["architectures"],
     log:
         f"{RESULTS}/logs/search_randomly/{EXPERIMENT}.log",
     benchmark:
         f"{RESULTS}/runtimes/search_randomly/{EXPERIMENT}.tsv"
-    conda:
-        "../envs/analysis.yaml"
     threads: 1
     resources:
         mem_mb=1000,
         runtime=10,
-    params:
-        architectures=config["random_search"]["architectures"],
+    conda:
+        "../envs/analysis.yaml"
     script:
         "../workflow_scripts/search_randomly.py"

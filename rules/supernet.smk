@@ -20,21 +20,21 @@ rule train_supernet:
                 "seed": "{seed}",
             },
         ),
+    params:
+        settings=config["supernet"],
+        state=f"{RESULTS}/states/{EXPERIMENT}.pt",
     log:
         f"{RESULTS}/logs/train_supernet/{EXPERIMENT}.log",
     benchmark:
         f"{RESULTS}/runtimes/train_supernet/{EXPERIMENT}.tsv"
-    wildcard_constraints:
-        labels="|".join(LABELS),
-    conda:
-        "../envs/rlnas.yaml"
     threads: config["jobs"]["supernet"]["threads"]
     resources:
         mem_mb=config["jobs"]["supernet"]["mem_mb"],
         runtime=config["jobs"]["supernet"]["runtime"],
-    params:
-        settings=config["supernet"],
-        state=f"{RESULTS}/states/{EXPERIMENT}.pt",
+    conda:
+        "../envs/rlnas.yaml"
+    wildcard_constraints:
+        labels="|".join(LABELS),
     script:
         "../workflow_scripts/train_supernet.py"
 
@@ -44,17 +44,17 @@ rule initialise_supernets:
         description=f"{RESULTS}/data/{{dataset}}/dataset.json",
     output:
         statistics=f"{RESULTS}/supernets/nas_bench_201/{{dataset}}/untrained-{{initialisation}}/{{categories}}/{{seed}}/statistics.npz",
+    params:
+        settings=config["supernet"],
     log:
         f"{RESULTS}/logs/initialise_supernets/{{dataset}}/{{initialisation}}/{{categories}}/{{seed}}.log",
     benchmark:
         f"{RESULTS}/runtimes/initialise_supernets/{{dataset}}/{{initialisation}}/{{categories}}/{{seed}}.tsv"
-    conda:
-        "../envs/rlnas.yaml"
     threads: 1
     resources:
         mem_mb=2000,
         runtime=10,
-    params:
-        settings=config["supernet"],
+    conda:
+        "../envs/rlnas.yaml"
     script:
         "../workflow_scripts/initialise_supernets.py"

@@ -15,20 +15,20 @@ rule tabulate_search_performance:
             category="Tables",
             labels={"table": "1", "shows": "accuracy of the architectures found"},
         ),
-    log:
-        f"{RESULTS}/logs/tabulate/table1.log",
-    benchmark:
-        f"{RESULTS}/runtimes/tabulate/table1.tsv"
-    conda:
-        "../envs/analysis.yaml"
-    threads: 1
-    resources:
-        mem_mb=1000,
-        runtime=10,
     params:
         methods=METHODS,
         searches=config["searches"],
         seeds=config["seeds"],
+    log:
+        f"{RESULTS}/logs/tabulate/table1.log",
+    benchmark:
+        f"{RESULTS}/runtimes/tabulate/table1.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    conda:
+        "../envs/analysis.yaml"
     script:
         "../workflow_scripts/tabulate.py"
 
@@ -48,14 +48,14 @@ use rule tabulate_search_performance as tabulate_rank_correlation with:
             category="Tables",
             labels={"table": "2", "shows": "Kendall's tau over the whole space"},
         ),
-    log:
-        f"{RESULTS}/logs/tabulate/table2.log",
-    benchmark:
-        f"{RESULTS}/runtimes/tabulate/table2.tsv"
     params:
         methods=RANKED_METHODS,
         searches=config["searches"],
         seeds=config["seeds"],
+    log:
+        f"{RESULTS}/logs/tabulate/table2.log",
+    benchmark:
+        f"{RESULTS}/runtimes/tabulate/table2.tsv"
 
 
 use rule tabulate_search_performance as tabulate_label_methods with:
@@ -72,14 +72,14 @@ use rule tabulate_search_performance as tabulate_label_methods with:
             category="Tables",
             labels={"table": "6", "shows": "four ways to draw random labels"},
         ),
-    log:
-        f"{RESULTS}/logs/tabulate/table6.log",
-    benchmark:
-        f"{RESULTS}/runtimes/tabulate/table6.tsv"
     params:
         methods=LABEL_METHODS,
         searches=config["searches"],
         seeds=config["seeds"],
+    log:
+        f"{RESULTS}/logs/tabulate/table6.log",
+    benchmark:
+        f"{RESULTS}/runtimes/tabulate/table6.tsv"
 
 
 use rule tabulate_search_performance as tabulate_angle_bias with:
@@ -96,11 +96,11 @@ use rule tabulate_search_performance as tabulate_angle_bias with:
             category="Tables",
             labels={"table": "7", "shows": "what the angle finds without training"},
         ),
-    log:
-        f"{RESULTS}/logs/tabulate/table7.log",
-    benchmark:
-        f"{RESULTS}/runtimes/tabulate/table7.tsv"
     params:
         methods=BIAS_METHODS,
         searches=config["searches"],
         seeds=config["seeds"],
+    log:
+        f"{RESULTS}/logs/tabulate/table7.log",
+    benchmark:
+        f"{RESULTS}/runtimes/tabulate/table7.tsv"

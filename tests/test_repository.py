@@ -1,0 +1,91 @@
+"""What the files of the repository promise each other."""
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+RULE_FILES = sorted((ROOT / "rules").glob("*.smk"))
+ENVIRONMENTS = sorted((ROOT / "envs").glob("*.yaml"))
+DIRECTIVES = ["input", "output", "params", "log", "benchmark", "threads", "resources", "conda", "script"]
+
+
+def normalised(name):
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def lock():
+    lines = (ROOT / "requirements.txt").read_text().split()
+    return {normalised(name): version for name, version in (line.split("==") for line in lines)}
+
+
+def rules():
+    for file in RULE_FILES:
+        for match in re.finditer(r"^(?:use )?rule (?:\w+ as )?(\w+)(?: with)?:\n((?:    .*\n|\n)+)", file.read_text(), re.MULTILINE):
+            yield match[1], re.findall(r"^    (\w+):", match[2], re.MULTILINE), match[0].startswith("use ")
+
+
+@pytest.mark.parametrize(("name", "directives", "derived"), [pytest.param(*rule, id=rule[0]) for rule in rules()])
+def test_rules_are_complete_and_in_one_order(name, directives, derived):
+    needed = {"output", "log", "benchmark"} | (set() if derived else {"threads", "resources", "conda", "script"})
+    assert needed <= set(directives)
+    assert [entry for entry in DIRECTIVES if entry in directives] == [d for d in directives if d in DIRECTIVES]
+
+
+@pytest.mark.parametrize("path", ENVIRONMENTS, ids=lambda path: path.name)
+def test_conda_environments_pin_what_the_lock_pins(path):
+    packages = yaml.safe_load(path.read_text())["dependencies"][-1]["pip"]
+    pins = dict(package.split(" ==") for package in packages)
+    assert pins == {name: lock()[normalised(name)] for name in pins}
+
+
+def test_the_lock_has_all_that_the_package_asks_for():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    asked = project["dependencies"] + sum(project["optional-dependencies"].values(), [])
+    assert {normalised(re.split("[>=<]", name)[0]) for name in asked} <= set(lock())
+
+
+def keys_of(schema, path=()):
+    for name, entry in schema.get("properties", {}).items():
+        yield (*path, name), entry
+        yield from keys_of(entry, (*path, name))
+        if isinstance(others := entry.get("additionalProperties"), dict):
+            yield from keys_of(others, (*path, name))
+
+
+def test_every_configuration_key_is_documented_with_its_default():
+    schema = yaml.safe_load((ROOT / "config/schema.yaml").read_text())
+    entries = re.findall(r"^- `([\w-]+)`(?: \[(.*?)\](?=:))?:", (ROOT / "config/README.md").read_text(), re.MULTILINE)
+    documented = {name for name, _ in entries}
+    for path, entry in keys_of(schema):
+        if path[0] == "jobs" or path[-1] in ("figure1", "supernet", "angle", "validation", "evolution"):
+            continue
+        if path[-1] in ("random_search", "ranking", "seeds") and len(path) == 1:
+            continue
+        assert path[-1] in documented, f"{'.'.join(path)} isn't in config/README.md"
+        default = entry.get("default", [0, 1, 2] if "$ref" in entry else None)
+        if default not in (None, {}):
+            shown = str(default).lower() if isinstance(default, bool) else str(default)
+            assert (path[-1], shown) in entries, f"config/README.md gives another default for {'.'.join(path)}"
+
+
+@pytest.mark.parametrize("module", ["config", "evolution", "ranking", "tables", "figures", "benchmark", "angle"])
+def test_torch_is_not_loaded_where_nothing_trains(module):
+    code = f"import sys, rlnas_core.{module}; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+def test_the_library_never_imports_snakemake():
+    for path in (ROOT / "rlnas_core").rglob("*.py"):
+        assert not re.search(r"^\s*(import|from) snakemake", path.read_text(), re.MULTILINE), path
+
+
+def test_links_between_documents_lead_somewhere():
+    for document in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "config/README.md"]:
+        for link in re.findall(r"\]\((?!https?:)([^)#]+)", document.read_text()):
+            assert (document.parent / link).exists(), f"{document.name}: {link}"

@@ -1,0 +1,206 @@
+"""The whole workflow through Snakemake: a tiny real run, twice; as a module; the paper's plan; what is refused."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+TINY = {
+    "run": "tiny",
+    "datasets": {"digits": {"source": "digits", "image_size": 4}},
+    "searches": {"digits": "digits"},
+    "seeds": {
+        "ground-truth": [0],
+        "uniform-once": [0, 1],
+        "shuffle-once": [],
+        "uniform-each-step": [0],
+        "shuffle-each-step": [0],
+        "untrained-normal": [0],
+        "untrained-uniform": [0],
+    },
+    "figure1": {"categories": [10, 20], "seeds": [0]},
+    "supernet": {"channels": 2, "cells": 1, "epochs": 2, "batch_size": 256, "device": "cpu"},
+    "validation": {"seeds": [0], "images": 16, "calibration_images": 16},
+    "evolution": {"iterations": 2},
+    "ranking": {"resamples": 5},
+}
+
+
+def snakemake(directory, *arguments, check=True):
+    command = [sys.executable, "-m", "snakemake", "--directory", str(directory), "--cores", "2", *arguments]
+    result = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"XDG_CACHE_HOME": str(directory / "cache")},
+        cwd=directory,
+        check=False,
+    )
+    output = result.stdout + result.stderr
+    assert not check or result.returncode == 0, output
+    return output
+
+
+def of_this_workflow(directory, *arguments, config=None, check=True):
+    """Run the workflow with a configuration on top of nothing, or the paper's where there is none."""
+    if config is not None:
+        file = directory / "config.yaml"
+        file.write_text(yaml.safe_dump(config))
+        arguments = (*arguments, "--configfile", str(file))
+    return snakemake(directory, "--snakefile", str(ROOT / "Snakefile"), *arguments, check=check)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """The results of the same tiny run in two directories."""
+    directories = [tmp_path_factory.mktemp(name) for name in ("first", "second")]
+    for directory in directories:
+        of_this_workflow(directory, config=TINY)
+    return [directory / "results/tiny" for directory in directories]
+
+
+def test_a_run_makes_every_table_and_figure(runs):
+    for number in (1, 2, 6, 7):
+        for kind in ("csv", "md", "tex", "html"):
+            assert (runs[0] / f"tables/table{number}.{kind}").stat().st_size > 0
+    for name in ("figure1", "scatter_digits", "trajectory"):
+        for kind in ("svg", "pdf", "png"):
+            assert (runs[0] / f"figures/{name}.{kind}").stat().st_size > 0
+
+
+def test_tables_hold_measured_values_beside_the_papers(runs):
+    for number in (1, 2, 6, 7):
+        table = pd.read_csv(runs[0] / f"tables/table{number}.csv")
+        assert list(table.columns) == ["row", "column", "mean", "std", "runs", "paper_mean", "paper_std", "note"]
+        measured = table[table["column"].str.startswith("digits")]
+        assert measured["mean"].notna().any()
+        elsewhere = table[table["column"].str.startswith("cifar10")]
+        assert elsewhere["mean"].isna().all()
+        assert elsewhere["paper_mean"].notna().any()
+
+
+def test_cells_that_were_not_run_say_why(runs):
+    for number in (1, 2, 6, 7):
+        table = pd.read_csv(runs[0] / f"tables/table{number}.csv")
+        empty = table[table["mean"].isna()]
+        assert empty["note"].str.startswith("not run: ").all()
+    table = pd.read_csv(runs[0] / "tables/table6.csv").set_index(["row", "column"])
+    assert "shuffle-once" in table.loc[("shuffle-once", "digits"), "note"]
+    assert table.loc[("uniform-once", "digits"), "runs"] == 2
+
+
+def test_the_same_command_twice_gives_the_same_bytes(runs):
+    first, second = (
+        {
+            path.relative_to(run): path.read_bytes()
+            for folder in ("benchmark", "figures", "labels", "ranking", "scores", "searches", "supernets", "tables")
+            for path in (run / folder).rglob("*")
+            if path.is_file() and path.name != "training.csv"  # which holds images per second
+        }
+        for run in runs
+    )
+    assert first.keys() == second.keys()
+    assert [str(path) for path in first if first[path] != second[path]] == []
+
+
+def test_the_random_label_supernet_is_trained_once_and_shared(runs):
+    trained = [path.parent for path in (runs[0] / "supernets").rglob("weights.safetensors")]
+    relative = sorted(str(path.relative_to(runs[0] / "supernets/nas_bench_201/digits")) for path in trained)
+    assert relative == [
+        "ground-truth/10/0",
+        "shuffle-each-step/10/0",
+        "uniform-each-step/10/0",
+        "uniform-once/10/0",
+        "uniform-once/10/1",
+        "uniform-once/20/0",
+    ]
+
+
+def test_every_job_leaves_a_log_and_its_runtime(runs):
+    logs = [path for path in (runs[0] / "logs").rglob("*.log") if path.stat().st_size > 0]
+    runtimes = list((runs[0] / "runtimes").rglob("*.tsv"))
+    assert len(logs) == len(runtimes) > 20
+
+
+def test_a_finished_run_has_nothing_left_to_do(runs):
+    assert "Nothing to be done" in of_this_workflow(runs[0].parents[1], "--dry-run", config=TINY)
+
+
+def test_the_report_is_one_file_with_tables_figures_and_captions(runs):
+    report = runs[0] / "report.html"
+    of_this_workflow(runs[0].parents[1], "--report", str(report), config=TINY)
+    text = report.read_text()
+    assert "Kendall's tau between the ranking by each method" in text
+    assert "table7.html" in text
+    assert "figure1.svg" in text
+    assert '<script src="http' not in text
+
+
+def test_the_papers_configuration_plans_from_anywhere_without_its_data(tmp_path):
+    plan = of_this_workflow(tmp_path, "--dry-run")
+    assert "Not there yet: benchmark.path: got null" in plan
+    # 20 numbers of categories, four other kinds of labels, two more seeds of the true number, three datasets
+    assert [line.split()[1] for line in plan.splitlines() if line.startswith("train_supernet ")] == ["102", "102"]
+
+
+def test_a_run_without_its_data_stops_before_the_first_job(tmp_path):
+    output = of_this_workflow(tmp_path, check=False)
+    assert "files are missing" in output
+    assert not list(tmp_path.rglob("*.log"))[1:]
+    assert not (tmp_path / "results").exists()
+
+
+def test_the_workflow_is_a_module_of_another(tmp_path):
+    (tmp_path / "Snakefile").write_text(
+        f"""
+module rlnas:
+    snakefile: {str(ROOT / "Snakefile")!r}
+    config: {TINY!r}
+    prefix: "nested"
+
+use rule * from rlnas as rlnas_*
+
+rule everything:
+    input: rules.rlnas_all.input
+    default_target: True
+"""
+    )
+    plan = snakemake(tmp_path, "--dry-run")
+    assert "rlnas_train_supernet" in plan
+    snakemake(tmp_path, "nested/results/tiny/labels/digits/uniform-once/10/0/train.npy")
+    assert (tmp_path / "nested/results/tiny/labels/digits/uniform-once/10/0/train.npy").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"seeds": {"uniform": [0]}}, "seeds: got unknown key 'uniform'; accepted: ground-truth, uniform-once"),
+        ({"datasets": {"digits": {"source": "mnist"}}}, "datasets.digits.source: got 'mnist'; accepted: cifar10"),
+        ({"benchmark": {"path": "gone.csv"}}, "benchmark.path: got gone.csv, which doesn't exist"),
+    ],
+)
+def test_a_wrong_configuration_stops_before_the_first_job(tmp_path, change, message):
+    output = of_this_workflow(tmp_path, config=TINY | change, check=False)
+    assert message in output
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_wrong_benchmark_table_stops_the_run_with_the_reason(tmp_path):
+    lines = (ROOT / "resources/embedded_benchmark.csv").read_text().splitlines(keepends=True)
+    (tmp_path / "table.csv").write_text("".join(lines[:-1]))
+    config = TINY | {"benchmark": {"path": "table.csv"}}
+    target = "results/tiny/benchmark/accuracies.csv"
+    output = of_this_workflow(tmp_path, target, config=config, check=False)
+    assert "missing architectures" in output
+    assert "missing architectures" in (tmp_path / "results/tiny/logs/extract_benchmark.log").read_text()
+
+
+def test_too_few_images_for_a_batch_stop_the_run_with_the_reason(tmp_path):
+    config = TINY | {"supernet": {"batch_size": 5000}}
+    output = of_this_workflow(tmp_path, "results/tiny/data/digits/dataset.json", config=config, check=False)
+    assert "too few for a batch of 5000" in output
