@@ -17,6 +17,7 @@ _FETCH_HINTS = {
     "nats-bench": "Fetch and unpack the simple NATS-tss folder that the NATS-Bench authors publish",
     "csv": "Give a table with the columns index, arch and accuracies in percent",
 }
+_NEEDED = ("path", "classes")
 
 
 class ConfigurationError(ValueError):
@@ -26,9 +27,11 @@ class ConfigurationError(ValueError):
 def validate(config: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:
     """Return a copy of a configuration with all defaults filled in, once it is known to be sound.
 
-    Raises `ConfigurationError` with one line a mistake: the key, what was got, what is accepted. Reads no file.
+    Reads no file. Raises `ConfigurationError` with one line a mistake: key, what was got, what is accepted.
     """
-    errors = sorted(jsonschema.Draft202012Validator(schema).iter_errors(config), key=lambda error: error.json_path)
+    errors = sorted(
+        jsonschema.Draft202012Validator(schema).iter_errors(config), key=lambda error: error.json_path
+    )
     _refuse([_explain(error) for error in errors])
     filled = _with_defaults(copy.deepcopy(dict(config)), schema, schema)
     _refuse(list(_contradictions(filled)))
@@ -36,7 +39,7 @@ def validate(config: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, 
 
 
 def resolve_paths(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a copy in which every path is one that exists: `{data}` is replaced, the first place of a list taken.
+    """Return a copy with the paths that exist: `{data}` is replaced, the first place of a list taken.
 
     Raises `ConfigurationError` that names the key of each path that doesn't exist.
     """
@@ -47,18 +50,22 @@ def resolve_paths(config: Mapping[str, Any]) -> dict[str, Any]:
             continue
         places = [entry["path"]] if isinstance(entry["path"], str) else entry["path"]
         if config["data"] is None and any("{data}" in place for place in places):
-            mistakes.append(f"data: got null, but {key}.path is in it; give a folder, as in --config data=DIR")
+            mistakes.append(
+                f"data: got null, but {key}.path is in it; give a folder, as in --config data=DIR"
+            )
             continue
         places = [place.replace("{data}", str(config["data"])) for place in places]
         entry["path"] = next((place for place in places if Path(place).exists()), None)
         if entry["path"] is None:
-            mistakes.append(f"{key}.path: got {' and '.join(places)}, which doesn't exist; give a path that does")
+            mistakes.append(
+                f"{key}.path: got {' and '.join(places)}, which doesn't exist; give a path that does"
+            )
     _refuse(mistakes)
     return resolved
 
 
 def missing_files(config: Mapping[str, Any]) -> list[str]:
-    """Say what the user still has to fetch: one line for each source without a path that nothing can download."""
+    """Return one line for each source that has no path and that nothing can download."""
     return [
         f"{key}.path: got null, and {entry['source']} can't be downloaded. "
         f"{_FETCH_HINTS[entry['source']]}, and name the place in {key}.path."
@@ -76,7 +83,10 @@ def classes(config: Mapping[str, Any], dataset: str) -> int:
 def _sources(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Everything that is read from files of the user, by its key."""
     used = sorted(set(config["searches"].values()))
-    return {**{f"datasets.{name}": config["datasets"][name] for name in used}, "benchmark": config["benchmark"]}
+    return {
+        **{f"datasets.{name}": config["datasets"][name] for name in used},
+        "benchmark": config["benchmark"],
+    }
 
 
 def _refuse(mistakes: list[str]) -> None:
@@ -91,7 +101,9 @@ def _explain(error: ValidationError) -> str:
         case "enum":
             return f"{got}; accepted: {', '.join(map(str, error.validator_value))}"
         case "type":
-            kinds = [error.validator_value] if isinstance(error.validator_value, str) else error.validator_value
+            kinds = (
+                [error.validator_value] if isinstance(error.validator_value, str) else error.validator_value
+            )
             return f"{got}; accepted: {' or '.join(kinds)}"
         case "additionalProperties":
             known = error.schema["properties"]
@@ -137,30 +149,25 @@ def _with_defaults(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any
 
 def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
     """Yield one line for each combination that no schema can forbid."""
-    datasets = config["datasets"]
+    datasets, source = config["datasets"], config["benchmark"]["source"]
+    covered = ("digits",) if source == "embedded" else ("cifar10", "cifar100", "imagenet16")
     for benchmark_dataset, dataset in config["searches"].items():
+        key = f"searches.{benchmark_dataset}"
         if dataset not in datasets:
-            accepted = ", ".join(datasets)
-            yield f"searches.{benchmark_dataset}: got '{dataset}', an unknown dataset; accepted: {accepted}"
-        if (benchmark_dataset == "digits") != (config["benchmark"]["source"] == "embedded"):
-            accepted = "digits" if config["benchmark"]["source"] == "embedded" else "cifar10, cifar100, imagenet16"
-            yield (
-                f"searches: got '{benchmark_dataset}', which the {config['benchmark']['source']} benchmark "
-                f"(benchmark.source) has no accuracies for; accepted: {accepted}"
-            )
+            yield f"{key}: got '{dataset}', an unknown dataset; accepted: {', '.join(datasets)}"
+        if benchmark_dataset not in covered:
+            yield f"{key}: the {source} benchmark (benchmark.source) accepts {', '.join(covered)}"
     for name, entry in datasets.items():
-        fixed = CLASSES.get(entry["source"])
-        if entry["source"] == "image-folder":
-            for key in ("path", "classes"):
-                if entry[key] is None:
-                    yield f"datasets.{name}.{key}: got null; an image-folder needs it"
+        key, fixed = f"datasets.{name}", CLASSES.get(entry["source"])
+        if fixed is None:
+            yield from (
+                f"{key}.{part}: got null; {entry['source']} needs it" for part in _NEEDED if not entry[part]
+            )
         elif entry["classes"] not in (None, fixed):
-            yield f"datasets.{name}.classes: got {entry['classes']}; {entry['source']} has {fixed} (leave it out)"
-    evolution = config["evolution"]
-    if evolution["mutations"] + evolution["crossovers"] > evolution["population"]:
-        yield (
-            f"evolution: got {evolution['mutations']} mutations and {evolution['crossovers']} crossovers; "
-            f"accepted: together at most the population of {evolution['population']}"
-        )
-    if evolution["keep"] > evolution["population"]:
-        yield f"evolution.keep: got {evolution['keep']}; accepted: at most the population of {evolution['population']}"
+            yield f"{key}.classes: got {entry['classes']}; {entry['source']} has {fixed}, leave it out"
+    population, keep = config["evolution"]["population"], config["evolution"]["keep"]
+    children = config["evolution"]["mutations"] + config["evolution"]["crossovers"]
+    if children > population:
+        yield f"evolution: got mutations + crossovers = {children}; accepted: at most population ({population})"
+    if keep > population:
+        yield f"evolution.keep: got {keep}; accepted: at most population ({population})"

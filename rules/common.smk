@@ -144,3 +144,8 @@ def of_first_seed(pattern):
         seed=config["seeds"]["uniform-once"][:1],
         indicator="angle",
     )
+
+
+def columns_of(wildcards):
+    """Test accuracies that a supernet ranks: of the benchmark's datasets that are searched on its images."""
+    return [f"{name}_test" for name, dataset in config["searches"].items() if dataset == wildcards.dataset]

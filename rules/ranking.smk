@@ -8,6 +8,7 @@ rule correlate_scores:
     output:
         correlations=f"{RESULTS}/ranking/{EXPERIMENT}/{{indicator}}.csv",
     params:
+        columns=columns_of,
         resamples=config["ranking"]["resamples"],
     log:
         f"{RESULTS}/logs/correlate_scores/{EXPERIMENT}/{{indicator}}.log",
@@ -29,6 +30,7 @@ rule rank_by_cost:
     output:
         correlations=f"{RESULTS}/ranking/baselines.csv",
     params:
+        columns=[f"{name}_test" for name in config["searches"]],
         resamples=config["ranking"]["resamples"],
     log:
         f"{RESULTS}/logs/rank_by_cost.log",
@@ -51,6 +53,7 @@ rule follow_training:
     output:
         trajectory=f"{RESULTS}/ranking/{EXPERIMENT}/trajectory.csv",
     params:
+        columns=columns_of,
         pooling=config["angle"]["pooling"],
     log:
         f"{RESULTS}/logs/follow_training/{EXPERIMENT}.log",

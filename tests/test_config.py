@@ -1,4 +1,4 @@
-"""A configuration that can't be run is refused before any job, with the key, what was got and what is accepted."""
+"""A wrong configuration is refused before any job, with the key, what was got and what is accepted."""
 
 import copy
 from pathlib import Path
@@ -55,22 +55,43 @@ def test_defaults_are_filled_in_at_every_depth_and_the_input_is_left_alone():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"datasets__digits__source": "cifar11"}, "datasets.digits.source: got 'cifar11'; accepted: cifar10, cifar100,"),
-        ({"seeds": {"uniform-onse": [0]}}, "seeds: got unknown key 'uniform-onse'; accepted: ground-truth, uniform-once"),
+        (
+            {"datasets__digits__source": "cifar11"},
+            "datasets.digits.source: got 'cifar11'; accepted: cifar10, cifar100,",
+        ),
+        (
+            {"seeds": {"uniform-onse": [0]}},
+            "seeds: got unknown key 'uniform-onse'; accepted: ground-truth, uniform-once",
+        ),
         ({"supernet__epochs": 0}, "supernet.epochs: got 0; accepted: at least 1"),
         ({"supernet__epochs": "ten"}, "supernet.epochs: got 'ten'; accepted: integer"),
         ({"supernet__momentum": 1}, "supernet.momentum: got 1; accepted: less than 1"),
         ({"supernet__path_per": "edge"}, "supernet.path_per: got 'edge'; accepted: cell, architecture"),
         ({"seeds__uniform-once": [0, 0]}, "seeds.uniform-once: got [0, 0]; accepted: no value twice"),
-        ({"searches": {"cifar12": "digits"}}, "searches: got 'cifar12'; accepted: cifar10, cifar100, imagenet16, digits"),
-        ({"searches": {"digits": "photos"}}, "searches.digits: got 'photos', an unknown dataset; accepted: digits"),
-        ({"searches": {"cifar10": "digits"}}, "searches: got 'cifar10', which the embedded benchmark"),
+        (
+            {"searches": {"cifar12": "digits"}},
+            "searches: got 'cifar12'; accepted: cifar10, cifar100, imagenet16, digits",
+        ),
+        (
+            {"searches": {"digits": "photos"}},
+            "searches.digits: got 'photos', an unknown dataset; accepted: digits",
+        ),
+        (
+            {"searches": {"cifar10": "digits"}},
+            "searches.cifar10: the embedded benchmark (benchmark.source) accepts digits",
+        ),
         ({"run": "a/b"}, "run: got 'a/b'; accepted: text that matches"),
         ({"typo": 1}, "configuration: got unknown key 'typo'; accepted: run, data, datasets"),
-        ({"datasets__photos": {"source": "image-folder"}}, "datasets.photos.classes: got null; an image-folder needs it"),
+        (
+            {"datasets__photos": {"source": "image-folder"}},
+            "datasets.photos.classes: got null; image-folder needs it",
+        ),
         ({"datasets__digits__classes": 7}, "datasets.digits.classes: got 7; digits has 10"),
-        ({"evolution__keep": 200}, "evolution.keep: got 200; accepted: at most the population of 100"),
-        ({"evolution__mutations": 80}, "evolution: got 80 mutations and 50 crossovers"),
+        ({"evolution__keep": 200}, "evolution.keep: got 200; accepted: at most population (100)"),
+        (
+            {"evolution__mutations": 80},
+            "evolution: got mutations + crossovers = 130; accepted: at most population (100)",
+        ),
         ({"benchmark__checksum": "no"}, "benchmark.checksum: got 'no'; accepted: text that matches"),
     ],
 )
@@ -81,7 +102,9 @@ def test_mistakes_are_named(changes, message):
 
 
 def test_a_missing_key_is_named():
-    with pytest.raises(ConfigurationError, match="configuration: got no searches; required: run, datasets, searches"):
+    with pytest.raises(
+        ConfigurationError, match="configuration: got no searches; required: run, datasets, searches"
+    ):
         validate({"run": "x", "datasets": DEMO["datasets"]}, SCHEMA)
 
 

@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -26,15 +27,23 @@ def lock():
 
 def rules():
     for file in RULE_FILES:
-        for match in re.finditer(r"^(?:use )?rule (?:\w+ as )?(\w+)(?: with)?:\n((?:    .*\n|\n)+)", file.read_text(), re.MULTILINE):
+        for match in re.finditer(
+            r"^(?:use )?rule (?:\w+ as )?(\w+)(?: with)?:\n((?:    .*\n|\n)+)", file.read_text(), re.MULTILINE
+        ):
             yield match[1], re.findall(r"^    (\w+):", match[2], re.MULTILINE), match[0].startswith("use ")
 
 
-@pytest.mark.parametrize(("name", "directives", "derived"), [pytest.param(*rule, id=rule[0]) for rule in rules()])
+@pytest.mark.parametrize(
+    ("name", "directives", "derived"), [pytest.param(*rule, id=rule[0]) for rule in rules()]
+)
 def test_rules_are_complete_and_in_one_order(name, directives, derived):
-    needed = {"output", "log", "benchmark"} | (set() if derived else {"threads", "resources", "conda", "script"})
+    needed = {"output", "log", "benchmark"} | (
+        set() if derived else {"threads", "resources", "conda", "script"}
+    )
     assert needed <= set(directives)
-    assert [entry for entry in DIRECTIVES if entry in directives] == [d for d in directives if d in DIRECTIVES]
+    assert [entry for entry in DIRECTIVES if entry in directives] == [
+        d for d in directives if d in DIRECTIVES
+    ]
 
 
 @pytest.mark.parametrize("path", ENVIRONMENTS, ids=lambda path: path.name)
@@ -46,7 +55,7 @@ def test_conda_environments_pin_what_the_lock_pins(path):
 
 def test_the_lock_has_all_that_the_package_asks_for():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    asked = project["dependencies"] + sum(project["optional-dependencies"].values(), [])
+    asked = [*project["dependencies"], *chain(*project["optional-dependencies"].values())]
     assert {normalised(re.split("[>=<]", name)[0]) for name in asked} <= set(lock())
 
 
@@ -60,7 +69,9 @@ def keys_of(schema, path=()):
 
 def test_every_configuration_key_is_documented_with_its_default():
     schema = yaml.safe_load((ROOT / "config/schema.yaml").read_text())
-    entries = re.findall(r"^- `([\w-]+)`(?: \[(.*?)\](?=:))?:", (ROOT / "config/README.md").read_text(), re.MULTILINE)
+    entries = re.findall(
+        r"^- `([\w-]+)`(?: \[(.*?)\](?=:))?:", (ROOT / "config/README.md").read_text(), re.MULTILINE
+    )
     documented = {name for name, _ in entries}
     for path, entry in keys_of(schema):
         if path[0] == "jobs" or path[-1] in ("figure1", "supernet", "angle", "validation", "evolution"):
@@ -71,10 +82,14 @@ def test_every_configuration_key_is_documented_with_its_default():
         default = entry.get("default", [0, 1, 2] if "$ref" in entry else None)
         if default not in (None, {}):
             shown = str(default).lower() if isinstance(default, bool) else str(default)
-            assert (path[-1], shown) in entries, f"config/README.md gives another default for {'.'.join(path)}"
+            assert (path[-1], shown) in entries, (
+                f"config/README.md gives another default for {'.'.join(path)}"
+            )
 
 
-@pytest.mark.parametrize("module", ["config", "evolution", "ranking", "tables", "figures", "benchmark", "angle"])
+@pytest.mark.parametrize(
+    "module", ["config", "evolution", "ranking", "tables", "figures", "benchmark", "angle"]
+)
 def test_torch_is_not_loaded_where_nothing_trains(module):
     code = f"import sys, rlnas_core.{module}; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)

@@ -1,4 +1,4 @@
-"""The whole workflow through Snakemake: a tiny real run, twice; as a module; the paper's plan; what is refused."""
+"""The whole workflow through Snakemake: a tiny run, twice; as a module; the paper's plan; what is refused."""
 
 import os
 import subprocess
@@ -76,7 +76,16 @@ def test_a_run_makes_every_table_and_figure(runs):
 def test_tables_hold_measured_values_beside_the_papers(runs):
     for number in (1, 2, 6, 7):
         table = pd.read_csv(runs[0] / f"tables/table{number}.csv")
-        assert list(table.columns) == ["row", "column", "mean", "std", "runs", "paper_mean", "paper_std", "note"]
+        assert list(table.columns) == [
+            "row",
+            "column",
+            "mean",
+            "std",
+            "runs",
+            "paper_mean",
+            "paper_std",
+            "note",
+        ]
         measured = table[table["column"].str.startswith("digits")]
         assert measured["mean"].notna().any()
         elsewhere = table[table["column"].str.startswith("cifar10")]
@@ -98,7 +107,16 @@ def test_the_same_command_twice_gives_the_same_bytes(runs):
     first, second = (
         {
             path.relative_to(run): path.read_bytes()
-            for folder in ("benchmark", "figures", "labels", "ranking", "scores", "searches", "supernets", "tables")
+            for folder in (
+                "benchmark",
+                "figures",
+                "labels",
+                "ranking",
+                "scores",
+                "searches",
+                "supernets",
+                "tables",
+            )
             for path in (run / folder).rglob("*")
             if path.is_file() and path.name != "training.csv"  # which holds images per second
         }
@@ -145,7 +163,10 @@ def test_the_papers_configuration_plans_from_anywhere_without_its_data(tmp_path)
     plan = of_this_workflow(tmp_path, "--dry-run")
     assert "Not there yet: benchmark.path: got null" in plan
     # 20 numbers of categories, four other kinds of labels, two more seeds of the true number, three datasets
-    assert [line.split()[1] for line in plan.splitlines() if line.startswith("train_supernet ")] == ["102", "102"]
+    assert [line.split()[1] for line in plan.splitlines() if line.startswith("train_supernet ")] == [
+        "102",
+        "102",
+    ]
 
 
 def test_a_run_without_its_data_stops_before_the_first_job(tmp_path):
@@ -179,8 +200,14 @@ rule everything:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"seeds": {"uniform": [0]}}, "seeds: got unknown key 'uniform'; accepted: ground-truth, uniform-once"),
-        ({"datasets": {"digits": {"source": "mnist"}}}, "datasets.digits.source: got 'mnist'; accepted: cifar10"),
+        (
+            {"seeds": {"uniform": [0]}},
+            "seeds: got unknown key 'uniform'; accepted: ground-truth, uniform-once",
+        ),
+        (
+            {"datasets": {"digits": {"source": "mnist"}}},
+            "datasets.digits.source: got 'mnist'; accepted: cifar10",
+        ),
         ({"benchmark": {"path": "gone.csv"}}, "benchmark.path: got gone.csv, which doesn't exist"),
     ],
 )

@@ -1,14 +1,14 @@
 """Draw the labels of a split once, before training."""
 
-import job
 import numpy as np
 
+import job
 from rlnas_core.labels import draw_fixed_labels
 
 log = job.start(snakemake)
 wildcards = snakemake.wildcards
 ground_truth = np.load(snakemake.input.ground_truth)
-# The training labels are drawn from the run's seed alone, as in the reference; other images have a stream of their own.
+# Training labels come from the seed alone, as in the reference; other images have a stream of their own.
 seed = [int(wildcards.seed)] if wildcards.split == "train" else [int(wildcards.seed), 1]
 labels = draw_fixed_labels(
     wildcards.labels, ground_truth, len(ground_truth), int(wildcards.categories), np.random.default_rng(seed)

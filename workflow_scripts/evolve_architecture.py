@@ -1,9 +1,9 @@
 """Search by evolution for the architecture with the highest score."""
 
-import job
 import numpy as np
 import pandas as pd
 
+import job
 from rlnas_core.evolution import evolve, exact_best
 from rlnas_core.spaces import get
 

@@ -1,8 +1,8 @@
 """Compare the weights of two untrained supernets with different seeds."""
 
-import job
 import json
 
+import job
 from rlnas_core.spaces import get
 from rlnas_core.training import SupernetSettings, untrained_statistics
 

@@ -11,10 +11,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 
 def start(snakemake: Any) -> Callable[[str], None]:
-    """Keep torch to the job's threads, send tracebacks to its log as well, and return a function that logs a line."""
+    """Keep torch to the job's threads, send tracebacks to its log too, and return a function to log with."""
     if torch := sys.modules.get("torch"):
         torch.set_num_threads(snakemake.threads)
-    logging.basicConfig(filename=snakemake.log[0], filemode="w", format="%(asctime)s %(message)s", level=logging.INFO)
+    logging.basicConfig(
+        filename=snakemake.log[0], filemode="w", format="%(asctime)s %(message)s", level=logging.INFO
+    )
     logging.captureWarnings(True)
 
     def log_error(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:

@@ -1,8 +1,8 @@
 """Look up the accuracies of the architectures that a search found."""
 
-import job
 import pandas as pd
 
+import job
 from rlnas_core.benchmark import Benchmark, read_table
 from rlnas_core.spaces import get
 

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import job
-
 from rlnas_core import data
 
 log = job.start(snakemake)

@@ -1,8 +1,8 @@
 """Score the whole space by the angle, and by what else the same statistics tell."""
 
-import job
 import pandas as pd
 
+import job
 from rlnas_core.angle import indicators
 from rlnas_core.spaces import get
 from rlnas_core.training import Statistics

@@ -2,17 +2,18 @@
 
 from pathlib import Path
 
-import job
 import numpy as np
 from safetensors.torch import save_model
 
+import job
 from rlnas_core.data import load
 from rlnas_core.labels import FIXED_METHODS, FixedLabels, RedrawnLabels
 from rlnas_core.spaces import get
 from rlnas_core.training import SupernetSettings, train_supernet
 
 log = job.start(snakemake)
-method, categories, seed = snakemake.wildcards.labels, int(snakemake.wildcards.categories), int(snakemake.wildcards.seed)
+method = snakemake.wildcards.labels
+categories, seed = int(snakemake.wildcards.categories), int(snakemake.wildcards.seed)
 labels = np.load(snakemake.input.labels)
 if method in FIXED_METHODS:
     source = FixedLabels(labels, categories)
