@@ -1,0 +1,150 @@
+"""Evolutionary search for the architecture with the highest fitness, which may be any function of genes."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from rlnas_core.spaces import NASBench201, SearchSpace
+
+Fitness = Callable[[np.ndarray], np.ndarray]
+"""From genes (N, genes) to scores (N,)."""
+Feasible = Callable[[np.ndarray], np.ndarray]
+"""From genes (N, genes) to bool (N,): which architectures meet a limit, say on FLOPs."""
+
+_ROUNDS = 100
+"""Batches drawn before a generation makes do with the new architectures found so far."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """The fittest architecture and the way to it.
+
+    `genes` is (genes,) int8; `trace` has one row for each architecture scored: generation (from 0), rank within
+    it (from 1), arch, fitness and origin (random, mutation or crossover).
+    """
+
+    genes: np.ndarray
+    fitness: float
+    trace: pd.DataFrame
+
+
+def evolve(
+    space: SearchSpace,
+    fitness: Fitness,
+    rng: np.random.Generator,
+    population: int = 100,
+    iterations: int = 20,
+    keep: int = 30,
+    mutations: int = 50,
+    crossovers: int = 50,
+    mutation_probability: float = 0.1,
+    feasible: Feasible | None = None,
+) -> Result:
+    """Search for the architecture with the highest fitness (sec. 3.1; settings of sec. 4.1).
+
+    The first generation is random. Each later one holds mutations and crossovers of the `keep` fittest so far,
+    filled up to `population` with random architectures. No architecture is scored twice, so a small space can
+    run out: the search ends then. Raises `ValueError` on settings that contradict each other, on scores of a wrong
+    shape or that are no numbers, and where no feasible architecture turns up.
+    """
+    if mutations + crossovers > population or keep < 1:
+        raise ValueError(
+            f"evolution: got keep {keep}, {mutations} mutations and {crossovers} crossovers; accepted: keep at "
+            f"least 1, mutations and crossovers together at most the population of {population}"
+        )
+    redrawn = np.flatnonzero(np.array(space.operations) != "none")
+
+    def mutate(n: int) -> np.ndarray:
+        parents = kept[rng.integers(len(kept), size=n)]
+        redraw = rng.random(parents.shape) < mutation_probability
+        children = np.where(redraw, rng.choice(redrawn, size=parents.shape), parents)
+        return space.repair(children.astype(parents.dtype), rng)
+
+    def cross(n: int) -> np.ndarray:
+        mothers, fathers = kept[rng.integers(len(kept), size=(2, n))]
+        return space.repair(np.where(rng.random(mothers.shape) < 0.5, mothers, fathers), rng)
+
+    def sample(n: int) -> np.ndarray:
+        return space.sample(n, rng)
+
+    kept = scored = np.empty((0, space.num_genes), np.int8)
+    scores = np.empty(0)
+    trace = []
+    for generation in range(iterations):
+        parts = {"mutation": scored[:0], "crossover": scored[:0]}
+        if generation:
+            parts["mutation"] = _draw(mutate, mutations, scored, feasible)
+            known = np.concatenate([scored, parts["mutation"]])
+            parts["crossover"] = _draw(cross, crossovers, known, feasible)
+        bred = np.concatenate([*parts.values()])
+        parts["random"] = _draw(sample, population - len(bred), np.concatenate([scored, bred]), feasible)
+        genes = np.concatenate([bred, parts["random"]])
+        if not len(genes):
+            break
+        origins = np.repeat(list(parts), [len(part) for part in parts.values()])
+        found = _checked(fitness(genes), genes, space)
+        trace.append(_generation(generation, space.to_string(genes), found, origins))
+        scored, scores = np.concatenate([scored, genes]), np.concatenate([scores, found])
+        kept = scored[_fittest(scores)[:keep]]
+    if not trace:
+        raise ValueError(
+            f"evolution: none of {_ROUNDS * population} random architectures is feasible, or iterations is 0; "
+            "loosen the limit or ask for at least one iteration"
+        )
+    return Result(kept[0], float(scores.max()), pd.concat(trace, ignore_index=True))
+
+
+def exact_best(space: NASBench201, scores: np.ndarray) -> np.ndarray:
+    """Return the genes (genes,) with the highest of the scores (N,) of an enumerated space, the first of equals.
+
+    Raises `ValueError` where the scores don't fit the space or are no numbers.
+    """
+    genes = space.enumerate()
+    return genes[int(np.argmax(_checked(scores, genes, space)))]
+
+
+def _draw(
+    propose: Callable[[int], np.ndarray], count: int, known: np.ndarray, feasible: Feasible | None
+) -> np.ndarray:
+    """Propose batches until `count` distinct, feasible architectures that aren't known are found."""
+    found = known[:0]
+    for _ in range(_ROUNDS if count else 0):
+        new = _unknown(propose(count), np.concatenate([known, found]))
+        found = np.concatenate([found, new if feasible is None else new[feasible(new)]])[:count]
+        if len(found) == count:
+            break
+    return found
+
+
+def _unknown(genes: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Return the genes that aren't among the known ones, each once, in their order."""
+    _, first = np.unique(np.concatenate([known, genes]), axis=0, return_index=True)
+    return genes[np.sort(first[first >= len(known)]) - len(known)]
+
+
+def _fittest(scores: np.ndarray) -> np.ndarray:
+    return np.argsort(-scores, kind="stable")
+
+
+def _generation(generation: int, archs: list[str], scores: np.ndarray, origins: np.ndarray) -> pd.DataFrame:
+    rows = pd.DataFrame({"generation": generation, "arch": archs, "fitness": scores, "origin": origins})
+    rows = rows.iloc[_fittest(scores)]
+    rows.insert(1, "rank", np.arange(1, len(rows) + 1))
+    return rows
+
+
+def _checked(scores: np.ndarray, genes: np.ndarray, space: SearchSpace) -> np.ndarray:
+    scores = np.asarray(scores, np.float64)
+    if scores.shape != (len(genes),):
+        raise ValueError(
+            f"fitness: got scores of shape {scores.shape}; accepted: ({len(genes)},), one a row of genes"
+        )
+    if np.isnan(scores).any():
+        broken = space.to_string(genes[np.isnan(scores)][:5])
+        raise ValueError(
+            f"fitness: got no number for {np.isnan(scores).sum()} architectures, first {', '.join(broken)}; "
+            "was the supernet trained to the end?"
+        )
+    return scores
