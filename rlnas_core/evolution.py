@@ -21,8 +21,8 @@ _ROUNDS = 100
 class Result:
     """The fittest architecture and the way to it.
 
-    `genes` is (genes,) int8; `trace` has one row for each architecture scored: generation (from 0), rank within
-    it (from 1), arch, fitness and origin (random, mutation or crossover).
+    `genes` is (genes,) int8; `trace` has one row for each architecture scored: generation (from 0), rank
+    within it (from 1), arch, fitness and origin (random, mutation or crossover).
     """
 
     genes: np.ndarray
@@ -44,15 +44,15 @@ def evolve(
 ) -> Result:
     """Search for the architecture with the highest fitness (sec. 3.1; settings of sec. 4.1).
 
-    The first generation is random. Each later one holds mutations and crossovers of the `keep` fittest so far,
-    filled up to `population` with random architectures. No architecture is scored twice, so a small space can
-    run out: the search ends then. Raises `ValueError` on settings that contradict each other, on scores of a wrong
-    shape or that are no numbers, and where no feasible architecture turns up.
+    The first generation is random. Each later one holds mutations and crossovers of the `keep` fittest so
+    far, filled up to `population` with random architectures. No architecture is scored twice, so a small
+    space can run out: the search ends then. Raises `ValueError` on settings that contradict each other, on
+    scores of a wrong shape or that are no numbers, and where no feasible architecture turns up.
     """
     if mutations + crossovers > population or keep < 1:
         raise ValueError(
-            f"evolution: got keep {keep}, {mutations} mutations and {crossovers} crossovers; accepted: keep at "
-            f"least 1, mutations and crossovers together at most the population of {population}"
+            f"evolution: got keep {keep}, {mutations} mutations and {crossovers} crossovers; accepted: keep "
+            f"at least 1, mutations and crossovers together at most the population of {population}"
         )
     redrawn = np.flatnonzero(np.array(space.operations) != "none")
 
@@ -90,14 +90,14 @@ def evolve(
         kept = scored[_fittest(scores)[:keep]]
     if not trace:
         raise ValueError(
-            f"evolution: none of {_ROUNDS * population} random architectures is feasible, or iterations is 0; "
-            "loosen the limit or ask for at least one iteration"
+            f"evolution: none of {_ROUNDS * population} random architectures is feasible, or iterations is "
+            "0; loosen the limit or ask for at least one iteration"
         )
     return Result(kept[0], float(scores.max()), pd.concat(trace, ignore_index=True))
 
 
 def exact_best(space: NASBench201, scores: np.ndarray) -> np.ndarray:
-    """Return the genes (genes,) with the highest of the scores (N,) of an enumerated space, the first of equals.
+    """Return the genes (genes,) with the highest of the scores (N,) of an enumerated space, first of equals.
 
     Raises `ValueError` where the scores don't fit the space or are no numbers.
     """

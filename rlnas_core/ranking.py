@@ -1,4 +1,4 @@
-"""How well scores rank the whole space: Kendall's tau, its uncertainty, and baselines that need no supernet."""
+"""How well scores rank the whole space: Kendall's tau, its interval, and baselines that need no supernet."""
 
 import numpy as np
 from scipy.stats import kendalltau
@@ -22,8 +22,8 @@ def bootstrap_interval(
 ) -> tuple[float, float]:
     """Return the percentile interval of Kendall's tau over architectures drawn with replacement.
 
-    It says how far tau would move with other architectures of the space, not with another seed of the supernet.
-    Raises `ValueError` as `kendall` does.
+    It says how far tau would move with other architectures of the space, not with another seed of the
+    supernet. Raises `ValueError` as `kendall` does.
     """
     scores, accuracies = _checked(scores, accuracies)
     draws = (rng.integers(len(scores), size=len(scores)) for _ in range(resamples))
@@ -35,8 +35,9 @@ def bootstrap_interval(
 def baselines(space: NASBench201) -> dict[str, np.ndarray]:
     """Return scores (N,) of the enumerated space that only look at its size.
 
-    `conv-weights` counts convolution weights, `live-conv-weights` those on edges that reach the output, both of one
-    cell and in units of C_in * C_out; `macs` are the multiply-accumulates of the benchmark's network on CIFAR-10.
+    `conv-weights` counts convolution weights, `live-conv-weights` those on edges that reach the output, both
+    of one cell and in units of C_in * C_out; `macs` are the multiply-accumulates of the benchmark's network
+    on CIFAR-10.
     """
     genes = space.enumerate()
     weights = np.array([_WEIGHTS.get(operation, 0) for operation in space.operations], np.float64)
@@ -52,8 +53,8 @@ def _checked(scores: np.ndarray, accuracies: np.ndarray) -> tuple[np.ndarray, np
     scores, accuracies = np.asarray(scores), np.asarray(accuracies)
     if scores.shape != accuracies.shape or scores.ndim != 1 or len(scores) < 2:
         raise ValueError(
-            f"ranking: got scores {scores.shape} and accuracies {accuracies.shape}; accepted: two vectors of the "
-            "same architectures, two at least"
+            f"ranking: got scores {scores.shape} and accuracies {accuracies.shape}; accepted: two vectors "
+            "of the same architectures, two at least"
         )
     for name, values in (("scores", scores), ("accuracies", accuracies)):
         if np.isnan(values).any():
