@@ -1,0 +1,107 @@
+"""The angle between initial and trained weights, from three sums a weight group (eq. 9)."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rlnas_core.spaces.nas_bench_201 import CONV_1X1, CONV_3X3, PATHS, POOL, NASBench201
+
+POOLING_SHAPES = ("reference", "paper")
+
+
+@dataclass
+class Statistics:
+    """What training leaves of a supernet: the sums <W0, Wt>, |W0|^2, |Wt|^2 of each weight group, float64.
+
+    `operations` is (T, cells, 6 edges, 5 operations, 3), `fixed` (T, 3), `channels` (cells,), `epochs` (T,).
+    """
+
+    epochs: np.ndarray
+    operations: np.ndarray
+    fixed: np.ndarray
+    channels: np.ndarray
+    meta: dict[str, Any]
+
+    def save(self, path: str | Path) -> None:
+        """Write an .npz, the same bytes for the same statistics."""
+        meta = np.array(json.dumps(self.meta, sort_keys=True))
+        arrays = {name: getattr(self, name) for name in ("epochs", "operations", "fixed", "channels")}
+        np.savez(path, allow_pickle=False, meta=meta, **arrays)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Statistics":
+        """Read what `save` wrote."""
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in ("epochs", "operations", "fixed", "channels")}
+            return cls(**arrays, meta=json.loads(str(file["meta"])))
+
+
+def angles(usage: np.ndarray, sums: np.ndarray) -> np.ndarray:
+    """Angle in radians of each architecture (N,), from its use of the groups (N, G) and their sums (G, 3).
+
+    An architecture without weights scores 0.
+    """
+    dot, initial, final = (np.asarray(usage, dtype=np.float64) @ sums).T
+    norm = np.sqrt(initial * final)
+    cosine = np.divide(dot, norm, out=np.ones_like(dot), where=norm > 0)
+    return np.arccos(np.clip(cosine, -1, 1))
+
+
+def group_sums(statistics: Statistics, epoch: int = -1, pooling: str = "reference") -> np.ndarray:
+    """Sums (31, 3) of the groups of `NASBench201.usage`, over cells; `epoch` indexes `statistics.epochs`.
+
+    Pooling is the constant 1/9 of shape [C, 3, 3] (`reference`) or [C, C, 3, 3] (`paper`). Raises ValueError for
+    another shape.
+    """
+    if pooling not in POOLING_SHAPES:
+        raise ValueError(f"pooling: got {pooling!r}; accepted: {', '.join(POOLING_SHAPES)}")
+    sums = statistics.operations[epoch].copy()
+    channels = statistics.channels.astype(np.float64)
+    size = channels / 9 if pooling == "reference" else channels**2 / 9
+    sums[:, :, POOL, :] = size[:, None, None]
+    return np.concatenate([statistics.fixed[epoch][None], sums.sum(axis=0).reshape(-1, 3)])
+
+
+def architecture_angles(
+    space: NASBench201, statistics: Statistics, genes: np.ndarray, epoch: int = -1, pooling: str = "reference"
+) -> np.ndarray:
+    """Angle in radians of each architecture's whole weight vector, (N,) (eq. 9)."""
+    return angles(space.usage(genes), group_sums(statistics, epoch, pooling))
+
+
+def indicators(
+    space: NASBench201, statistics: Statistics, genes: np.ndarray, epoch: int = -1, pooling: str = "reference"
+) -> dict[str, np.ndarray]:
+    """The angle and what else the same sums give, name to scores (N,).
+
+    `layer-angle-sum` adds each layer's own angle over live edges and cells; `layer-angle-sum-times-mean` multiplies
+    it by its mean over the live operations, pooling counting as 0; in `operation-average-control` each layer's angle
+    is replaced by its operation's average, so that only structure remains.
+    """
+    dot, initial, final = np.moveaxis(statistics.operations[epoch], -1, 0)
+    norm = np.sqrt(initial * final)
+    cosine = np.divide(dot, norm, out=np.ones_like(dot), where=norm > 0)
+    layers = np.arccos(np.clip(cosine, -1, 1))
+    convolutions = [CONV_1X1, CONV_3X3]
+    layers[:, :, [g for g in range(5) if g not in convolutions]] = 0
+    genes = np.asarray(genes)
+    live = space.live_paths(genes) @ PATHS
+    counted = (live & np.isin(genes, [*convolutions, POOL])).sum(axis=1) * len(layers)
+
+    def sums(table: np.ndarray) -> np.ndarray:
+        return (table.sum(axis=0)[np.arange(6), genes] * live).sum(axis=1)
+
+    def times_mean(total: np.ndarray) -> np.ndarray:
+        return total * total / np.maximum(counted, 1)
+
+    total = sums(layers)
+    average = np.broadcast_to(layers.mean(axis=(0, 1)), layers.shape)
+    return {
+        "angle": architecture_angles(space, statistics, genes, epoch, pooling),
+        "layer-angle-sum": total,
+        "layer-angle-sum-times-mean": times_mean(total),
+        "operation-average-control": times_mean(sums(average)),
+    }

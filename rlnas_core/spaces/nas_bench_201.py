@@ -1,0 +1,160 @@
+"""The NAS-Bench-201 cell: 4 nodes, 6 edges, 5 operations, 15,625 architectures."""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from rlnas_core.spaces.base import SearchSpace
+
+#: (source, destination) of each edge, in the order of the benchmark's strings.
+EDGES = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
+#: Edges of the four paths 0-3, 0-2-3, 0-1-2-3 and 0-1-3 from a cell's input to its output.
+PATHS = np.array([[0, 0, 0, 1, 0, 0], [0, 1, 0, 0, 0, 1], [1, 0, 1, 0, 0, 1], [1, 0, 0, 0, 1, 0]], dtype=bool)
+NONE, SKIP, CONV_1X1, CONV_3X3, POOL = range(5)
+KERNELS = {CONV_1X1: 1, CONV_3X3: 3}
+_TERM = re.compile(r"^\|([a-z_0-9]+)~0\|\+\|([a-z_0-9]+)~0\|([a-z_0-9]+)~1\|\+"
+                   r"\|([a-z_0-9]+)~0\|([a-z_0-9]+)~1\|([a-z_0-9]+)~2\|$")  # fmt: skip
+
+
+class NASBench201(SearchSpace):
+    """The NAS-Bench-201 search space (Sec. 4.1); a gene is the operation of an edge."""
+
+    name = "nas_bench_201"
+    num_genes = len(EDGES)
+    operations = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
+
+    def enumerate(self) -> np.ndarray:
+        """All 15,625 architectures in lexicographic order of their genes, (15625, 6) int8."""
+        return np.stack(np.unravel_index(np.arange(5**6), (5,) * 6), axis=1).astype(np.int8)
+
+    def index(self, genes: np.ndarray) -> np.ndarray:
+        """The row of each architecture in `enumerate()`, (N,) int64."""
+        return np.asarray(genes, dtype=np.int64) @ 5 ** np.arange(5, -1, -1)
+
+    def repair(self, genes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Redraw a node's incoming edges until one of them is not `none`; shape kept, (N, 6) int8."""
+        genes = np.array(genes, dtype=np.int8)
+        for node in (1, 2, 3):
+            edges = [e for e, (_, destination) in enumerate(EDGES) if destination == node]
+            while (cut := np.flatnonzero((genes[:, edges] == NONE).all(axis=1))).size:
+                genes[np.ix_(cut, edges)] = rng.integers(5, size=(cut.size, len(edges)), dtype=np.int8)
+        return genes
+
+    def live_paths(self, genes: np.ndarray) -> np.ndarray:
+        """Which of the four paths hold no `none`, (N, 4) bool."""
+        none = np.asarray(genes)[:, None, :] == NONE
+        return ~(none & PATHS).any(axis=2)
+
+    def canonical(self, genes: np.ndarray) -> np.ndarray:
+        """The architectures with every edge that is on no live path set to `none`, (N, 6) int8.
+
+        Two architectures of one canonical form compute the same function under shared weights.
+        """
+        return np.where(self.live_paths(genes) @ PATHS, genes, NONE).astype(np.int8)
+
+    def isomorphism_classes(self) -> np.ndarray:
+        """The class of each architecture of `enumerate()`, (15625,) int64 below 5,273.
+
+        Architectures of one class compute the same function up to the order of their nodes' sums. The literature's
+        6,466 keeps the zeros that a `none` adds to a sum as terms; without them some of those classes are one.
+        """
+        classes: dict[str, int] = {}
+        rows = []
+        for genes in self.enumerate().tolist():
+            nodes = ["x"]
+            for node in (1, 2, 3):
+                terms = []
+                for gene, (source, destination) in zip(genes, EDGES, strict=True):
+                    if destination == node:
+                        inner = nodes[source]
+                        dead = gene == NONE or inner == ""
+                        terms.append("" if dead else inner if gene == SKIP else f"{gene}({inner})")
+                nodes.append("+".join(sorted(filter(None, terms))))
+            rows.append(classes.setdefault(nodes[3], len(classes)))
+        return np.array(rows)
+
+    def usage(self, genes: np.ndarray) -> np.ndarray:
+        """Times that V(a, W) of eq. 9 holds each weight group, (N, 31) float64.
+
+        Groups are the fixed part, then edge by edge the five operations; an operation counts once for every live
+        path through its edge. An architecture without a live path uses nothing, not even the fixed part.
+        """
+        genes = np.asarray(genes)
+        paths = self.live_paths(genes)
+        on_edge = paths.astype(np.float64) @ PATHS
+        chosen = genes[:, :, None] == np.arange(5)
+        operations = (on_edge[:, :, None] * chosen).reshape(len(genes), -1)
+        return np.concatenate([paths.any(axis=1, keepdims=True), operations], axis=1)
+
+    def cost(
+        self,
+        genes: np.ndarray,
+        *,
+        channels: int = 16,
+        cells: int = 5,
+        image_size: int = 32,
+        in_channels: int = 3,
+        classes: int = 10,
+        affine: bool = True,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Parameters and multiply-accumulates of the stand-alone networks, two int64 arrays (N,).
+
+        Every edge is counted, live or not, as the network holds it; multiply-accumulates are those of convolutions
+        and the classifier for one image of `image_size` pixels a side.
+        """
+        stem = 9 * in_channels * channels
+        params, macs = stem + 2 * channels, stem * image_size**2
+        edge = np.zeros((2, 5), dtype=np.int64)
+        width, side = channels, image_size
+        for stage in range(3):
+            if stage:
+                side = (side + 1) // 2
+                weights = 9 * (width * 2 * width + 4 * width**2)
+                shortcut = 2 * width**2
+                params += weights + shortcut + 8 * width
+                macs += weights * side**2 + shortcut * side**2
+                width *= 2
+            for gene, kernel in KERNELS.items():
+                weights = cells * kernel**2 * width**2
+                edge[:, gene] += weights + cells * 2 * width * affine, weights * side**2
+        params += 2 * width + width * classes + classes
+        macs += width * classes
+        per_gene = edge[:, np.asarray(genes, dtype=np.int64)].sum(axis=2)
+        return params + per_gene[0], macs + per_gene[1]
+
+    def to_string(self, genes: np.ndarray) -> list[str]:
+        """The benchmark's strings, e.g. `|a~0|+|b~0|c~1|+|d~0|e~1|f~2|`."""
+        pattern = "|{}~0|+|{}~0|{}~1|+|{}~0|{}~1|{}~2|"
+        return [pattern.format(*(self.operations[g] for g in row)) for row in np.asarray(genes).tolist()]
+
+    def from_string(self, strings: Sequence[str]) -> np.ndarray:
+        """Genes (N, 6) int8 of the benchmark's strings; raises ValueError naming the string and the operation."""
+        codes = {name: code for code, name in enumerate(self.operations)}
+        rows = []
+        for string in strings:
+            match = _TERM.match(string)
+            if match is None:
+                raise ValueError(
+                    f"not a NAS-Bench-201 architecture: {string!r}; accepted: |op~0|+|op~0|op~1|+|op~0|op~1|op~2|"
+                )
+            unknown = [name for name in match.groups() if name not in codes]
+            if unknown:
+                raise ValueError(
+                    f"unknown operation {unknown[0]!r} in {string!r}; accepted: {', '.join(self.operations)}"
+                )
+            rows.append([codes[name] for name in match.groups()])
+        return np.array(rows, dtype=np.int8).reshape(-1, 6)
+
+    def supernet(self, **network: Any):  # noqa: ANN201 - torch is imported only where networks are built
+        """The supernet as a torch module; arguments as of `nas_bench_201_network.Supernet`."""
+        from rlnas_core.spaces.nas_bench_201_network import Supernet
+
+        return Supernet(**network)
+
+    def network(self, genes: np.ndarray, **network: Any):  # noqa: ANN201
+        """A stand-alone network of one architecture (6,); arguments as of `nas_bench_201_network.Network`."""
+        from rlnas_core.spaces.nas_bench_201_network import Network
+
+        return Network(genes, **network)

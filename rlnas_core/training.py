@@ -1,0 +1,227 @@
+"""Training a supernet on one sampled path a step (Sec. 3.1, 3.2 and the reference settings)."""
+
+import math
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from safetensors.torch import save_model
+from tqdm import tqdm
+
+from rlnas_core.angle import Statistics
+from rlnas_core.data import ImageArray, augment
+from rlnas_core.spaces.nas_bench_201 import NASBench201
+from rlnas_core.spaces.nas_bench_201_network import Supernet, initialise
+
+Labels = Callable[[np.ndarray], np.ndarray]
+_CHOICES = {
+    "path_per": ("cell", "architecture"),
+    "unsampled_gradient": ("zero", "absent"),
+    "initialisation": ("default", "normal", "uniform"),
+    "precision": ("float32", "bfloat16"),
+    "device": ("auto", "cpu", "cuda", "mps"),
+}
+
+
+@dataclass(frozen=True)
+class SupernetSettings:
+    """Settings of a supernet and its training; the defaults are the reference's. ValueError names a wrong one."""
+
+    channels: int = 16
+    cells: int = 5
+    epochs: int = 250
+    batch_size: int = 64
+    learning_rate: float = 0.025
+    final_learning_rate: float = 0.001
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    path_per: str = "cell"
+    unsampled_gradient: str = "zero"
+    initialisation: str = "default"
+    precision: str = "float32"
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        for name, accepted in _CHOICES.items():
+            if getattr(self, name) not in accepted:
+                raise ValueError(f"{name}: got {getattr(self, name)!r}; accepted: {', '.join(accepted)}")
+
+
+class TrainingDivergedError(RuntimeError):
+    """The loss became NaN or infinite."""
+
+
+def pick_device(name: str) -> torch.device:
+    """The device of that name; `auto` takes CUDA, then MPS, then the CPU."""
+    if name != "auto":
+        return torch.device(name)
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def build(space: NASBench201, classes: int, in_channels: int, settings: SupernetSettings, seed: int) -> Supernet:
+    """An untrained supernet whose weights are drawn from its own generator."""
+    model = space.supernet(
+        classes=classes, channels=settings.channels, cells=settings.cells, in_channels=in_channels
+    )
+    initialise(model, torch.Generator().manual_seed(seed), settings.initialisation)
+    return model
+
+
+def _copies(model: Supernet) -> list[torch.Tensor]:
+    weights = [weight for *_, weight in model.operation_weights()] + model.fixed_weights()
+    return [weight.detach().double().cpu().clone() for weight in weights]
+
+
+def weight_sums(model: Supernet, initial: list[torch.Tensor]) -> tuple[np.ndarray, np.ndarray]:
+    """Sums <W0, Wt>, |W0|^2, |Wt|^2: of the operations (cells, 6, 5, 3) and of the fixed part (3,), float64."""
+    now = _copies(model)
+    sums = np.array(
+        [((a * b).sum().item(), (a * a).sum().item(), (b * b).sum().item()) for a, b in zip(initial, now, strict=True)]
+    )
+    groups = [(cell, edge, operation) for cell, edge, operation, _ in model.operation_weights()]
+    operations = np.zeros((len(model.cells), 6, 5, 3))
+    operations[tuple(np.array(groups).T)] = sums[: len(groups)]
+    return operations, sums[len(groups) :].sum(axis=0)
+
+
+def _statistics(
+    model: Supernet, epochs: list[int], records: list[tuple[np.ndarray, np.ndarray]], meta: dict[str, Any]
+) -> Statistics:
+    operations, fixed = (np.array(part) for part in zip(*records, strict=True))
+    versions = {name: version(name) for name in ("torch", "numpy")}
+    return Statistics(
+        np.array(epochs), operations, fixed, np.array(model.cell_channels()), {**meta, "versions": versions}
+    )
+
+
+def untrained_statistics(
+    space: NASBench201, description: dict[str, Any], settings: SupernetSettings, seed: int
+) -> Statistics:
+    """Statistics between two untrained supernets of different seeds (table 7's training-free rows), T = 1."""
+    seeds = np.random.SeedSequence(seed).generate_state(2)
+    first, second = (
+        build(space, description["classes"], description["in_channels"], settings, int(s)) for s in seeds
+    )
+    meta = {"settings": asdict(settings), "seed": seed}
+    return _statistics(second, [0], [weight_sums(second, _copies(first))], meta)
+
+
+def train_supernet(
+    space: NASBench201,
+    data: ImageArray,
+    labels: Labels,
+    settings: SupernetSettings,
+    seed: int,
+    *,
+    log: Callable[[str], None] = print,
+    csv_path: str | Path | None = None,
+    state_path: str | Path | None = None,
+) -> tuple[Supernet, Statistics]:
+    """Train a supernet on images (N, H, W, C) and labels by SGD, one sampled path a step (eq. 5 and 7).
+
+    `labels` maps image indices (B,) to classes (B,) and has `.categories`. Statistics are kept after every epoch, the
+    start included. Raises ValueError where a batch has too few images, TrainingDivergedError with epoch and step
+    where the loss is no number; the weights of the last whole epoch then remain at `state_path`.
+    """
+    steps = len(data) // settings.batch_size
+    if steps == 0:
+        raise ValueError(
+            f"too few images for a batch: got {len(data)}, batch_size is {settings.batch_size}; "
+            "lower supernet.batch_size or give more images"
+        )
+    device = pick_device(settings.device)
+    # Independent streams, so that for instance another path setting leaves the order of images as it was.
+    weights_seed, path_seed, order_seed, crop_seed = np.random.SeedSequence(seed).spawn(4)
+    path_rng, order_rng = np.random.default_rng(path_seed), np.random.default_rng(order_seed)
+    crops = torch.Generator(device).manual_seed(int(crop_seed.generate_state(1)[0]))
+    model = build(space, labels.categories, data.images.shape[-1], settings, int(weights_seed.generate_state(1)[0]))  # type: ignore[attr-defined]
+    initial = _copies(model)
+    model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    zero = settings.unsampled_gradient == "zero"
+    if zero:
+        for weight in model.parameters():
+            weight.grad = torch.zeros_like(weight)
+    optimiser = torch.optim.SGD(
+        model.parameters(),
+        settings.learning_rate,
+        momentum=settings.momentum,
+        weight_decay=settings.weight_decay,
+        nesterov=True,
+        fused=device.type != "mps",
+    )
+    total = steps * settings.epochs
+    epochs, records, rows = [0], [weight_sums(model, initial)], []
+    paths = len(model.cells) if settings.path_per == "cell" else 1
+    started = time.monotonic()
+    progress = tqdm(total=total, unit="step", disable=not sys.stderr.isatty())
+    for epoch in range(1, settings.epochs + 1):
+        order = order_rng.permutation(len(data))
+        losses = torch.zeros((), dtype=torch.float64, device=device)
+        correct = torch.zeros((), dtype=torch.int64, device=device)
+        for step in range(steps):
+            done = (epoch - 1) * steps + step
+            rate = settings.final_learning_rate + (settings.learning_rate - settings.final_learning_rate) * (
+                0.5 * (1 + math.cos(math.pi * done / total))
+            )
+            optimiser.param_groups[0]["lr"] = rate
+            indices = order[step * settings.batch_size : (step + 1) * settings.batch_size]
+            images = torch.from_numpy(data.images[np.sort(indices)]).to(device)
+            target = torch.from_numpy(labels(np.sort(indices))).to(device)
+            x = augment(images, data.pad, data.flip, data.mean, data.std, crops)
+            optimiser.zero_grad(set_to_none=not zero)
+            with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
+                scores = model(x, space.sample(paths, path_rng))
+            loss = F.cross_entropy(scores.float(), target)
+            if device.type == "cpu" and not math.isfinite(loss.item()):
+                raise _diverged(loss.item(), epoch, step + 1, state_path)
+            loss.backward()
+            optimiser.step()
+            losses += loss.detach()
+            correct += (scores.detach().argmax(1) == target).sum()
+            progress.update()
+        mean_loss = losses.item() / steps
+        if not math.isfinite(mean_loss):
+            raise _diverged(mean_loss, epoch, steps, state_path)
+        accuracy = 100 * correct.item() / (steps * settings.batch_size)
+        elapsed = time.monotonic() - started
+        speed = epoch * steps * settings.batch_size / elapsed
+        log(
+            f"epoch {epoch}/{settings.epochs}: loss {mean_loss:.4f}, accuracy {accuracy:.2f}%, learning rate "
+            f"{rate:.5f}, {speed:.0f} images/s, {elapsed / epoch * (settings.epochs - epoch):.0f} s left"
+        )
+        rows.append({"epoch": epoch, "loss": mean_loss, "accuracy": accuracy, "learning_rate": rate})
+        epochs.append(epoch)
+        records.append(weight_sums(model, initial))
+        if state_path is not None:
+            _save_state(model, Path(state_path))
+    progress.close()
+    if csv_path is not None:
+        pd.DataFrame(rows).to_csv(csv_path, index=False)
+    if state_path is not None:
+        Path(state_path).unlink(missing_ok=True)
+    meta = {"settings": asdict(settings), "seed": seed, "categories": labels.categories}  # type: ignore[attr-defined]
+    return model.cpu(), _statistics(model, epochs, records, meta)
+
+
+def _save_state(model: Supernet, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".new")
+    save_model(model, str(temporary))
+    temporary.replace(path)
+
+
+def _diverged(loss: float, epoch: int, step: int, state_path: str | Path | None) -> TrainingDivergedError:
+    kept = f"; the weights after epoch {epoch - 1} are kept at {state_path}" if state_path and epoch > 1 else ""
+    return TrainingDivergedError(
+        f"the loss is {loss} at epoch {epoch}, step {step}{kept}; lower supernet.learning_rate"
+    )
