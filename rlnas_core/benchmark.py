@@ -4,14 +4,15 @@ import bz2
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-import torch
-from nas_201_api import ArchResults, NASBench201API
 
 from rlnas_core import files, spaces
+
+if TYPE_CHECKING:
+    from nas_201_api import ArchResults
 
 BENCHMARK_COLUMNS = {
     "cifar10_valid": ("cifar10-valid", "x-valid"),
@@ -84,6 +85,10 @@ def extract_official(
     space's own order, of all 15,625 architectures if `complete`. Raises `ValueError` on a mismatch or
     incomplete content.
     """
+    # Only extraction needs torch; everything that looks accuracies up does without.
+    import torch
+    from nas_201_api import NASBench201API
+
     path = Path(path)
     _verify_official(path, checksum)
     log(f"{path}: checksum verified, loading")
@@ -110,6 +115,8 @@ def extract_nats(
     Returns a table in the space's own order, of all 15,625 architectures if `complete`. Raises `ValueError`
     on a mismatch, damaged or missing files.
     """
+    from nas_201_api import ArchResults
+
     folder = Path(folder)
     if not (folder / "meta.pickle.pbz2").is_file():
         raise FileNotFoundError(
@@ -169,7 +176,7 @@ def _load_nats(file: Path) -> Any:
         raise ValueError(f"{file} is missing; unpack the published archive again") from error
 
 
-def _accuracies(results: ArchResults) -> dict[str, float]:
+def _accuracies(results: "ArchResults") -> dict[str, float]:
     """Return the mean accuracy over the benchmark's seeds for every column whose dataset was trained."""
     return {
         column: results.get_metrics(dataset, part)["accuracy"]

@@ -168,6 +168,6 @@ def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
     population, keep = config["evolution"]["population"], config["evolution"]["keep"]
     children = config["evolution"]["mutations"] + config["evolution"]["crossovers"]
     if children > population:
-        yield f"evolution: got mutations + crossovers = {children}; accepted: at most population ({population})"
+        yield f"evolution: got mutations + crossovers {children}; accepted: at most {population} (population)"
     if keep > population:
-        yield f"evolution.keep: got {keep}; accepted: at most population ({population})"
+        yield f"evolution.keep: got {keep}; accepted: at most {population} (population)"

@@ -39,12 +39,11 @@ REDRAWN_LABELS = ["uniform-each-step", "shuffle-each-step"]
 LABELS = FIXED_LABELS + REDRAWN_LABELS
 
 # What each row of a table is made of: where its supernet's labels come from, and what chooses its architecture.
-METHODS = {
-    "A": ("ground-truth", "validation-accuracy"),
-    "B": ("ground-truth", "angle"),
-    "C": ("uniform-once", "validation-accuracy"),
-    "D": ("uniform-once", "angle"),
-}
+with open(workflow.source_path("../rlnas_core/paper.yaml")) as paper:
+    METHODS = {
+        row: (method["labels"], method["indicator"])
+        for row, method in yaml.safe_load(paper)["methods"].items()
+    }
 LABEL_METHODS = {labels: (labels, "angle") for labels in LABELS if labels != "ground-truth"}
 UNTRAINED_METHODS = {
     "training-free-normal": ("untrained-normal", "angle"),
@@ -59,7 +58,11 @@ TABLES = expand(
 )
 FIGURES = expand(
     f"{RESULTS}/figures/{{figure}}.{{format}}",
-    figure=["figure1", "trajectory", *(f"scatter_{name}" for name in config["searches"])],
+    figure=[
+        *(["figure1"] if config["figure1"]["categories"] and config["figure1"]["seeds"] else []),
+        *(["trajectory"] if any(config["seeds"][labels] for labels in LABELS) else []),
+        *(f"scatter_{name}" for name in config["searches"] if config["seeds"]["uniform-once"]),
+    ],
     format=["svg", "pdf", "png"],
 )
 
@@ -135,17 +138,37 @@ def training_labels(wildcards):
 
 
 def of_first_seed(pattern):
-    """One file of RLNAS on the images that were searched for a benchmark dataset: that of its first seed."""
-    return lambda wildcards: expand(
-        pattern,
-        dataset=config["searches"][wildcards.benchmark_dataset],
-        labels="uniform-once",
-        categories=classes(config, config["searches"][wildcards.benchmark_dataset]),
-        seed=config["seeds"]["uniform-once"][:1],
-        indicator="angle",
-    )
+    """The file of RLNAS on the images that were searched for a benchmark dataset, with its first seed."""
+
+    def path(wildcards):
+        dataset = config["searches"][wildcards.benchmark_dataset]
+        return pattern.format(
+            dataset=dataset,
+            labels="uniform-once",
+            categories=classes(config, dataset),
+            seed=config["seeds"]["uniform-once"][0],
+            indicator="angle",
+        )
+
+    return path
 
 
 def columns_of(wildcards):
     """Test accuracies that a supernet ranks: of the benchmark's datasets that are searched on its images."""
     return [f"{name}_test" for name, dataset in config["searches"].items() if dataset == wildcards.dataset]
+
+
+def reasons(methods):
+    """Why cells of a table are empty: its columns that this run doesn't search, its rows that have no seeds."""
+    notes = {
+        f"{name}{part}": f"not run: dataset {name} is not part of this run"
+        for name in ("cifar10", "cifar100", "imagenet16")
+        for part in ("", "_valid", "_test")
+        if name not in config["searches"]
+    }
+    for row, (labels, indicator) in methods.items():
+        if not config["seeds"][labels]:
+            notes[row] = f"not run: seeds.{labels} is empty"
+        elif not seeds_of(labels, indicator):
+            notes[row] = f"not run: validation.seeds has none of seeds.{labels}"
+    return notes

@@ -22,7 +22,7 @@ rule train_supernet:
         ),
     params:
         settings=config["supernet"],
-        state=f"{RESULTS}/states/{EXPERIMENT}.pt",
+        state=f"{RESULTS}/states/{EXPERIMENT}.safetensors",
     log:
         f"{RESULTS}/logs/train_supernet/{EXPERIMENT}.log",
     benchmark:

@@ -16,9 +16,11 @@ rule tabulate_search_performance:
             labels={"table": "1", "shows": "accuracy of the architectures found"},
         ),
     params:
+        number=1,
         methods=METHODS,
         searches=config["searches"],
-        seeds=config["seeds"],
+        parts=["valid", "test"],
+        notes=reasons(METHODS),
     log:
         f"{RESULTS}/logs/tabulate/table1.log",
     benchmark:
@@ -30,10 +32,10 @@ rule tabulate_search_performance:
     conda:
         "../envs/analysis.yaml"
     script:
-        "../workflow_scripts/tabulate.py"
+        "../workflow_scripts/tabulate_accuracies.py"
 
 
-use rule tabulate_search_performance as tabulate_rank_correlation with:
+rule tabulate_rank_correlation:
     input:
         results=of_methods(f"{RESULTS}/ranking/{EXPERIMENT}/{{indicator}}.csv", RANKED_METHODS),
         baselines=f"{RESULTS}/ranking/baselines.csv",
@@ -51,11 +53,20 @@ use rule tabulate_search_performance as tabulate_rank_correlation with:
     params:
         methods=RANKED_METHODS,
         searches=config["searches"],
-        seeds=config["seeds"],
+        indicator_rows=["B", "D"],
+        notes=reasons(RANKED_METHODS),
     log:
         f"{RESULTS}/logs/tabulate/table2.log",
     benchmark:
         f"{RESULTS}/runtimes/tabulate/table2.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    conda:
+        "../envs/analysis.yaml"
+    script:
+        "../workflow_scripts/tabulate_correlations.py"
 
 
 use rule tabulate_search_performance as tabulate_label_methods with:
@@ -73,9 +84,11 @@ use rule tabulate_search_performance as tabulate_label_methods with:
             labels={"table": "6", "shows": "four ways to draw random labels"},
         ),
     params:
+        number=6,
         methods=LABEL_METHODS,
         searches=config["searches"],
-        seeds=config["seeds"],
+        parts=["test"],
+        notes=reasons(LABEL_METHODS),
     log:
         f"{RESULTS}/logs/tabulate/table6.log",
     benchmark:
@@ -97,9 +110,11 @@ use rule tabulate_search_performance as tabulate_angle_bias with:
             labels={"table": "7", "shows": "what the angle finds without training"},
         ),
     params:
+        number=7,
         methods=BIAS_METHODS,
         searches=config["searches"],
-        seeds=config["seeds"],
+        parts=["test"],
+        notes=reasons(BIAS_METHODS),
     log:
         f"{RESULTS}/logs/tabulate/table7.log",
     benchmark:

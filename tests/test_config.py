@@ -87,10 +87,10 @@ def test_defaults_are_filled_in_at_every_depth_and_the_input_is_left_alone():
             "datasets.photos.classes: got null; image-folder needs it",
         ),
         ({"datasets__digits__classes": 7}, "datasets.digits.classes: got 7; digits has 10"),
-        ({"evolution__keep": 200}, "evolution.keep: got 200; accepted: at most population (100)"),
+        ({"evolution__keep": 200}, "evolution.keep: got 200; accepted: at most 100 (population)"),
         (
             {"evolution__mutations": 80},
-            "evolution: got mutations + crossovers = 130; accepted: at most population (100)",
+            "evolution: got mutations + crossovers 130; accepted: at most 100 (population)",
         ),
         ({"benchmark__checksum": "no"}, "benchmark.checksum: got 'no'; accepted: text that matches"),
     ],

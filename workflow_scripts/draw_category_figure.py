@@ -1,1 +1,22 @@
-"""."""
+"""Draw figure 1: RLNAS with different numbers of random-label categories."""
+
+from pathlib import Path
+
+import pandas as pd
+
+import job
+from rlnas_core import figures
+
+log = job.start(snakemake)
+params = snakemake.params
+accuracies = pd.concat(map(pd.read_csv, snakemake.input.results))
+taus = pd.concat(map(pd.read_csv, snakemake.input.correlations))
+keys = ["dataset", "categories", "seed", "column"]
+runs = accuracies[accuracies["found_by"] == "evolution"].merge(taus[taus["indicator"] == "angle"], on=keys)
+results = pd.concat(
+    runs[(runs["dataset"] == dataset) & (runs["column"] == f"{name}_test")].assign(dataset=name)
+    for name, dataset in params.searches.items()
+)
+classes = {name: params.classes[dataset] for name, dataset in params.searches.items()}
+figures.save(figures.draw_figure1(results, classes), Path(snakemake.output.svg).with_suffix(""))
+log(results[["dataset", "categories", "seed", "accuracy", "tau"]].to_string(index=False))

@@ -1,1 +1,22 @@
-"""."""
+"""Draw every architecture's angle against its accuracy, the chosen one marked."""
+
+from pathlib import Path
+
+import pandas as pd
+
+import job
+from rlnas_core import figures
+from rlnas_core.benchmark import read_table
+from rlnas_core.spaces import get
+
+log = job.start(snakemake)
+space = get("nas_bench_201")
+name = snakemake.wildcards.benchmark_dataset
+angles = pd.read_csv(snakemake.input.scores)["angle"].to_numpy()
+accuracies = read_table(snakemake.input.accuracies)[f"{name}_test"].to_numpy()
+best = pd.read_csv(snakemake.input.best).set_index("found_by").loc["evolution", "arch"]
+chosen = int(space.index(space.from_string([best]))[0])
+figures.save(
+    figures.draw_scatter(angles, accuracies, chosen, name), Path(snakemake.output.svg).with_suffix("")
+)
+log(f"chosen: {best}, {accuracies[chosen]:.2f}% on {name}")

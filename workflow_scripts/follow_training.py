@@ -4,11 +4,10 @@ import numpy as np
 import pandas as pd
 
 import job
-from rlnas_core.angle import architecture_angles
+from rlnas_core.angle import Statistics, architecture_angles
 from rlnas_core.benchmark import read_table
 from rlnas_core.ranking import kendall
 from rlnas_core.spaces import get
-from rlnas_core.training import Statistics
 
 log = job.start(snakemake)
 space = get("nas_bench_201")
@@ -16,7 +15,7 @@ genes = space.enumerate()
 statistics = Statistics.load(snakemake.input.statistics)
 accuracies = read_table(snakemake.input.accuracies)
 rows = []
-for row, epoch in enumerate(statistics.epochs):
+for row, epoch in list(enumerate(statistics.epochs))[1:]:  # before training every angle is 0
     angles = architecture_angles(space, statistics, genes, row, snakemake.params.pooling)
     for column in snakemake.params.columns:
         values = accuracies[column].to_numpy()

@@ -35,6 +35,7 @@ accuracies = validation_accuracy(
     images=params.images,
     calibration_images=params.calibration_images,
     seed=int(wildcards.seed),
+    device=params.supernet["device"],
     log=log,
 )
 scores = pd.DataFrame({"index": range(len(genes)), "validation-accuracy": accuracies})
