@@ -53,8 +53,8 @@ def angles(usage: np.ndarray, sums: np.ndarray) -> np.ndarray:
 def group_sums(statistics: Statistics, epoch: int = -1, pooling: str = "reference") -> np.ndarray:
     """Sums (31, 3) of the groups of `NASBench201.usage`, over cells; `epoch` indexes `statistics.epochs`.
 
-    Pooling is the constant 1/9 of shape [C, 3, 3] (`reference`) or [C, C, 3, 3] (`paper`). Raises ValueError for
-    another shape.
+    Pooling is the constant 1/9 of shape [C, 3, 3] (`reference`) or [C, C, 3, 3] (`paper`). Raises ValueError
+    for another shape.
     """
     if pooling not in POOLING_SHAPES:
         raise ValueError(f"pooling: got {pooling!r}; accepted: {', '.join(POOLING_SHAPES)}")
@@ -77,9 +77,9 @@ def indicators(
 ) -> dict[str, np.ndarray]:
     """The angle and what else the same sums give, name to scores (N,).
 
-    `layer-angle-sum` adds each layer's own angle over live edges and cells; `layer-angle-sum-times-mean` multiplies
-    it by its mean over the live operations, pooling counting as 0; in `operation-average-control` each layer's angle
-    is replaced by its operation's average, so that only structure remains.
+    `layer-angle-sum` adds each layer's own angle over live edges and cells; `layer-angle-sum-times-mean`
+    multiplies it by its mean over the live operations, pooling counting as 0; in `operation-average-control`
+    each layer's angle is replaced by its operation's average, so that only structure remains.
     """
     dot, initial, final = np.moveaxis(statistics.operations[epoch], -1, 0)
     norm = np.sqrt(initial * final)

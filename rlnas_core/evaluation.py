@@ -34,12 +34,14 @@ def validation_accuracy(
 ) -> np.ndarray:
     """Accuracy in percent of each architecture, (N,), batch-norm statistics recomputed for each (Sec. 4.1).
 
-    Statistics come from `calibration_images` training images, accuracy from `images` validation images, both drawn
-    once with `seed`; architectures of one canonical form are evaluated once. Raises ValueError where there are no
-    validation images.
+    Statistics come from `calibration_images` training images, accuracy from `images` validation images, both
+    drawn once with `seed`; architectures of one canonical form are evaluated once. Raises ValueError where
+    there are no validation images.
     """
     if len(validation) == 0:
-        raise ValueError("validation accuracy needs validation images: got 0; give the data set a labelled part")
+        raise ValueError(
+            "validation accuracy needs validation images: got 0; give the data set a labelled part"
+        )
     rng = np.random.default_rng(seed)
     _, calibrating = _draw(calibration, calibration_images, rng)
     chosen, validating = _draw(validation, images, rng)

@@ -7,13 +7,13 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
 import torch
-import torch.nn.functional as F
 from safetensors.torch import save_model
+from torch.nn import functional as F  # noqa: N812 - the name that torch code gives it
 from tqdm import tqdm
 
 from rlnas_core.angle import Statistics
@@ -21,7 +21,6 @@ from rlnas_core.data import ImageArray, augment
 from rlnas_core.spaces.nas_bench_201 import NASBench201
 from rlnas_core.spaces.nas_bench_201_network import Supernet, initialise
 
-Labels = Callable[[np.ndarray], np.ndarray]
 _CHOICES = {
     "path_per": ("cell", "architecture"),
     "unsampled_gradient": ("zero", "absent"),
@@ -31,9 +30,19 @@ _CHOICES = {
 }
 
 
+class Labels(Protocol):
+    """A source of labels: the classes (B,) of images (B,), fixed or drawn anew at each call."""
+
+    categories: int
+
+    def __call__(self, indices: np.ndarray) -> np.ndarray:
+        """Draw or look up the classes (B,)."""
+        ...
+
+
 @dataclass(frozen=True)
 class SupernetSettings:
-    """Settings of a supernet and its training; the defaults are the reference's. ValueError names a wrong one."""
+    """Settings of a supernet and its training; defaults are the reference's; ValueError for a wrong one."""
 
     channels: int = 16
     cells: int = 5
@@ -68,7 +77,9 @@ def pick_device(name: str) -> torch.device:
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 
-def build(space: NASBench201, classes: int, in_channels: int, settings: SupernetSettings, seed: int) -> Supernet:
+def build(
+    space: NASBench201, classes: int, in_channels: int, settings: SupernetSettings, seed: int
+) -> Supernet:
     """An untrained supernet whose weights are drawn from its own generator."""
     model = space.supernet(
         classes=classes, channels=settings.channels, cells=settings.cells, in_channels=in_channels
@@ -83,10 +94,13 @@ def _copies(model: Supernet) -> list[torch.Tensor]:
 
 
 def weight_sums(model: Supernet, initial: list[torch.Tensor]) -> tuple[np.ndarray, np.ndarray]:
-    """Sums <W0, Wt>, |W0|^2, |Wt|^2: of the operations (cells, 6, 5, 3) and of the fixed part (3,), float64."""
+    """Sums <W0, Wt>, |W0|^2, |Wt|^2: operations (cells, 6, 5, 3), fixed part (3,), float64."""
     now = _copies(model)
     sums = np.array(
-        [((a * b).sum().item(), (a * a).sum().item(), (b * b).sum().item()) for a, b in zip(initial, now, strict=True)]
+        [
+            ((a * b).sum().item(), (a * a).sum().item(), (b * b).sum().item())
+            for a, b in zip(initial, now, strict=True)
+        ]
     )
     groups = [(cell, edge, operation) for cell, edge, operation, _ in model.operation_weights()]
     operations = np.zeros((len(model.cells), 6, 5, 3))
@@ -129,9 +143,9 @@ def train_supernet(
 ) -> tuple[Supernet, Statistics]:
     """Train a supernet on images (N, H, W, C) and labels by SGD, one sampled path a step (eq. 5 and 7).
 
-    `labels` maps image indices (B,) to classes (B,) and has `.categories`. Statistics are kept after every epoch, the
-    start included. Raises ValueError where a batch has too few images, TrainingDivergedError with epoch and step
-    where the loss is no number; the weights of the last whole epoch then remain at `state_path`.
+    Statistics are kept of the start and every epoch. Raises ValueError where a batch has too few images,
+    TrainingDivergedError with epoch and step where the loss is no number; the weights of the last whole epoch
+    then remain at `state_path`.
     """
     steps = len(data) // settings.batch_size
     if steps == 0:
@@ -144,7 +158,9 @@ def train_supernet(
     weights_seed, path_seed, order_seed, crop_seed = np.random.SeedSequence(seed).spawn(4)
     path_rng, order_rng = np.random.default_rng(path_seed), np.random.default_rng(order_seed)
     crops = torch.Generator(device).manual_seed(int(crop_seed.generate_state(1)[0]))
-    model = build(space, labels.categories, data.images.shape[-1], settings, int(weights_seed.generate_state(1)[0]))  # type: ignore[attr-defined]
+    model = build(
+        space, labels.categories, data.images.shape[-1], settings, int(weights_seed.generate_state(1)[0])
+    )
     initial = _copies(model)
     model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     zero = settings.unsampled_gradient == "zero"
@@ -157,7 +173,7 @@ def train_supernet(
         momentum=settings.momentum,
         weight_decay=settings.weight_decay,
         nesterov=True,
-        fused=device.type != "mps",
+        fused=zero and device.type != "mps",  # torch's fused step cannot take a momentum that is absent
     )
     total = steps * settings.epochs
     epochs, records, rows = [0], [weight_sums(model, initial)], []
@@ -209,7 +225,7 @@ def train_supernet(
         pd.DataFrame(rows).to_csv(csv_path, index=False)
     if state_path is not None:
         Path(state_path).unlink(missing_ok=True)
-    meta = {"settings": asdict(settings), "seed": seed, "categories": labels.categories}  # type: ignore[attr-defined]
+    meta = {"settings": asdict(settings), "seed": seed, "categories": labels.categories}
     return model.cpu(), _statistics(model, epochs, records, meta)
 
 
@@ -221,7 +237,9 @@ def _save_state(model: Supernet, path: Path) -> None:
 
 
 def _diverged(loss: float, epoch: int, step: int, state_path: str | Path | None) -> TrainingDivergedError:
-    kept = f"; the weights after epoch {epoch - 1} are kept at {state_path}" if state_path and epoch > 1 else ""
+    kept = (
+        f"; the weights after epoch {epoch - 1} are kept at {state_path}" if state_path and epoch > 1 else ""
+    )
     return TrainingDivergedError(
         f"the loss is {loss} at epoch {epoch}, step {step}{kept}; lower supernet.learning_rate"
     )

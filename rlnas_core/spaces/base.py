@@ -2,7 +2,6 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -23,7 +22,9 @@ class SearchSpace(ABC):
         """How often each architecture's weight vector holds each weight group, (N, groups) float64."""
 
     @abstractmethod
-    def cost(self, genes: np.ndarray, **network: Any) -> tuple[np.ndarray, np.ndarray]:
+    def cost(
+        self, genes: np.ndarray, *, channels: int = 16, image_size: int = 32, classes: int = 10
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Parameters and multiply-accumulates of the stand-alone networks, two arrays (N,)."""
 
     @abstractmethod

@@ -2,11 +2,14 @@
 
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from rlnas_core.spaces.base import SearchSpace
+
+if TYPE_CHECKING:  # torch is imported only where networks are built
+    from rlnas_core.spaces.nas_bench_201_network import Network, Supernet
 
 #: (source, destination) of each edge, in the order of the benchmark's strings.
 EDGES = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
@@ -39,7 +42,7 @@ class NASBench201(SearchSpace):
         for node in (1, 2, 3):
             edges = [e for e, (_, destination) in enumerate(EDGES) if destination == node]
             while (cut := np.flatnonzero((genes[:, edges] == NONE).all(axis=1))).size:
-                genes[np.ix_(cut, edges)] = rng.integers(5, size=(cut.size, len(edges)), dtype=np.int8)
+                genes[cut[:, None], edges] = rng.integers(5, size=(cut.size, len(edges)), dtype=np.int8)
         return genes
 
     def live_paths(self, genes: np.ndarray) -> np.ndarray:
@@ -57,8 +60,9 @@ class NASBench201(SearchSpace):
     def isomorphism_classes(self) -> np.ndarray:
         """The class of each architecture of `enumerate()`, (15625,) int64 below 5,273.
 
-        Architectures of one class compute the same function up to the order of their nodes' sums. The literature's
-        6,466 keeps the zeros that a `none` adds to a sum as terms; without them some of those classes are one.
+        Architectures of one class compute the same function up to the order of their nodes' sums. The
+        literature's 6,466 keeps the zeros that a `none` adds to a sum as terms; without them some of those
+        classes are one.
         """
         classes: dict[str, int] = {}
         rows = []
@@ -78,8 +82,8 @@ class NASBench201(SearchSpace):
     def usage(self, genes: np.ndarray) -> np.ndarray:
         """Times that V(a, W) of eq. 9 holds each weight group, (N, 31) float64.
 
-        Groups are the fixed part, then edge by edge the five operations; an operation counts once for every live
-        path through its edge. An architecture without a live path uses nothing, not even the fixed part.
+        Groups are the fixed part, then edge by edge the five operations; an operation counts once for every
+        live path through its edge. An architecture without a live path uses nothing, not even the fixed part.
         """
         genes = np.asarray(genes)
         paths = self.live_paths(genes)
@@ -101,8 +105,8 @@ class NASBench201(SearchSpace):
     ) -> tuple[np.ndarray, np.ndarray]:
         """Parameters and multiply-accumulates of the stand-alone networks, two int64 arrays (N,).
 
-        Every edge is counted, live or not, as the network holds it; multiply-accumulates are those of convolutions
-        and the classifier for one image of `image_size` pixels a side.
+        Every edge is counted, live or not, as the network holds it; multiply-accumulates are those of
+        convolutions and the classifier for one image of `image_size` pixels a side.
         """
         stem = 9 * in_channels * channels
         params, macs = stem + 2 * channels, stem * image_size**2
@@ -130,14 +134,15 @@ class NASBench201(SearchSpace):
         return [pattern.format(*(self.operations[g] for g in row)) for row in np.asarray(genes).tolist()]
 
     def from_string(self, strings: Sequence[str]) -> np.ndarray:
-        """Genes (N, 6) int8 of the benchmark's strings; raises ValueError naming the string and the operation."""
+        """Genes (N, 6) int8 of the benchmark's strings; ValueError names the string and the operation."""
         codes = {name: code for code, name in enumerate(self.operations)}
         rows = []
         for string in strings:
             match = _TERM.match(string)
             if match is None:
                 raise ValueError(
-                    f"not a NAS-Bench-201 architecture: {string!r}; accepted: |op~0|+|op~0|op~1|+|op~0|op~1|op~2|"
+                    f"not a NAS-Bench-201 architecture: {string!r}; "
+                    "accepted: |op~0|+|op~0|op~1|+|op~0|op~1|op~2|"
                 )
             unknown = [name for name in match.groups() if name not in codes]
             if unknown:
@@ -147,14 +152,14 @@ class NASBench201(SearchSpace):
             rows.append([codes[name] for name in match.groups()])
         return np.array(rows, dtype=np.int8).reshape(-1, 6)
 
-    def supernet(self, **network: Any):  # noqa: ANN201 - torch is imported only where networks are built
+    def supernet(self, **network: Any) -> "Supernet":
         """The supernet as a torch module; arguments as of `nas_bench_201_network.Supernet`."""
         from rlnas_core.spaces.nas_bench_201_network import Supernet
 
         return Supernet(**network)
 
-    def network(self, genes: np.ndarray, **network: Any):  # noqa: ANN201
-        """A stand-alone network of one architecture (6,); arguments as of `nas_bench_201_network.Network`."""
+    def network(self, genes: np.ndarray, **network: Any) -> "Network":
+        """A stand-alone network of one architecture (6,), as of `nas_bench_201_network.Network`."""
         from rlnas_core.spaces.nas_bench_201_network import Network
 
         return Network(genes, **network)

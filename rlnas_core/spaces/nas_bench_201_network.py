@@ -1,13 +1,16 @@
 """NAS-Bench-201's macro skeleton as torch modules: the supernet and the stand-alone network."""
 
 import math
+import re
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 - the name that torch code gives it
 
 from rlnas_core.spaces.nas_bench_201 import CONV_1X1, CONV_3X3, EDGES, KERNELS, NONE, POOL, SKIP
+
+_OPERATION = re.compile(r"cells\.(\d+)\.convolutions\.(\d+)_(\d+)\.0\.weight")
 
 
 class BatchNorm(nn.Module):
@@ -20,6 +23,7 @@ class BatchNorm(nn.Module):
         self.calibration: int | None = None
 
     def forward(self, x: Tensor) -> Tensor:
+        """Normalise (B, C, H, W) channel by channel."""
         if self.calibration is None:
             return F.batch_norm(x, None, None, self.weight, self.bias, training=True)
         variance, mean = torch.var_mean(x[: self.calibration], dim=(0, 2, 3))
@@ -27,7 +31,9 @@ class BatchNorm(nn.Module):
 
 
 def _convolution(inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Conv2d:
-    return nn.Conv2d(inputs * groups, outputs * groups, kernel, stride, kernel // 2, groups=groups, bias=False)
+    return nn.Conv2d(
+        inputs * groups, outputs * groups, kernel, stride, kernel // 2, groups=groups, bias=False
+    )
 
 
 def _norm(channels: int, affine: bool, running: bool) -> nn.Module:
@@ -51,6 +57,7 @@ class Cell(nn.Module):
                     )
 
     def forward(self, x: Tensor, genes: list[int]) -> Tensor:
+        """The output node, zeros where no path is live."""
         nodes: list[Tensor | None] = [x, None, None, None]
         active: dict[int, Tensor] = {}  # a node's ReLU serves every convolution that reads the node
         for edge, (gene, (source, destination)) in enumerate(zip(genes, EDGES, strict=True)):
@@ -83,6 +90,7 @@ class Reduction(nn.Module):
         self.shortcut = _convolution(channels, 2 * channels, 1, 1, groups)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Halve the resolution and double the channels."""
         inner = self.first_norm(self.first(F.relu(x)))
         inner = self.second_norm(self.second(F.relu(inner)))
         return inner + self.shortcut(F.avg_pool2d(x, 2, 2))
@@ -91,9 +99,9 @@ class Reduction(nn.Module):
 class Supernet(nn.Module):
     """The NAS-Bench-201 supernet (Sec. 4.1): every convolution of every edge of every cell.
 
-    `channels` is the width of the first of three stages of `cells` cells each; normalisation inside cells has no
-    affine parameters and no running statistics. With `replicas` R, R networks of separate weights run as one: images
-    are (B, R * in_channels, H, W) and scores (B, R, classes). Raises ValueError for a size below 1.
+    `channels` is the width of the first of three stages of `cells` cells each; normalisation inside cells has
+    no affine parameters and no running statistics. With `replicas` R, R networks of separate weights run as
+    one: images are (B, R * in_channels, H, W), scores (B, R, classes). Raises ValueError for a size below 1.
     """
 
     def __init__(
@@ -146,11 +154,13 @@ class Supernet(nn.Module):
 
     def operation_weights(self) -> list[tuple[int, int, int, Tensor]]:
         """(cell, edge, operation, weight) of every convolution of the cells."""
-        return [
-            (k, *(int(part) for part in name.split("_")), module[0].weight)
-            for k, cell in enumerate(self.cells)
-            for name, module in cell.convolutions.items()
-        ]
+        weights: list[tuple[int, int, int, Tensor]] = []
+        for name, weight in self.named_parameters():
+            match = _OPERATION.match(name)
+            if match:
+                cell, edge, operation = (int(part) for part in match.groups())
+                weights.append((cell, edge, operation, weight))
+        return weights
 
     def fixed_weights(self) -> list[Tensor]:
         """Every parameter outside the cells: the part of V(a, W) that all architectures share."""
@@ -158,7 +168,10 @@ class Supernet(nn.Module):
 
     def cell_channels(self) -> list[int]:
         """The width of each cell."""
-        return [self.classifier.in_features // 4 * 2 ** (k // self.cells_per_stage) for k in range(len(self.cells))]
+        return [
+            self.classifier.in_features // 4 * 2 ** (k // self.cells_per_stage)
+            for k in range(len(self.cells))
+        ]
 
     def calibrate(self, images: int | None) -> None:
         """Normalise every batch by its first `images` images; None returns to the whole batch."""
@@ -182,8 +195,8 @@ class Network(Supernet):
 def initialise(model: nn.Module, generator: torch.Generator, distribution: str = "default") -> None:
     """Draw the weights of convolutions and classifier anew; normalisation keeps ones and zeros.
 
-    `default` is torch's own uniform range 1/sqrt(fan in); `normal` and `uniform` are the two of table 7, both with
-    the variance 2/(fan in). Raises ValueError for another name.
+    `default` is torch's own uniform range 1/sqrt(fan in); `normal` and `uniform` are the two of table 7, both
+    with the variance 2/(fan in). Raises ValueError for another name.
     """
     for module in model.modules():
         if not isinstance(module, nn.Conv2d | nn.Linear):

@@ -1,0 +1,117 @@
+"""The NAS-Bench-201 space: encodings, repair, live paths, cost and networks."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from rlnas_core.spaces import get
+from rlnas_core.spaces.nas_bench_201 import EDGES, NONE, SKIP
+
+SPACE = get("nas_bench_201")
+GENES = st.lists(st.integers(0, 4), min_size=6, max_size=6).map(lambda row: np.array([row], dtype=np.int8))
+
+
+def test_space_has_15625_architectures_in_order_of_their_index():
+    genes = SPACE.enumerate()
+    assert genes.shape == (15625, 6)
+    np.testing.assert_array_equal(SPACE.index(genes), np.arange(15625))
+
+
+@given(GENES)
+def test_string_and_genes_are_two_views(genes):
+    np.testing.assert_array_equal(SPACE.from_string(SPACE.to_string(genes)), genes)
+
+
+@given(GENES, st.integers(0, 2**32))
+def test_repair_leaves_every_node_an_input_and_changes_nothing_else(genes, seed):
+    repaired = SPACE.repair(genes, np.random.default_rng(seed))
+    for node in (1, 2, 3):
+        edges = [e for e, (_, destination) in enumerate(EDGES) if destination == node]
+        assert (repaired[0, edges] != NONE).any()
+        if (genes[0, edges] != NONE).any():
+            np.testing.assert_array_equal(repaired[0, edges], genes[0, edges])
+
+
+@given(GENES)
+def test_canonical_form_is_stable_and_keeps_usage(genes):
+    canonical = SPACE.canonical(genes)
+    np.testing.assert_array_equal(SPACE.canonical(canonical), canonical)
+    np.testing.assert_array_equal(SPACE.usage(canonical), SPACE.usage(genes))
+
+
+@pytest.mark.parametrize(
+    ("string", "message"),
+    [("|none~0|", "not a NAS-Bench-201"), ("|zap~0|+|none~0|none~1|+|none~0|none~1|none~2|", "'zap'")],
+)
+def test_unreadable_architecture_is_named(string, message):
+    with pytest.raises(ValueError, match=message):
+        SPACE.from_string([string])
+
+
+def test_unknown_space_lists_the_known_ones():
+    with pytest.raises(ValueError, match="nas_bench_201"):
+        get("nas_bench_202")
+
+
+def test_isomorphic_cells_share_a_class():
+    classes = SPACE.isomorphism_classes()
+    assert len(np.unique(classes)) == 5273
+    # A convolution behind a skip on either side of node 1 is the same function.
+    one, other = SPACE.from_string(
+        [
+            "|skip_connect~0|+|none~0|none~1|+|none~0|nor_conv_3x3~1|none~2|",
+            "|none~0|+|none~0|none~1|+|nor_conv_3x3~0|none~1|none~2|",
+        ]
+    )
+    assert len(set(classes[SPACE.index(np.stack([one, other]))])) == 1
+
+
+@settings(max_examples=20, deadline=None)
+@given(GENES)
+def test_cost_equals_a_count_over_the_built_network(genes):
+    sizes = {"classes": 7, "channels": 4, "cells": 2, "in_channels": 3}
+    network = SPACE.network(genes[0], **sizes).eval()
+    macs = 0
+
+    def count(module: nn.Module, _inputs: object, output: torch.Tensor) -> None:
+        nonlocal macs
+        size = output[0, 0].numel() if isinstance(module, nn.Conv2d) else 1
+        macs += module.weight.numel() * size
+
+    live = SPACE.canonical(genes)
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            module.register_forward_hook(count)
+    network(torch.zeros(1, 3, 8, 8))
+    params, total = SPACE.cost(genes, image_size=8, **sizes)
+    assert params[0] == sum(weight.numel() for weight in network.parameters())
+    if (live == genes).all():
+        assert total[0] == macs
+
+
+def test_architectures_of_one_canonical_form_compute_the_same_function():
+    model = SPACE.supernet(classes=5, channels=4, cells=1)
+    x = torch.randn(8, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    genes = SPACE.sample(20, np.random.default_rng(0))
+    for row, canonical in zip(genes, SPACE.canonical(genes), strict=True):
+        torch.testing.assert_close(model(x, row), model(x, canonical))
+
+
+def test_replicas_compute_what_their_networks_compute_alone():
+    genes = np.array([3, 2, 4, SKIP, 2, 3])
+    sizes = {"classes": 5, "channels": 4, "cells": 1, "in_channels": 1}
+    joint = SPACE.network(genes, replicas=2, **sizes)
+    x = torch.randn(6, 2, 8, 8, generator=torch.Generator().manual_seed(0))
+    for replica in range(2):
+        alone = SPACE.network(genes, **sizes)
+        for own, shared in zip(alone.parameters(), joint.parameters(), strict=True):
+            own.data.copy_(shared.data.chunk(2)[replica])
+        torch.testing.assert_close(joint(x)[:, replica], alone(x[:, replica : replica + 1]))
+
+
+def test_size_below_one_is_refused():
+    with pytest.raises(ValueError, match="cells: got 0"):
+        SPACE.supernet(classes=5, cells=0)

@@ -1,0 +1,15 @@
+"""Train every distinct cell on small noisy digits and write the table that the demo looks up."""
+
+import json
+
+import job
+from rlnas_core.embedded import EmbeddedSettings, train_embedded_benchmark
+
+# Worker processes import this script's module again: only the job itself may start them.
+if __name__ == "__main__":
+    log = job.start(snakemake)
+    table, record = train_embedded_benchmark(EmbeddedSettings(), workers=snakemake.threads, log=log)
+    table.to_csv(snakemake.output.table, index=False)
+    with open(snakemake.output.record, "w", encoding="utf-8") as file:
+        json.dump(record, file, indent=2, sort_keys=True)
+        file.write("\n")
