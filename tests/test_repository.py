@@ -37,6 +37,8 @@ def rules():
     ("name", "directives", "derived"), [pytest.param(*rule, id=rule[0]) for rule in rules()]
 )
 def test_rules_are_complete_and_in_one_order(name, directives, derived):
+    if "output" not in directives:
+        return  # a name for the files of other rules
     needed = {"output", "log", "benchmark"} | (
         set() if derived else {"threads", "resources", "conda", "script"}
     )
