@@ -72,7 +72,7 @@ def train_cell(
     for _ in range(settings.steps):
         batch = torch.randint(settings.images, (size, replicas), generator=generator)
         x = images[batch, 0].contiguous(memory_format=torch.channels_last)
-        loss = F.cross_entropy(model(x).flatten(0, 1), labels[batch].flatten()) * replicas
+        loss = F.cross_entropy(model(x).view(size * replicas, -1), labels[batch].flatten()) * replicas
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -85,7 +85,7 @@ def train_cell(
         model(images[:256].expand(-1, replicas, -1, -1))
         model.eval()
         unseen = slice(settings.images, None)
-        scores = model(images[unseen].expand(-1, replicas, -1, -1))
+        scores = model(images[unseen].expand(-1, replicas, -1, -1)).view(-1, replicas, 10)
         hits = (scores.argmax(-1) == labels[unseen, None]).double()
     return 100 * torch.stack([hits[::2].mean(0), hits[1::2].mean(0)], dim=1).numpy()
 

@@ -31,6 +31,7 @@ for line in missing_files(config):
     logger.warning(f"Not there yet: {line}")
 
 
+EMBEDDED_BENCHMARK = "resources/embedded/embedded_benchmark.csv"
 RESULTS = f"results/{config['run']}"
 EXPERIMENT = "nas_bench_201/{dataset}/{labels}/{categories}/{seed}"
 DATASETS = sorted(set(config["searches"].values()))
@@ -124,9 +125,9 @@ def dataset_files(wildcards):
 
 
 def benchmark_source(wildcards):
-    """The user's benchmark, or the table that ships with the workflow."""
+    """The user's benchmark, or the table of digits that a rule makes."""
     if config["benchmark"]["source"] == "embedded" and config["benchmark"]["path"] is None:
-        return workflow.source_path("../resources/embedded_benchmark.csv")
+        return EMBEDDED_BENCHMARK
     return config["benchmark"]["path"] or []
 
 

@@ -1,0 +1,61 @@
+"""How much faster the whole space is scored from statistics than by concatenation, in one run."""
+
+import time
+
+import numpy as np
+import torch
+
+from rlnas_core.angle import Statistics, architecture_angles
+from rlnas_core.spaces import get
+from rlnas_core.spaces.nas_bench_201 import NONE, PATHS, POOL, SKIP
+from rlnas_core.training import SupernetSettings, build, weight_sums
+
+
+def main() -> None:
+    """Print both times an architecture and their ratio, reference settings."""
+    space, settings = get("nas_bench_201"), SupernetSettings()
+    first, second = (build(space, 10, 3, settings, seed) for seed in (0, 1))
+    weights = [
+        {(c, e, o): w.detach().double().flatten() for c, e, o, w in m.operation_weights()}
+        for m in (first, second)
+    ]
+    fixed = [torch.cat([w.detach().double().flatten() for w in m.fixed_weights()]) for m in (first, second)]
+    initial = [w.detach().double() for *_, w in first.operation_weights()]
+    initial += [w.detach().double() for w in first.fixed_weights()]
+    operations, shared = weight_sums(second, initial)
+    channels = np.array(first.cell_channels())
+    statistics = Statistics(np.array([0]), operations[None], shared[None], channels, {})
+    genes = space.enumerate()
+
+    def concatenate(row: np.ndarray, model: int) -> torch.Tensor:
+        vector = [fixed[model]]
+        for path in PATHS:
+            if (row[path] == NONE).any():
+                continue
+            for cell, width in enumerate(channels):
+                for edge in np.flatnonzero(path):
+                    if row[edge] == POOL:
+                        vector.append(torch.full((9 * int(width),), 1 / 9, dtype=torch.float64))
+                    elif row[edge] != SKIP:
+                        vector.append(weights[model][cell, edge, int(row[edge])])
+        return torch.cat(vector)
+
+    def space_seconds() -> float:
+        started = time.perf_counter()
+        architecture_angles(space, statistics, genes)
+        return time.perf_counter() - started
+
+    whole = min(space_seconds() for _ in range(10))
+    chosen = genes[np.random.default_rng(0).choice(len(genes), 100, replace=False)]
+    started = time.perf_counter()
+    for row in chosen:
+        a, b = concatenate(row, 0), concatenate(row, 1)
+        torch.arccos(a @ b / (a.norm() * b.norm())).item()
+    each = (time.perf_counter() - started) / len(chosen)
+    print(f"whole space from statistics: {1e3 * whole:.1f} ms")
+    print(f"one architecture by concatenation: {1e3 * each:.2f} ms")
+    print(f"ratio an architecture: {each / (whole / len(genes)):.0f}")
+
+
+if __name__ == "__main__":
+    main()
