@@ -5,10 +5,10 @@ import time
 import numpy as np
 import torch
 
-from rlnas_core.angle import Statistics, architecture_angles
+from rlnas_core.angle import architecture_angles
 from rlnas_core.spaces import get
 from rlnas_core.spaces.nas_bench_201 import NONE, PATHS, POOL, SKIP
-from rlnas_core.training import SupernetSettings, build, weight_sums
+from rlnas_core.training import SupernetSettings, build, compare
 
 
 def main() -> None:
@@ -20,11 +20,7 @@ def main() -> None:
         for m in (first, second)
     ]
     fixed = [torch.cat([w.detach().double().flatten() for w in m.fixed_weights()]) for m in (first, second)]
-    initial = [w.detach().double() for *_, w in first.operation_weights()]
-    initial += [w.detach().double() for w in first.fixed_weights()]
-    operations, shared = weight_sums(second, initial)
-    channels = np.array(first.cell_channels())
-    statistics = Statistics(np.array([0]), operations[None], shared[None], channels, {})
+    statistics = compare(first, second, {})
     genes = space.enumerate()
 
     def concatenate(row: np.ndarray, model: int) -> torch.Tensor:
@@ -32,7 +28,7 @@ def main() -> None:
         for path in PATHS:
             if (row[path] == NONE).any():
                 continue
-            for cell, width in enumerate(channels):
+            for cell, width in enumerate(statistics.channels):
                 for edge in np.flatnonzero(path):
                     if row[edge] == POOL:
                         vector.append(torch.full((9 * int(width),), 1 / 9, dtype=torch.float64))

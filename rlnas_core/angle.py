@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from rlnas_core.spaces.nas_bench_201 import CONV_1X1, CONV_3X3, PATHS, POOL, NASBench201
+from rlnas_core.spaces.nas_bench_201 import CONV_1X1, CONV_3X3, POOL, NASBench201
 
 POOLING_SHAPES = ("reference", "paper")
 
@@ -39,15 +39,20 @@ class Statistics:
             return cls(**arrays, meta=json.loads(str(file["meta"])))
 
 
+def _angle_of(sums: np.ndarray) -> np.ndarray:
+    """Angle in radians (...) of sums (..., 3), 0 where there are no weights."""
+    dot, initial, final = np.moveaxis(sums, -1, 0)
+    norm = np.sqrt(initial * final)
+    cosine = np.divide(dot, norm, out=np.ones_like(dot), where=norm > 0)
+    return np.arccos(np.clip(cosine, -1, 1))
+
+
 def angles(usage: np.ndarray, sums: np.ndarray) -> np.ndarray:
     """Angle in radians of each architecture (N,), from its use of the groups (N, G) and their sums (G, 3).
 
     An architecture without weights scores 0.
     """
-    dot, initial, final = (np.asarray(usage, dtype=np.float64) @ sums).T
-    norm = np.sqrt(initial * final)
-    cosine = np.divide(dot, norm, out=np.ones_like(dot), where=norm > 0)
-    return np.arccos(np.clip(cosine, -1, 1))
+    return _angle_of(np.asarray(usage, dtype=np.float64) @ sums)
 
 
 def group_sums(statistics: Statistics, epoch: int = -1, pooling: str = "reference") -> np.ndarray:
@@ -81,14 +86,11 @@ def indicators(
     multiplies it by its mean over the live operations, pooling counting as 0; in `operation-average-control`
     each layer's angle is replaced by its operation's average, so that only structure remains.
     """
-    dot, initial, final = np.moveaxis(statistics.operations[epoch], -1, 0)
-    norm = np.sqrt(initial * final)
-    cosine = np.divide(dot, norm, out=np.ones_like(dot), where=norm > 0)
-    layers = np.arccos(np.clip(cosine, -1, 1))
+    layers = _angle_of(statistics.operations[epoch])
     convolutions = [CONV_1X1, CONV_3X3]
     layers[:, :, [g for g in range(5) if g not in convolutions]] = 0
     genes = np.asarray(genes)
-    live = space.live_paths(genes) @ PATHS
+    live = space.live_edges(genes)
     counted = (live & np.isin(genes, [*convolutions, POOL])).sum(axis=1) * len(layers)
 
     def sums(table: np.ndarray) -> np.ndarray:

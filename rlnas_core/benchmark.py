@@ -196,10 +196,11 @@ def _canonical(table: pd.DataFrame, name: str, complete: bool) -> pd.DataFrame:
         raise ValueError(f"{name}: {error}") from error
     accuracies = [column for column in COLUMNS if column in table.columns]
     mistakes = []
-    counts = np.bincount(index, minlength=len(space.enumerate()))
+    genes = space.enumerate()
+    counts = np.bincount(index, minlength=len(genes))
     for kind, rows in (("duplicate", counts > 1), ("missing", (counts == 0) & complete)):
         if rows.any():
-            mistakes.append(f"{kind} architectures: {_some(space.to_string(space.enumerate()[rows]))}")
+            mistakes.append(f"{kind} architectures: {_some(space.to_string(genes[rows]))}")
     for column in accuracies:
         values = pd.to_numeric(table[column], errors="coerce")
         outside = ~values.between(0, 100)

@@ -129,15 +129,19 @@ def _explain(error: ValidationError) -> str:
     return f"{got}; {error.message}"
 
 
+def _resolved(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Mapping[str, Any]:
+    if "$ref" not in schema:
+        return schema
+    return {**root["$defs"][schema["$ref"].rsplit("/", 1)[1]], **schema}
+
+
 def _with_defaults(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any]) -> Any:
-    if "$ref" in schema:
-        schema = {**root["$defs"][schema["$ref"].rsplit("/", 1)[1]], **schema}
+    schema = _resolved(schema, root)
     if not isinstance(value, dict):
         return value
     properties = schema.get("properties", {})
     for name, entry in properties.items():
-        if "$ref" in entry:
-            entry = {**root["$defs"][entry["$ref"].rsplit("/", 1)[1]], **entry}
+        entry = _resolved(entry, root)
         if name not in value and "default" in entry:
             value[name] = copy.deepcopy(entry["default"])
     others = schema.get("additionalProperties")

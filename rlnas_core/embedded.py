@@ -1,4 +1,4 @@
-"""The benchmark that ships with the workflow: every distinct cell trained on small noisy digits."""
+"""The benchmark of the demo: every distinct cell trained on small noisy digits."""
 
 import time
 from collections.abc import Callable

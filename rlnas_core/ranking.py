@@ -1,11 +1,13 @@
 """How well scores rank the whole space: Kendall's tau, its interval, and baselines that need no supernet."""
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
+import pandas as pd
 from scipy.stats import kendalltau
 
 from rlnas_core.spaces import NASBench201
-
-_WEIGHTS = {"nor_conv_1x1": 1, "nor_conv_3x3": 9}
+from rlnas_core.spaces.nas_bench_201 import KERNELS
 
 
 def kendall(scores: np.ndarray, accuracies: np.ndarray) -> float:
@@ -32,6 +34,28 @@ def bootstrap_interval(
     return float(low), float(high)
 
 
+def correlate(
+    scores: Mapping[str, np.ndarray],
+    accuracies: pd.DataFrame,
+    columns: Sequence[str],
+    resamples: int,
+    seed: int,
+) -> pd.DataFrame:
+    """Return indicator, column, tau, low and high: each indicator's scores (N,) against each column.
+
+    Every interval is drawn with the same seed. Raises `ValueError` as `kendall` does.
+    """
+    rows = []
+    for indicator, values in scores.items():
+        for column in columns:
+            pair = np.asarray(values), accuracies[column].to_numpy()
+            low, high = bootstrap_interval(*pair, np.random.default_rng(seed), resamples)
+            rows.append(
+                {"indicator": indicator, "column": column, "tau": kendall(*pair), "low": low, "high": high}
+            )
+    return pd.DataFrame(rows)
+
+
 def baselines(space: NASBench201) -> dict[str, np.ndarray]:
     """Return scores (N,) of the enumerated space that only look at its size.
 
@@ -40,7 +64,7 @@ def baselines(space: NASBench201) -> dict[str, np.ndarray]:
     on CIFAR-10.
     """
     genes = space.enumerate()
-    weights = np.array([_WEIGHTS.get(operation, 0) for operation in space.operations], np.float64)
+    weights = np.array([KERNELS.get(gene, 0) ** 2 for gene in range(len(space.operations))], np.float64)
     _, macs = space.cost(genes)
     return {
         "conv-weights": weights[genes].sum(axis=1),

@@ -118,6 +118,11 @@ def _statistics(
     )
 
 
+def compare(first: Supernet, second: Supernet, meta: dict[str, Any]) -> Statistics:
+    """Statistics between the weights of two supernets of the same shape, T = 1."""
+    return _statistics(second, [0], [weight_sums(second, _copies(first))], meta)
+
+
 def untrained_statistics(
     space: NASBench201, description: dict[str, Any], settings: SupernetSettings, seed: int
 ) -> Statistics:
@@ -126,8 +131,7 @@ def untrained_statistics(
     first, second = (
         build(space, description["classes"], description["in_channels"], settings, int(s)) for s in seeds
     )
-    meta = {"settings": asdict(settings), "seed": seed}
-    return _statistics(second, [0], [weight_sums(second, _copies(first))], meta)
+    return compare(first, second, {"settings": asdict(settings), "seed": seed})
 
 
 def train_supernet(
@@ -175,6 +179,7 @@ def train_supernet(
         nesterov=True,
         fused=zero and device.type != "mps",  # torch's fused step cannot take a momentum that is absent
     )
+    mean, std = (torch.tensor(value, dtype=torch.float32, device=device) for value in (data.mean, data.std))
     total = steps * settings.epochs
     epochs, records, rows = [0], [weight_sums(model, initial)], []
     paths = len(model.cells) if settings.path_per == "cell" else 1
@@ -190,10 +195,10 @@ def train_supernet(
                 0.5 * (1 + math.cos(math.pi * done / total))
             )
             optimiser.param_groups[0]["lr"] = rate
-            indices = order[step * settings.batch_size : (step + 1) * settings.batch_size]
-            images = torch.from_numpy(data.images[np.sort(indices)]).to(device)
-            target = torch.from_numpy(labels(np.sort(indices))).to(device)
-            x = augment(images, data.pad, data.flip, data.mean, data.std, crops)
+            indices = np.sort(order[step * settings.batch_size : (step + 1) * settings.batch_size])
+            images = torch.from_numpy(data.images[indices]).to(device)
+            target = torch.from_numpy(labels(indices)).to(device)
+            x = augment(images, data.pad, data.flip, mean, std, crops)
             optimiser.zero_grad(set_to_none=not zero)
             with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
                 scores = model(x, space.sample(paths, path_rng))

@@ -8,7 +8,7 @@ from rlnas_core.angle import Statistics, architecture_angles, indicators
 from rlnas_core.spaces import get
 from rlnas_core.spaces.nas_bench_201 import NONE, POOL, SKIP
 from rlnas_core.spaces.nas_bench_201_network import initialise
-from rlnas_core.training import SupernetSettings, build, untrained_statistics, weight_sums
+from rlnas_core.training import SupernetSettings, build, compare, untrained_statistics
 
 SPACE = get("nas_bench_201")
 SETTINGS = SupernetSettings(channels=4, cells=2)
@@ -18,11 +18,7 @@ PATHS = ((3,), (1, 5), (0, 2, 5), (0, 4))
 @pytest.fixture(scope="module")
 def supernets():
     first, second = (build(SPACE, 10, 3, SETTINGS, seed) for seed in (0, 1))
-    initial = [w.detach().double() for *_, w in first.operation_weights()]
-    initial += [w.detach().double() for w in first.fixed_weights()]
-    operations, fixed = weight_sums(second, initial)
-    channels = np.array(second.cell_channels())
-    return first, second, Statistics(np.array([0]), operations[None], fixed[None], channels, {})
+    return first, second, compare(first, second, {})
 
 
 def concatenated(model, genes, pooling):
@@ -60,11 +56,7 @@ def test_architecture_without_a_live_path_scores_zero(supernets):
 
 
 def test_angle_of_untrained_supernet_is_zero(supernets):
-    first = supernets[0]
-    initial = [w.detach().double() for *_, w in first.operation_weights()]
-    initial += [w.detach().double() for w in first.fixed_weights()]
-    operations, fixed = weight_sums(first, initial)
-    statistics = Statistics(np.array([0]), operations[None], fixed[None], np.array(first.cell_channels()), {})
+    statistics = compare(supernets[0], supernets[0], {})
     np.testing.assert_allclose(architecture_angles(SPACE, statistics, SPACE.enumerate()), 0, atol=1e-7)
 
 

@@ -13,10 +13,7 @@ accuracies = pd.concat(map(pd.read_csv, snakemake.input.results))
 taus = pd.concat(map(pd.read_csv, snakemake.input.correlations))
 keys = ["dataset", "categories", "seed", "column"]
 runs = accuracies[accuracies["found_by"] == "evolution"].merge(taus[taus["indicator"] == "angle"], on=keys)
-results = pd.concat(
-    runs[(runs["dataset"] == dataset) & (runs["column"] == f"{name}_test")].assign(dataset=name)
-    for name, dataset in params.searches.items()
-)
+results = job.of_searches(runs, params.searches)
 classes = {name: params.classes[dataset] for name, dataset in params.searches.items()}
 figures.save(figures.draw_figure1(results, classes), Path(snakemake.output.svg).with_suffix(""))
 log(results[["dataset", "categories", "seed", "accuracy", "tau"]].to_string(index=False))

@@ -9,10 +9,7 @@ from rlnas_core import figures
 
 log = job.start(snakemake)
 runs = pd.concat(map(pd.read_csv, snakemake.input.trajectories)).rename(columns={"labels": "method"})
-taus = pd.concat(
-    runs[(runs["dataset"] == dataset) & (runs["column"] == f"{name}_test")].assign(dataset=name)
-    for name, dataset in snakemake.params.searches.items()
-)
+taus = job.of_searches(runs, snakemake.params.searches)
 figures.save(figures.draw_trajectory(taus), Path(snakemake.output.svg).with_suffix(""))
 last = taus[taus["epoch"] == taus["epoch"].max()]
 log(last[["dataset", "method", "seed", "epoch", "tau"]].to_string(index=False))

@@ -7,6 +7,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import pandas as pd
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 
@@ -32,3 +34,11 @@ def experiment(snakemake: Any) -> dict[str, Any]:
     names = ("dataset", "labels", "categories", "seed")
     wildcards = {name: snakemake.wildcards[name] for name in names}
     return {"space": "nas_bench_201", **wildcards}
+
+
+def of_searches(runs: pd.DataFrame, searches: dict[str, str]) -> pd.DataFrame:
+    """Return the test rows of each benchmark dataset, from the images searched for it and under its name."""
+    return pd.concat(
+        runs[(runs["dataset"] == dataset) & (runs["column"] == f"{name}_test")].assign(dataset=name)
+        for name, dataset in searches.items()
+    )

@@ -50,12 +50,16 @@ class NASBench201(SearchSpace):
         none = np.asarray(genes)[:, None, :] == NONE
         return ~(none & PATHS).any(axis=2)
 
+    def live_edges(self, genes: np.ndarray) -> np.ndarray:
+        """Which edges are on a live path, (N, 6) bool."""
+        return self.live_paths(genes) @ PATHS
+
     def canonical(self, genes: np.ndarray) -> np.ndarray:
         """The architectures with every edge that is on no live path set to `none`, (N, 6) int8.
 
         Two architectures of one canonical form compute the same function under shared weights.
         """
-        return np.where(self.live_paths(genes) @ PATHS, genes, NONE).astype(np.int8)
+        return np.where(self.live_edges(genes), genes, NONE).astype(np.int8)
 
     def isomorphism_classes(self) -> np.ndarray:
         """The class of each architecture of `enumerate()`, (15625,) int64 below 5,273.
@@ -101,7 +105,6 @@ class NASBench201(SearchSpace):
         image_size: int = 32,
         in_channels: int = 3,
         classes: int = 10,
-        affine: bool = True,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Parameters and multiply-accumulates of the stand-alone networks, two int64 arrays (N,).
 
@@ -122,7 +125,7 @@ class NASBench201(SearchSpace):
                 width *= 2
             for gene, kernel in KERNELS.items():
                 weights = cells * kernel**2 * width**2
-                edge[:, gene] += weights + cells * 2 * width * affine, weights * side**2
+                edge[:, gene] += weights + cells * 2 * width, weights * side**2
         params += 2 * width + width * classes + classes
         macs += width * classes
         per_gene = edge[:, np.asarray(genes, dtype=np.int64)].sum(axis=2)

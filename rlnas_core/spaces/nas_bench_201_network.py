@@ -43,9 +43,7 @@ def _norm(channels: int, affine: bool, running: bool) -> nn.Module:
 class Cell(nn.Module):
     """A cell that holds the convolutions of the given genes on each edge; (B, C, H, W) to the same shape."""
 
-    def __init__(
-        self, channels: int, choices: list[tuple[int, ...]], affine: bool, running: bool, groups: int
-    ) -> None:
+    def __init__(self, channels: int, choices: list[tuple[int, ...]], running: bool, groups: int) -> None:
         super().__init__()
         self.convolutions = nn.ModuleDict()
         for edge, genes in enumerate(choices):
@@ -53,7 +51,7 @@ class Cell(nn.Module):
                 if gene in KERNELS:
                     self.convolutions[f"{edge}_{gene}"] = nn.Sequential(
                         _convolution(channels, channels, KERNELS[gene], groups=groups),
-                        _norm(channels * groups, affine, running),
+                        _norm(channels * groups, running, running),
                     )
 
     def forward(self, x: Tensor, genes: list[int]) -> Tensor:
@@ -100,8 +98,9 @@ class Supernet(nn.Module):
     """The NAS-Bench-201 supernet (Sec. 4.1): every convolution of every edge of every cell.
 
     `channels` is the width of the first of three stages of `cells` cells each; normalisation inside cells has
-    no affine parameters and no running statistics. With `replicas` R, R networks of separate weights run as
-    one: images are (B, R * in_channels, H, W), scores (B, R, classes). Raises ValueError for a size below 1.
+    no affine parameters and nothing has running statistics, unless `running` gives both. With `replicas` R, R
+    networks of separate weights run as one: images are (B, R * in_channels, H, W), scores (B, R, classes).
+    Raises ValueError for a size below 1.
     """
 
     def __init__(
@@ -112,7 +111,6 @@ class Supernet(nn.Module):
         cells: int = 5,
         in_channels: int = 3,
         choices: list[tuple[int, ...]] | None = None,
-        affine: bool = False,
         running: bool = False,
         replicas: int = 1,
     ) -> None:
@@ -125,9 +123,7 @@ class Supernet(nn.Module):
         self.stem = _convolution(in_channels, channels, 3, groups=replicas)
         self.stem_norm = _norm(channels * replicas, True, running)
         self.cells = nn.ModuleList(
-            Cell(channels * 2**stage, choices, affine, running, replicas)
-            for stage in range(3)
-            for _ in range(cells)
+            Cell(channels * 2**stage, choices, running, replicas) for stage in range(3) for _ in range(cells)
         )
         self.reductions = nn.ModuleList(
             Reduction(channels * 2**stage, running, replicas) for stage in range(2)
@@ -185,7 +181,7 @@ class Network(Supernet):
 
     def __init__(self, genes: np.ndarray, **sizes: int) -> None:
         self.genes = [int(gene) for gene in genes]
-        super().__init__(choices=[(gene,) for gene in self.genes], affine=True, running=True, **sizes)
+        super().__init__(choices=[(gene,) for gene in self.genes], running=True, **sizes)
 
     def forward(self, images: Tensor, path: np.ndarray | None = None) -> Tensor:
         """Class scores (B, classes) of images (B, C, H, W)."""
