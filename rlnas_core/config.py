@@ -169,6 +169,9 @@ def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
             )
         elif entry["classes"] not in (None, fixed):
             yield f"{key}.classes: got {entry['classes']}; {entry['source']} has {fixed}, leave it out"
+    epochs, schedule = config["supernet"]["epochs"], config["supernet"]["schedule_epochs"]
+    if schedule is not None and schedule < epochs:
+        yield f"supernet.schedule_epochs: got {schedule}; accepted: supernet.epochs ({epochs}) or more"
     population, keep = config["evolution"]["population"], config["evolution"]["keep"]
     children = config["evolution"]["mutations"] + config["evolution"]["crossovers"]
     if children > population:

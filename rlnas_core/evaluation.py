@@ -11,6 +11,8 @@ from rlnas_core.spaces.nas_bench_201 import NASBench201
 from rlnas_core.spaces.nas_bench_201_network import Supernet
 from rlnas_core.training import pick_device
 
+_BATCH = 256  # images evaluated at once, so that memory doesn't grow with their number
+
 
 def _draw(data: ImageArray, images: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     chosen = np.sort(rng.choice(len(data), size=min(images, len(data)), replace=False))
@@ -46,22 +48,23 @@ def validation_accuracy(
     _, calibrating = _draw(calibration, calibration_images, rng)
     chosen, validating = _draw(validation, images, rng)
     target_device = pick_device(device)
-    model.to(target_device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if target_device.type != "cpu" or not model.accelerate():
+        model.to(target_device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     model.eval()
-    both = torch.from_numpy(np.concatenate([calibrating, validating])).to(target_device)
-    x = normalise(both, calibration.mean, calibration.std)
-    target = torch.from_numpy(np.asarray(validation_labels)[chosen]).to(target_device)
+
+    def prepared(part: np.ndarray) -> torch.Tensor:
+        return normalise(torch.from_numpy(part).to(target_device), calibration.mean, calibration.std)
+
+    x, target = prepared(calibrating), torch.from_numpy(np.asarray(validation_labels)[chosen]).to(target_device)
+    batches = list(zip(prepared(validating).split(_BATCH), target.split(_BATCH), strict=True))
     distinct, inverse = np.unique(space.canonical(genes), axis=0, return_inverse=True)
     accuracies = np.empty(len(distinct))
     started = time.monotonic()
-    model.calibrate(len(calibrating))
-    try:
-        for k, architecture in enumerate(distinct):
-            scores = model(x, architecture)[len(calibrating) :]
-            accuracies[k] = 100 * (scores.argmax(1) == target).double().mean().item()
-            if (k + 1) % 1000 == 0:
-                left = (time.monotonic() - started) / (k + 1) * (len(distinct) - k - 1)
-                log(f"{k + 1} of {len(distinct)} distinct architectures evaluated, {left:.0f} s left")
-    finally:
-        model.calibrate(None)
+    for k, architecture in enumerate(distinct):
+        with model.calibrated(x, architecture):
+            hits = sum((model(part, architecture).argmax(1) == true).sum().item() for part, true in batches)
+        accuracies[k] = 100 * hits / len(target)
+        if (k + 1) % 1000 == 0:
+            left = (time.monotonic() - started) / (k + 1) * (len(distinct) - k - 1)
+            log(f"{k + 1} of {len(distinct)} distinct architectures evaluated, {left:.0f} s left")
     return accuracies[inverse.reshape(-1)]

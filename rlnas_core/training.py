@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from rlnas_core.angle import Statistics
 from rlnas_core.data import ImageArray, augment
+from rlnas_core.optimiser import LazySGD
 from rlnas_core.spaces.nas_bench_201 import NASBench201
 from rlnas_core.spaces.nas_bench_201_network import Supernet, initialise
 
@@ -27,6 +28,7 @@ _CHOICES = {
     "initialisation": ("default", "normal", "uniform"),
     "precision": ("float32", "bfloat16"),
     "device": ("auto", "cpu", "cuda", "mps"),
+    "kernels": ("auto", "torch"),
 }
 
 
@@ -47,6 +49,7 @@ class SupernetSettings:
     channels: int = 16
     cells: int = 5
     epochs: int = 250
+    schedule_epochs: int | None = None
     batch_size: int = 64
     learning_rate: float = 0.025
     final_learning_rate: float = 0.001
@@ -57,11 +60,14 @@ class SupernetSettings:
     initialisation: str = "default"
     precision: str = "float32"
     device: str = "auto"
+    kernels: str = "auto"
 
     def __post_init__(self) -> None:
         for name, accepted in _CHOICES.items():
             if getattr(self, name) not in accepted:
                 raise ValueError(f"{name}: got {getattr(self, name)!r}; accepted: {', '.join(accepted)}")
+        if self.schedule_epochs is not None and self.schedule_epochs < self.epochs:
+            raise ValueError(f"schedule_epochs: got {self.schedule_epochs}; accepted: epochs ({self.epochs}) or more")
 
 
 class TrainingDivergedError(RuntimeError):
@@ -90,7 +96,7 @@ def build(
 
 def _copies(model: Supernet) -> list[torch.Tensor]:
     weights = [weight for *_, weight in model.operation_weights()] + model.fixed_weights()
-    return [weight.detach().double().cpu().clone() for weight in weights]
+    return [weight.detach().double().cpu().clone(memory_format=torch.contiguous_format) for weight in weights]
 
 
 def weight_sums(model: Supernet, initial: list[torch.Tensor]) -> tuple[np.ndarray, np.ndarray]:
@@ -166,21 +172,18 @@ def train_supernet(
         space, labels.categories, data.images.shape[-1], settings, int(weights_seed.generate_state(1)[0])
     )
     initial = _copies(model)
-    model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    zero = settings.unsampled_gradient == "zero"
-    if zero:
-        for weight in model.parameters():
-            weight.grad = torch.zeros_like(weight)
-    optimiser = torch.optim.SGD(
-        model.parameters(),
-        settings.learning_rate,
-        momentum=settings.momentum,
-        weight_decay=settings.weight_decay,
-        nesterov=True,
-        fused=zero and device.type != "mps",  # torch's fused step cannot take a momentum that is absent
+    kernels = "torch"
+    if settings.kernels == "auto" and device.type == "cpu" and settings.precision == "float32":
+        kernels = "own" if model.accelerate() else kernels
+    if kernels == "torch":
+        model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    log(f"device {device}, {torch.get_num_threads()} threads, kernels: {kernels}")
+    optimiser = LazySGD(
+        list(model.parameters()), settings.momentum, settings.weight_decay, settings.unsampled_gradient
     )
     mean, std = (torch.tensor(value, dtype=torch.float32, device=device) for value in (data.mean, data.std))
     total = steps * settings.epochs
+    scheduled = steps * (settings.schedule_epochs or settings.epochs)
     epochs, records, rows = [0], [weight_sums(model, initial)], []
     paths = len(model.cells) if settings.path_per == "cell" else 1
     started = time.monotonic()
@@ -192,24 +195,23 @@ def train_supernet(
         for step in range(steps):
             done = (epoch - 1) * steps + step
             rate = settings.final_learning_rate + (settings.learning_rate - settings.final_learning_rate) * (
-                0.5 * (1 + math.cos(math.pi * done / total))
+                0.5 * (1 + math.cos(math.pi * done / scheduled))
             )
-            optimiser.param_groups[0]["lr"] = rate
             indices = np.sort(order[step * settings.batch_size : (step + 1) * settings.batch_size])
             images = torch.from_numpy(data.images[indices]).to(device)
             target = torch.from_numpy(labels(indices)).to(device)
             x = augment(images, data.pad, data.flip, mean, std, crops)
-            optimiser.zero_grad(set_to_none=not zero)
             with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
                 scores = model(x, space.sample(paths, path_rng))
             loss = F.cross_entropy(scores.float(), target)
             if device.type == "cpu" and not math.isfinite(loss.item()):
                 raise _diverged(loss.item(), epoch, step + 1, state_path)
             loss.backward()
-            optimiser.step()
+            optimiser.step(rate)
             losses += loss.detach()
             correct += (scores.detach().argmax(1) == target).sum()
             progress.update()
+        optimiser.settle()
         mean_loss = losses.item() / steps
         if not math.isfinite(mean_loss):
             raise _diverged(mean_loss, epoch, steps, state_path)
@@ -230,7 +232,11 @@ def train_supernet(
         pd.DataFrame(rows).to_csv(csv_path, index=False)
     if state_path is not None:
         Path(state_path).unlink(missing_ok=True)
-    meta = {"settings": asdict(settings), "seed": seed, "categories": labels.categories}
+    meta = {
+        "settings": asdict(settings), "seed": seed, "categories": labels.categories, "kernels": kernels,
+        "device": device.type,
+    }  # fmt: skip
+    model.engine = None
     return model.cpu(), _statistics(model, epochs, records, meta)
 
 

@@ -83,8 +83,9 @@ def test_log_and_csv_hold_a_line_an_epoch(digits, tmp_path):
         log=lines.append,
         csv_path=tmp_path / "t.csv",
     )
-    assert len(lines) == 2
-    assert "images/s" in lines[0]
+    assert len(lines) == 3
+    assert lines[0].startswith("device cpu")
+    assert "images/s" in lines[1]
     assert pd.read_csv(tmp_path / "t.csv")["epoch"].tolist() == [1, 2]
 
 

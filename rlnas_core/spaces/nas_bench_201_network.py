@@ -2,38 +2,43 @@
 
 import math
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name that torch code gives it
 
-from rlnas_core.spaces.nas_bench_201 import CONV_1X1, CONV_3X3, EDGES, KERNELS, NONE, POOL, SKIP
+from rlnas_core.kernels import Eager, Engine, Tape, accelerate
+from rlnas_core.spaces.nas_bench_201 import CONV_1X1, CONV_3X3, EDGES, KERNELS, NONE, POOL
 
 _OPERATION = re.compile(r"cells\.(\d+)\.convolutions\.(\d+)_(\d+)\.0\.weight")
 
 
 class BatchNorm(nn.Module):
-    """Batch normalisation by the batch at hand, or, where `calibration` is set, by its first images alone."""
+    """Batch normalisation by the batch at hand, or by the statistics of an earlier one."""
 
     def __init__(self, channels: int, affine: bool) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.ones(channels)) if affine else None
         self.bias = nn.Parameter(torch.zeros(channels)) if affine else None
-        self.calibration: int | None = None
+        self.collecting = False
+        self.statistics: tuple[Tensor, Tensor] | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise (B, C, H, W) channel by channel."""
-        if self.calibration is None:
+        if self.collecting:
+            self.statistics = torch.var_mean(x, dim=(0, 2, 3), correction=0)
+        if self.statistics is None:
             return F.batch_norm(x, None, None, self.weight, self.bias, training=True)
-        variance, mean = torch.var_mean(x[: self.calibration], dim=(0, 2, 3))
+        variance, mean = self.statistics
         return F.batch_norm(x, mean, variance, self.weight, self.bias, training=False)
 
 
-def _convolution(inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Conv2d:
-    return nn.Conv2d(
-        inputs * groups, outputs * groups, kernel, stride, kernel // 2, groups=groups, bias=False
-    )
+def _convolution(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Conv2d:
+    return nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False)
 
 
 def _norm(channels: int, affine: bool, running: bool) -> nn.Module:
@@ -43,64 +48,62 @@ def _norm(channels: int, affine: bool, running: bool) -> nn.Module:
 class Cell(nn.Module):
     """A cell that holds the convolutions of the given genes on each edge; (B, C, H, W) to the same shape."""
 
-    def __init__(self, channels: int, choices: list[tuple[int, ...]], running: bool, groups: int) -> None:
+    def __init__(self, channels: int, choices: list[tuple[int, ...]], affine: bool, running: bool) -> None:
         super().__init__()
         self.convolutions = nn.ModuleDict()
         for edge, genes in enumerate(choices):
             for gene in genes:
                 if gene in KERNELS:
                     self.convolutions[f"{edge}_{gene}"] = nn.Sequential(
-                        _convolution(channels, channels, KERNELS[gene], groups=groups),
-                        _norm(channels * groups, running, running),
+                        _convolution(channels, channels, KERNELS[gene]), _norm(channels, affine, running)
                     )
 
-    def forward(self, x: Tensor, genes: list[int]) -> Tensor:
+    def forward(self, run: Eager | Tape, x: Any, genes: list[int]) -> Any:
         """The output node, zeros where no path is live."""
-        nodes: list[Tensor | None] = [x, None, None, None]
-        active: dict[int, Tensor] = {}  # a node's ReLU serves every convolution that reads the node
+        ahead = {3}  # nodes that reach the output
+        for gene, (source, destination) in zip(reversed(genes), reversed(EDGES), strict=True):
+            if gene != NONE and destination in ahead:
+                ahead.add(source)
+        nodes: list[Any] = [x, None, None, None]
+        active: dict[int, Any] = {}  # a node's ReLU serves every convolution that reads the node
         for edge, (gene, (source, destination)) in enumerate(zip(genes, EDGES, strict=True)):
-            inner = nodes[source]
-            if gene == NONE or inner is None:
+            inner, onto = nodes[source], nodes[destination]
+            if gene == NONE or inner is None or destination not in ahead:
                 continue
-            if gene == SKIP:
-                term = inner
-            elif gene == POOL:
-                term = F.avg_pool2d(inner, 3, 1, 1, count_include_pad=False)
-            else:
+            if gene in KERNELS:
                 if source not in active:
-                    active[source] = F.relu(inner)
-                term = self.convolutions[f"{edge}_{gene}"](active[source])
-            total = nodes[destination]
-            nodes[destination] = term if total is None else total + term
-        output = nodes[3]
-        return torch.zeros_like(x) if output is None else output
+                    active[source] = run.rectify(inner)
+                convolution, norm = self.convolutions[f"{edge}_{gene}"]
+                nodes[destination] = run.normalise(run.convolve(active[source], convolution), norm, onto)
+            else:
+                nodes[destination] = run.pool(inner, 3 if gene == POOL else 1, 1, onto)
+        return run.zeros(x) if nodes[-1] is None else nodes[-1]
 
 
 class Reduction(nn.Module):
     """The fixed residual block between stages, (B, C, H, W) to (B, 2C, H/2, W/2)."""
 
-    def __init__(self, channels: int, running: bool, groups: int) -> None:
+    def __init__(self, channels: int, running: bool) -> None:
         super().__init__()
-        self.first = _convolution(channels, 2 * channels, 3, 2, groups)
-        self.first_norm = _norm(2 * channels * groups, True, running)
-        self.second = _convolution(2 * channels, 2 * channels, 3, 1, groups)
-        self.second_norm = _norm(2 * channels * groups, True, running)
-        self.shortcut = _convolution(channels, 2 * channels, 1, 1, groups)
+        self.first = _convolution(channels, 2 * channels, 3, 2)
+        self.first_norm = _norm(2 * channels, True, running)
+        self.second = _convolution(2 * channels, 2 * channels, 3)
+        self.second_norm = _norm(2 * channels, True, running)
+        self.shortcut = _convolution(channels, 2 * channels, 1)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, run: Eager | Tape, x: Any) -> Any:
         """Halve the resolution and double the channels."""
-        inner = self.first_norm(self.first(F.relu(x)))
-        inner = self.second_norm(self.second(F.relu(inner)))
-        return inner + self.shortcut(F.avg_pool2d(x, 2, 2))
+        inner = run.normalise(run.convolve(run.rectify(x), self.first), self.first_norm)
+        inner = run.normalise(run.convolve(run.rectify(inner), self.second), self.second_norm)
+        return run.convolve(run.pool(x, 2, 2), self.shortcut, inner)
 
 
 class Supernet(nn.Module):
     """The NAS-Bench-201 supernet (Sec. 4.1): every convolution of every edge of every cell.
 
     `channels` is the width of the first of three stages of `cells` cells each; normalisation inside cells has
-    no affine parameters and nothing has running statistics, unless `running` gives both. With `replicas` R, R
-    networks of separate weights run as one: images are (B, R * in_channels, H, W), scores (B, R, classes).
-    Raises ValueError for a size below 1.
+    no affine parameters unless `affine`, and nothing has running statistics unless `running`. On the CPU,
+    `accelerate` moves it to kernels of its own. Raises ValueError for a size below 1.
     """
 
     def __init__(
@@ -111,8 +114,8 @@ class Supernet(nn.Module):
         cells: int = 5,
         in_channels: int = 3,
         choices: list[tuple[int, ...]] | None = None,
+        affine: bool = False,
         running: bool = False,
-        replicas: int = 1,
     ) -> None:
         super().__init__()
         sizes = {"classes": classes, "channels": channels, "cells": cells, "in_channels": in_channels}
@@ -120,33 +123,35 @@ class Supernet(nn.Module):
             if size < 1:
                 raise ValueError(f"{name}: got {size}; accepted: a whole number from 1")
         choices = choices or [(CONV_1X1, CONV_3X3)] * len(EDGES)
-        self.stem = _convolution(in_channels, channels, 3, groups=replicas)
-        self.stem_norm = _norm(channels * replicas, True, running)
+        self.stem = _convolution(in_channels, channels, 3)
+        self.stem_norm = _norm(channels, True, running)
         self.cells = nn.ModuleList(
-            Cell(channels * 2**stage, choices, running, replicas) for stage in range(3) for _ in range(cells)
+            Cell(channels * 2**stage, choices, affine, running) for stage in range(3) for _ in range(cells)
         )
-        self.reductions = nn.ModuleList(
-            Reduction(channels * 2**stage, running, replicas) for stage in range(2)
-        )
-        self.last_norm = _norm(4 * channels * replicas, True, running)
-        self.classifier = nn.Linear(4 * channels, classes * replicas)
-        self.replicas = replicas
+        self.reductions = nn.ModuleList(Reduction(channels * 2**stage, running) for stage in range(2))
+        self.last_norm = _norm(4 * channels, True, running)
+        self.classifier = nn.Linear(4 * channels, classes)
         self.cells_per_stage = cells
+        self.engine: Engine | None = None
 
     def forward(self, images: Tensor, path: np.ndarray) -> Tensor:
         """Class scores (B, classes) of images (B, C, H, W) under a path (cells, 6), or (6,) for all cells."""
         genes = np.broadcast_to(np.asarray(path), (len(self.cells), len(EDGES))).tolist()
-        x = self.stem_norm(self.stem(images))
-        for k, cell in enumerate(self.cells):
-            if k and k % self.cells_per_stage == 0:
-                x = self.reductions[k // self.cells_per_stage - 1](x)
-            x = cell(x, genes[k])
-        features = F.relu(self.last_norm(x)).mean(dim=(2, 3))
-        if self.replicas == 1:
-            return self.classifier(features)
-        weight = self.classifier.weight.view(self.replicas, -1, self.classifier.in_features)
-        scores = torch.einsum("brf,rcf->brc", features.unflatten(1, (self.replicas, -1)), weight)
-        return scores + self.classifier.bias.view(self.replicas, -1)
+
+        def features(run: Eager | Tape, x: Any) -> Any:
+            x = run.normalise(run.convolve(x, self.stem), self.stem_norm)
+            for k, cell in enumerate(self.cells):
+                if k and k % self.cells_per_stage == 0:
+                    x = self.reductions[k // self.cells_per_stage - 1](run, x)
+                x = cell(run, x, genes[k])
+            return run.average(run.rectify(run.normalise(x, self.last_norm)))
+
+        return self.classifier(self.engine(images, features) if self.engine else features(Eager(), images))
+
+    def accelerate(self) -> bool:
+        """Run from now on by the CPU kernels, where there is a compiler and the widths are multiples of 8."""
+        self.engine = accelerate(self)
+        return self.engine is not None
 
     def operation_weights(self) -> list[tuple[int, int, int, Tensor]]:
         """(cell, edge, operation, weight) of every convolution of the cells."""
@@ -169,11 +174,24 @@ class Supernet(nn.Module):
             for k in range(len(self.cells))
         ]
 
-    def calibrate(self, images: int | None) -> None:
-        """Normalise every batch by its first `images` images; None returns to the whole batch."""
-        for module in self.modules():
-            if isinstance(module, BatchNorm):
-                module.calibration = images
+    @contextmanager
+    def calibrated(self, images: Tensor, path: np.ndarray) -> Iterator[None]:
+        """Normalise within the context by the statistics of these images (B, C, H, W) under this path."""
+        norms = [module for module in self.modules() if isinstance(module, BatchNorm)]
+        try:
+            for norm in norms:
+                norm.collecting = True
+            self(images, path)
+            for norm in norms:
+                norm.collecting = False
+            if self.engine:
+                self.engine.frozen = True
+            yield
+        finally:
+            for norm in norms:
+                norm.collecting, norm.statistics = False, None
+            if self.engine:
+                self.engine.frozen = False
 
 
 class Network(Supernet):
@@ -181,7 +199,7 @@ class Network(Supernet):
 
     def __init__(self, genes: np.ndarray, **sizes: int) -> None:
         self.genes = [int(gene) for gene in genes]
-        super().__init__(choices=[(gene,) for gene in self.genes], running=True, **sizes)
+        super().__init__(choices=[(gene,) for gene in self.genes], affine=True, running=True, **sizes)
 
     def forward(self, images: Tensor, path: np.ndarray | None = None) -> Tensor:
         """Class scores (B, classes) of images (B, C, H, W)."""

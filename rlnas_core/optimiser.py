@@ -1,0 +1,83 @@
+"""SGD that leaves weights alone until they are needed."""
+
+import ctypes
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rlnas_core.kernels import library, pointers
+
+
+class LazySGD:
+    """SGD with Nesterov momentum and weight decay, equal to torch's up to rounding.
+
+    A step moves the weights that have a gradient. Those without one are left alone for good, or, where
+    `without_gradient` is "zero", move as if it were zero; as such moves are linear in weight and momentum, they
+    are collected as a matrix of 2 x 2 a weight tensor and made when that next has a gradient, or by `settle`.
+    """
+
+    def __init__(
+        self, weights: list[Tensor], momentum: float, weight_decay: float, without_gradient: str
+    ) -> None:
+        self.weights = weights
+        self.momenta = [torch.zeros_like(weight) for weight in weights]
+        self._momentum, self._decay, self._zero = momentum, weight_decay, without_gradient == "zero"
+        self._pending = np.tile(np.eye(2), (len(weights), 1, 1))
+        self._late = np.zeros(len(weights), dtype=bool)
+
+    def step(self, learning_rate: float) -> None:
+        """Move the weights by their gradients, which are then dropped."""
+        m, d, r = self._momentum, self._decay, learning_rate
+        # (weight, momentum) after a step: a matrix times what they were, plus a column times the gradient.
+        matrix = np.array([[1 - r * (1 + m) * d, -r * m * m], [d, m]])
+        gradient = np.array([-r * (1 + m), 1.0])
+        moved = np.array([k for k, weight in enumerate(self.weights) if weight.grad is not None], dtype=int)
+        reached = matrix @ self._pending
+        columns = np.broadcast_to(gradient, (len(moved), 2))
+        self._combine(moved, [self.weights[k].grad for k in moved], reached[moved], columns)
+        for k in moved:
+            self.weights[k].grad = None
+        if self._zero:
+            self._pending, self._late[:] = reached, True
+            self._pending[moved], self._late[moved] = np.eye(2), False
+
+    def settle(self) -> None:
+        """Make the moves that were put off."""
+        late = np.flatnonzero(self._late)
+        self._combine(late, [self.momenta[k] for k in late], self._pending[late], np.zeros((len(late), 2)))
+        self._pending[late] = np.eye(2)
+        self._late[:] = False
+
+    @torch.no_grad()
+    def _combine(
+        self, chosen: np.ndarray, gradients: list[Tensor], matrices: np.ndarray, columns: np.ndarray
+    ) -> None:
+        if not len(chosen):
+            return
+        weights, momenta = [self.weights[k] for k in chosen], [self.momenta[k] for k in chosen]
+        factors = np.concatenate([matrices, columns[:, :, None]], axis=2)
+        factors[:, 0, 0] -= 1  # the change of a weight, since a factor close to one would lose the decay
+        kernels = library() if weights[0].device.type == "cpu" else None
+        # The gradient of a weight has its layout, unless torch's own backward chose another.
+        alike = all(w.stride() == g.stride() for w, g in zip(weights, gradients, strict=True))
+        if kernels is not None and alike:
+            sizes = np.array([weight.numel() for weight in weights], dtype=np.int64)
+            flat = factors.reshape(len(chosen), 6).astype(np.float32)
+            kernels.combine(
+                ctypes.c_int64(len(chosen)),
+                pointers(weights),
+                pointers(momenta),
+                pointers(gradients),
+                ctypes.c_void_p(sizes.ctypes.data),
+                ctypes.c_void_p(flat.ctypes.data),
+            )
+            return
+        (ww, wm, wg), (mw, mm, mg) = factors.transpose(1, 2, 0).tolist()
+        change = torch._foreach_mul(weights, ww)
+        torch._foreach_add_(change, torch._foreach_mul(momenta, wm))
+        torch._foreach_add_(change, torch._foreach_mul(gradients, wg))
+        torch._foreach_mul_(momenta, mm)
+        torch._foreach_add_(momenta, torch._foreach_mul(weights, mw))
+        torch._foreach_add_(momenta, torch._foreach_mul(gradients, mg))
+        torch._foreach_add_(weights, change)
