@@ -1,12 +1,14 @@
 """A training step of the supernet against the same network in float32 NCHW eager mode, in one run."""
 
 import argparse
+import functools
 import time
 
 import numpy as np
 import torch
 from torch.nn import functional as F  # noqa: N812 - the name that torch code gives it
 
+from rlnas_core.optimiser import LazySGD
 from rlnas_core.spaces import get
 from rlnas_core.training import SupernetSettings, build
 
@@ -24,28 +26,26 @@ def main() -> None:
     target = torch.randint(10, (settings.batch_size,))
     times: dict[str, list[float]] = {"plain": [], "ours": []}
     runs = {}
-    for name, layout in (("plain", torch.contiguous_format), ("ours", torch.channels_last)):
-        model = build(space, 10, 3, settings, 0).to(memory_format=layout)
-        for weight in model.parameters():
-            weight.grad = torch.zeros_like(weight)
-        optimiser = torch.optim.SGD(
-            model.parameters(),
-            0.025,
-            0.9,
-            weight_decay=5e-4,
-            nesterov=True,
-            fused=name == "ours",
-            foreach=False,
-        )
-        runs[name] = model, optimiser, images.contiguous(memory_format=layout)
+    for name in times:
+        model = build(space, 10, 3, settings, 0)
+        weights = list(model.parameters())
+        if name == "plain":
+            for weight in weights:
+                weight.grad = torch.zeros_like(weight)
+            plain = torch.optim.SGD(weights, 0.025, 0.9, weight_decay=5e-4, nesterov=True, foreach=False)
+            runs[name] = model, plain.step
+        else:
+            print("kernels:", "own" if model.accelerate() else "torch")
+            runs[name] = model, functools.partial(LazySGD(weights, 0.9, 5e-4, "zero").step, 0.025)
     rng = np.random.default_rng(0)
     for step in range(arguments.steps + 3):
         path = space.sample(15, rng)
-        for name, (model, optimiser, x) in runs.items():
+        for name, (model, move) in runs.items():
             started = time.perf_counter()
-            optimiser.zero_grad(set_to_none=False)
-            F.cross_entropy(model(x, path), target).backward()
-            optimiser.step()
+            if name == "plain":
+                model.zero_grad(set_to_none=False)
+            F.cross_entropy(model(images, path), target).backward()
+            move()
             if step >= 3:
                 times[name].append(time.perf_counter() - started)
     plain, ours = (1e3 * float(np.median(times[name])) for name in ("plain", "ours"))

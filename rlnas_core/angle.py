@@ -10,6 +10,7 @@ import numpy as np
 from rlnas_core.spaces.nas_bench_201 import CONV_1X1, CONV_3X3, POOL, NASBench201
 
 POOLING_SHAPES = ("reference", "paper")
+_DECIMALS = 12
 
 
 @dataclass
@@ -50,9 +51,9 @@ def _angle_of(sums: np.ndarray) -> np.ndarray:
 def angles(usage: np.ndarray, sums: np.ndarray) -> np.ndarray:
     """Angle in radians of each architecture (N,), from its use of the groups (N, G) and their sums (G, 3).
 
-    An architecture without weights scores 0.
+    An architecture without weights scores 0. Angles are rounded to 1e-12, so that what should tie does.
     """
-    return _angle_of(np.asarray(usage, dtype=np.float64) @ sums)
+    return _angle_of(np.asarray(usage, dtype=np.float64) @ sums).round(_DECIMALS)
 
 
 def group_sums(statistics: Statistics, epoch: int = -1, pooling: str = "reference") -> np.ndarray:
@@ -101,9 +102,10 @@ def indicators(
 
     total = sums(layers)
     average = np.broadcast_to(layers.mean(axis=(0, 1)), layers.shape)
-    return {
+    scores = {
         "angle": architecture_angles(space, statistics, genes, epoch, pooling),
         "layer-angle-sum": total,
         "layer-angle-sum-times-mean": times_mean(total),
         "operation-average-control": times_mean(sums(average)),
     }
+    return {name: values.round(_DECIMALS) for name, values in scores.items()}

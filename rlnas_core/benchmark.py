@@ -70,6 +70,19 @@ def write_table(table: pd.DataFrame, path: Path | str) -> None:
     table.to_csv(path, index=False, float_format="%.6f", lineterminator="\n")
 
 
+def inspect(source: str, path: Path | str, checksum: str | None = None) -> None:
+    """Raise ValueError where a benchmark can't be used: by its checksum, or as `read_table` would."""
+    path = Path(path)
+    if source == "official":
+        _verify_official(path, checksum)
+    elif source == "nats-bench":
+        _verify_nats(path, checksum)
+    else:
+        if checksum:
+            files.verify(path, checksum)
+        read_table(path)
+
+
 def extract_official(
     path: Path | str,
     checksum: str | None = None,
@@ -118,12 +131,7 @@ def extract_nats(
     from nas_201_api import ArchResults
 
     folder = Path(folder)
-    if not (folder / "meta.pickle.pbz2").is_file():
-        raise FileNotFoundError(
-            f"{folder} has no meta.pickle.pbz2; give the unpacked NATS-tss-v1_0-3ffb9-simple folder"
-        )
-    if checksum is not None:
-        files.verify(folder / "meta.pickle.pbz2", checksum)
+    _verify_nats(folder, checksum)
     archs = _load_nats(folder / "meta.pickle.pbz2")["meta_archs"]
     rows = []
     for index, arch in enumerate(archs):
@@ -166,6 +174,15 @@ def _verify_official(path: Path, checksum: str | None) -> None:
             f"checksum mismatch: {path} has {', '.join(map(':'.join, got.items()))}, expected one "
             f"with the digits {ending[1]} of its name; the file is damaged: fetch it again"
         )
+
+
+def _verify_nats(folder: Path, checksum: str | None) -> None:
+    if not (folder / "meta.pickle.pbz2").is_file():
+        raise FileNotFoundError(
+            f"{folder} has no meta.pickle.pbz2; give the unpacked NATS-tss-v1_0-3ffb9-simple folder"
+        )
+    if checksum is not None:
+        files.verify(folder / "meta.pickle.pbz2", checksum)
 
 
 def _load_nats(file: Path) -> Any:

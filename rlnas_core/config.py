@@ -74,6 +74,31 @@ def missing_files(config: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def unusable_files(config: Mapping[str, Any]) -> list[str]:
+    """Return one line for each source whose files can't be used, by all that can be told without decoding.
+
+    It reads tables, checksums and the headers of images. Files that aren't there are left to `missing_files`.
+    """
+    # Planning needs none of these, and an environment that only plans may not have them.
+    from rlnas_core import benchmark, data, image_sources
+
+    lines = []
+    for key, entry in _sources(config).items():
+        if entry["path"] is None and entry["source"] != "digits":
+            continue
+        try:
+            if key == "benchmark":
+                benchmark.inspect(entry["source"], entry["path"], entry["checksum"])
+                continue
+            asked = {name: entry[name] for name in ("classes", "split")}
+            data.inspect(entry["source"], entry["path"], batch_size=config["supernet"]["batch_size"], **asked)
+            if entry["source"] == "image-folder":
+                image_sources.refuse_other_files(Path(entry["path"]))
+        except (ValueError, OSError) as error:
+            lines.append(f"{key}.path: {error}")
+    return lines
+
+
 def classes(config: Mapping[str, Any], dataset: str) -> int:
     """Return the true number of classes of an image dataset."""
     entry = config["datasets"][dataset]

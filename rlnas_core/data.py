@@ -63,17 +63,9 @@ def prepare(
     """
     if source not in SOURCES:
         raise ValueError(f"source: got '{source}'; accepted: {', '.join(SOURCES)}")
-    found = _open(source, Path(path) if path else None, Path(downloads))
-    if classes is not None and found.classes not in (0, classes):
-        raise ValueError(
-            f"classes: got {classes}, but {path} has {found.classes} class folders; give {found.classes}"
-        )
-    train_rows, (valid_pool, valid_rows) = _split(found, split or _default_split(source, found))
-    if len(train_rows) < batch_size:
-        raise ValueError(
-            f"{name or source}: got {len(train_rows)} training images, too few for a batch of {batch_size}; "
-            f"give at least {batch_size} or a smaller batch_size"
-        )
+    found, train_rows, (valid_pool, valid_rows) = inspect(
+        source, path, downloads=downloads, classes=classes, split=split, batch_size=batch_size
+    )
     out = Path(out_dir)
     out.mkdir(parents=True, exist_ok=True)
     log(f"{name or source}: {len(train_rows)} training and {len(valid_rows)} validation images")
@@ -97,6 +89,33 @@ def prepare(
     }
     (out / "dataset.json").write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
     return description
+
+
+def inspect(
+    source: str,
+    path: Path | str | None,
+    *,
+    downloads: Path | str = "downloads",
+    classes: int | None = None,
+    split: str | None = None,
+    batch_size: int = 1,
+) -> tuple[ImageSource, np.ndarray, tuple[Pool, np.ndarray]]:
+    """Open a source without decoding it: the images, training rows, and validation rows with their pool.
+
+    Raises what `prepare` raises, but for images that turn out damaged when they are decoded.
+    """
+    found = _open(source, Path(path) if path else None, Path(downloads))
+    if classes is not None and found.classes not in (0, classes):
+        raise ValueError(
+            f"classes: got {classes}, but {path} has {found.classes} class folders; give {found.classes}"
+        )
+    train_rows, valid = _split(found, split or _default_split(source, found))
+    if len(train_rows) < batch_size:
+        raise ValueError(
+            f"{path or source}: got {len(train_rows)} training images, too few for a batch of {batch_size}; "
+            f"give at least {batch_size} or a smaller supernet.batch_size"
+        )
+    return found, train_rows, valid
 
 
 def load(folder: Path | str, split: str) -> ImageArray:

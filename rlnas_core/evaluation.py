@@ -55,7 +55,10 @@ def validation_accuracy(
     def prepared(part: np.ndarray) -> torch.Tensor:
         return normalise(torch.from_numpy(part).to(target_device), calibration.mean, calibration.std)
 
-    x, target = prepared(calibrating), torch.from_numpy(np.asarray(validation_labels)[chosen]).to(target_device)
+    x, target = (
+        prepared(calibrating),
+        torch.from_numpy(np.asarray(validation_labels)[chosen]).to(target_device),
+    )
     batches = list(zip(prepared(validating).split(_BATCH), target.split(_BATCH), strict=True))
     distinct, inverse = np.unique(space.canonical(genes), axis=0, return_inverse=True)
     accuracies = np.empty(len(distinct))

@@ -159,6 +159,25 @@ def image_files(path: Path) -> ImageSource:
     )
 
 
+def refuse_other_files(path: Path) -> None:
+    """Raise ValueError that names each image file of a folder or archive whose header isn't an image's."""
+    unreadable = []
+    for name, content in _contents(path, read=True):
+        try:
+            Image.open(io.BytesIO(content)).close()
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+            unreadable.append(name)
+    _refuse(path, unreadable)
+
+
+def _refuse(path: Path, unreadable: list[str]) -> None:
+    if unreadable:
+        raise ValueError(
+            f"{path}: {len(unreadable)} unreadable images, remove or replace them: "
+            f"{', '.join(sorted(unreadable))}"
+        )
+
+
 def _array_pool(images: np.ndarray, labels: np.ndarray) -> Pool:
     def read(size: int) -> Chunks:
         for start in range(0, len(images), _CHUNK):
@@ -183,11 +202,7 @@ def _file_pool(path: Path, members: dict[str, str], number: dict[str, int]) -> P
                 unreadable.append(name)
                 continue
             yield np.array([rows[name]]), resize(image[None], size)
-        if unreadable:
-            raise ValueError(
-                f"{path}: {len(unreadable)} unreadable images, remove or replace them: "
-                f"{', '.join(sorted(unreadable))}"
-            )
+        _refuse(path, unreadable)
 
     return Pool(np.array([number[name] for name in members.values()], dtype=np.int64), read)
 

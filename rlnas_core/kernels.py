@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -39,7 +39,10 @@ def library() -> ctypes.CDLL | None:
     if target.returncode:
         return None
     name = hashlib.sha256(target.stdout + _SOURCE.read_bytes()).hexdigest()[:16] + ".so"
-    for folder in (Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser(), Path(tempfile.gettempdir())):
+    for folder in (
+        Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser(),
+        Path(tempfile.gettempdir()),
+    ):
         built = folder / "rlnas_core" / name
         if built.exists():
             return ctypes.CDLL(str(built))
@@ -57,19 +60,44 @@ def library() -> ctypes.CDLL | None:
     return None
 
 
+class Operations(Protocol):
+    """What a network is written in: run at once by torch (`Eager`), or recorded for the kernels (`Tape`).
+
+    With `onto`, a result is added to that value, which may be overwritten.
+    """
+
+    def convolve(self, x: Any, convolution: Any, onto: Any = None) -> Any:
+        """The convolution of x."""
+
+    def normalise(self, x: Any, norm: nn.Module, onto: Any = None) -> Any:
+        """The normalised x."""
+
+    def pool(self, x: Any, kernel: int, stride: int, onto: Any = None) -> Any:
+        """Averages of x that leave padding out; a kernel of one pixel is the identity."""
+
+    def rectify(self, x: Any) -> Any:
+        """The ReLU of x."""
+
+    def zeros(self, x: Any) -> Any:
+        """Zeros of the shape of x."""
+
+    def average(self, x: Any) -> Any:
+        """The mean of x over all positions."""
+
+
 class Eager:
     """The operations of a network as torch's own, on tensors (B, C, H, W)."""
 
     def convolve(self, x: Tensor, convolution: nn.Module, onto: Tensor | None = None) -> Tensor:
-        """The convolution of x, added to `onto` where given (as in the other operations)."""
+        """Convolve."""
         return self._onto(convolution(x), onto)
 
     def normalise(self, x: Tensor, norm: nn.Module, onto: Tensor | None = None) -> Tensor:
-        """The normalised x."""
+        """Normalise."""
         return self._onto(norm(x), onto)
 
     def pool(self, x: Tensor, kernel: int, stride: int, onto: Tensor | None = None) -> Tensor:
-        """Averages of x that leave padding out; a kernel of one pixel is the identity."""
+        """Average."""
         if kernel > 1:
             x = nn.functional.avg_pool2d(
                 x, kernel, stride, kernel // 2 if stride == 1 else 0, count_include_pad=False
@@ -102,14 +130,16 @@ class _Value:
 
 
 class Tape:
-    """The operations of `Eager`, recorded for the kernels instead of run; buffers lie in an arena of floats."""
+    """Operations recorded for the kernels instead of run; their buffers lie in an arena of floats."""
 
     def __init__(self, images: int, side: int, channels: int) -> None:
         self.images = images
         self.weights: list[Tensor] = []
         self.blank = slice(0)  # what has to be zero before the run
         self.size = self.statistics = self.largest = 0
-        self.reach = 0  # the longest way, in floats, from a buffer to the end of what is there at its last use
+        self.reach = (
+            0  # the longest way, in floats, from a buffer to the end of what is there at its last use
+        )
         self._instructions: list[list[int]] = []
         self.input = self._allocate(side, channels, constant=True)
 
@@ -121,13 +151,22 @@ class Tape:
         return value
 
     def _record(
-        self, operation: int, x: _Value, y: _Value, adds: bool, kernel: int = 1, stride: int = 1, weight: int = -1
+        self,
+        operation: int,
+        x: _Value,
+        y: _Value,
+        adds: bool,
+        kernel: int = 1,
+        stride: int = 1,
+        weight: int = -1,
     ) -> None:
         instruction = [
             operation, x.offset, y.offset, x.offset, y.offset, x.side, y.side, x.channels, y.channels,
             kernel, stride, weight, self.statistics, adds, False, not x.constant,
         ]  # fmt: skip
-        if x.reader is not None:  # backward meets the last reader first: that one sets the gradient, the others add
+        if (
+            x.reader is not None
+        ):  # backward meets the last reader first: that one sets the gradient, the others add
             x.reader[_GRADIENT_ADDS] = True
         x.reader = instruction
         self.reach = max(self.reach, self.size - x.offset)
@@ -141,12 +180,14 @@ class Tape:
         self.weights.append(convolution.weight)
         return y
 
-    def normalise(self, x: _Value, norm: nn.Module, onto: _Value | None = None) -> _Value:
-        """Record a normalisation; the gradient of a convolution that only this reads takes its target's place."""
+    def normalise(self, x: _Value, norm: Any, onto: _Value | None = None) -> _Value:
+        """Record a normalisation; a convolution that only it reads gets its gradient in its own place."""
         y = onto or self._allocate(x.side, x.channels)
-        before = self._instructions[-1]
-        self._record(_NORMALISE, x, y, onto is not None, weight=-1 if norm.weight is None else len(self.weights))
-        if before[0] == _CONVOLVE and before[_TARGET] == x.offset and not before[_ADDS]:
+        before = self._instructions[-1] if self._instructions else None
+        self._record(
+            _NORMALISE, x, y, onto is not None, weight=-1 if norm.weight is None else len(self.weights)
+        )
+        if before and before[0] == _CONVOLVE and before[_TARGET] == x.offset and not before[_ADDS]:
             before[_TARGET_GRADIENT] = self._instructions[-1][_SOURCE_GRADIENT] = -1
         self.statistics += 2 * x.channels
         if norm.weight is not None:
@@ -189,7 +230,9 @@ class _Run(torch.autograd.Function):
     """A tape as a function of its weights; the arenas hold one run at a time."""
 
     @staticmethod
-    def forward(ctx: Any, engine: "Engine", tape: Tape, output: _Value, images: Tensor, *weights: Tensor) -> Tensor:
+    def forward(
+        ctx: Any, engine: "Engine", tape: Tape, output: _Value, images: Tensor, *weights: Tensor
+    ) -> Tensor:
         ctx.engine, ctx.tape, ctx.output = engine, tape, output
         ctx.save_for_backward(*weights)
         result = engine.forward(tape, output, images)
@@ -204,7 +247,7 @@ class _Run(torch.autograd.Function):
 
 
 class Engine:
-    """Runs networks by the kernels; it keeps its memory from run to run, and the statistics of normalisations."""
+    """Runs networks by the kernels; it keeps its memory, and normalisations' statistics, from run to run."""
 
     def __init__(self, kernels: ctypes.CDLL) -> None:
         self._kernels = kernels
@@ -271,9 +314,10 @@ def pointers(tensors: Sequence[Tensor]) -> Any:
 
 
 def accelerate(model: nn.Module) -> Engine | None:
-    """Lay a model's convolutions out for the kernels and return an engine for it, None where it can't have one.
+    """Lay a model's convolutions out for the kernels and return an engine, None where it can't have one.
 
-    The model must be on the CPU, its convolutions' widths multiples of 8; results equal torch's up to rounding.
+    The model must be on the CPU and its convolutions' widths multiples of 8; results equal torch's up to
+    rounding.
     """
     convolutions = [module for module in model.modules() if isinstance(module, nn.Conv2d)]
     if any(c.out_channels % _LANES or c.groups > 1 for c in convolutions) or (kernels := library()) is None:

@@ -13,8 +13,9 @@ class LazySGD:
     """SGD with Nesterov momentum and weight decay, equal to torch's up to rounding.
 
     A step moves the weights that have a gradient. Those without one are left alone for good, or, where
-    `without_gradient` is "zero", move as if it were zero; as such moves are linear in weight and momentum, they
-    are collected as a matrix of 2 x 2 a weight tensor and made when that next has a gradient, or by `settle`.
+    `without_gradient` is "zero", move as if it were zero; as such moves are linear in weight and momentum,
+    they are collected as a 2 x 2 matrix a weight tensor and made when that next has a gradient, or by
+    `settle`.
     """
 
     def __init__(
@@ -58,10 +59,12 @@ class LazySGD:
         weights, momenta = [self.weights[k] for k in chosen], [self.momenta[k] for k in chosen]
         factors = np.concatenate([matrices, columns[:, :, None]], axis=2)
         factors[:, 0, 0] -= 1  # the change of a weight, since a factor close to one would lose the decay
-        kernels = library() if weights[0].device.type == "cpu" else None
-        # The gradient of a weight has its layout, unless torch's own backward chose another.
-        alike = all(w.stride() == g.stride() for w, g in zip(weights, gradients, strict=True))
-        if kernels is not None and alike:
+        # A gradient has its weight's layout, unless torch's own backward chose another.
+        plain = all(
+            w.device.type == "cpu" and w.dtype == torch.float32 and w.stride() == g.stride()
+            for w, g in zip(weights, gradients, strict=True)
+        )
+        if plain and (kernels := library()) is not None:
             sizes = np.array([weight.numel() for weight in weights], dtype=np.int64)
             flat = factors.reshape(len(chosen), 6).astype(np.float32)
             kernels.combine(

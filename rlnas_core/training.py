@@ -67,7 +67,9 @@ class SupernetSettings:
             if getattr(self, name) not in accepted:
                 raise ValueError(f"{name}: got {getattr(self, name)!r}; accepted: {', '.join(accepted)}")
         if self.schedule_epochs is not None and self.schedule_epochs < self.epochs:
-            raise ValueError(f"schedule_epochs: got {self.schedule_epochs}; accepted: epochs ({self.epochs}) or more")
+            raise ValueError(
+                f"schedule_epochs: got {self.schedule_epochs}; accepted: epochs ({self.epochs}) or more"
+            )
 
 
 class TrainingDivergedError(RuntimeError):

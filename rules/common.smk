@@ -11,6 +11,7 @@ from rlnas_core.config import (
     classes,
     missing_files,
     resolve_paths,
+    unusable_files,
     validate,
 )
 
@@ -25,13 +26,19 @@ except ConfigurationError as error:
 onstart:
     if missing_files(config):
         raise WorkflowError("files are missing:\n  " + "\n  ".join(missing_files(config)))
+    try:
+        unusable = unusable_files(config)
+    except ImportError:
+        unusable = []  # the jobs have an environment of their own, and check again
+    if unusable:
+        raise WorkflowError("files can't be used:\n  " + "\n  ".join(unusable))
 
 
 for line in missing_files(config):
     logger.warning(f"Not there yet: {line}")
 
 
-EMBEDDED_BENCHMARK = "resources/embedded/embedded_benchmark.csv"
+EMBEDDED_BENCHMARK = "resources/remade/embedded_benchmark.csv"
 RESULTS = f"results/{config['run']}"
 EXPERIMENT = "nas_bench_201/{dataset}/{labels}/{categories}/{seed}"
 DATASETS = sorted(set(config["searches"].values()))
@@ -125,7 +132,7 @@ def dataset_files(wildcards):
 
 
 def benchmark_source(wildcards):
-    """The user's benchmark, or the table of digits that a rule makes."""
+    """The user's benchmark, or the table of digits that the workflow brings along."""
     if config["benchmark"]["source"] == "embedded" and config["benchmark"]["path"] is None:
         return EMBEDDED_BENCHMARK
     return config["benchmark"]["path"] or []

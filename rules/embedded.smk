@@ -1,14 +1,14 @@
-# The benchmark of the demo: every distinct cell trained on digits, once; later runs in the same folder share it
+# How the benchmark of the demo, resources/embedded_benchmark.csv, was made: on request, nothing depends on it
 
 
 rule train_embedded_benchmark:
     output:
-        table=EMBEDDED_BENCHMARK,
-        record="resources/embedded/embedded_benchmark.json",
+        table="resources/remade/embedded_benchmark.csv",
+        record="resources/remade/embedded_benchmark.json",
     log:
-        "resources/embedded/logs/train_embedded_benchmark.log",
+        "resources/remade/logs/train_embedded_benchmark.log",
     benchmark:
-        "resources/embedded/train_embedded_benchmark.tsv"
+        "resources/remade/train_embedded_benchmark.tsv"
     threads: 2
     resources:
         mem_mb=4000,

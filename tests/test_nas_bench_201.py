@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from rlnas_core.spaces import get
-from rlnas_core.spaces.nas_bench_201 import EDGES, NONE, SKIP
+from rlnas_core.spaces.nas_bench_201 import EDGES, NONE
 
 SPACE = get("nas_bench_201")
 GENES = st.lists(st.integers(0, 4), min_size=6, max_size=6).map(lambda row: np.array([row], dtype=np.int8))
@@ -98,18 +98,6 @@ def test_architectures_of_one_canonical_form_compute_the_same_function():
     genes = SPACE.sample(20, np.random.default_rng(0))
     for row, canonical in zip(genes, SPACE.canonical(genes), strict=True):
         torch.testing.assert_close(model(x, row), model(x, canonical))
-
-
-def test_replicas_compute_what_their_networks_compute_alone():
-    genes = np.array([3, 2, 4, SKIP, 2, 3])
-    sizes = {"classes": 5, "channels": 4, "cells": 1, "in_channels": 1}
-    joint = SPACE.network(genes, replicas=2, **sizes)
-    x = torch.randn(6, 2, 8, 8, generator=torch.Generator().manual_seed(0))
-    for replica in range(2):
-        alone = SPACE.network(genes, **sizes)
-        for own, shared in zip(alone.parameters(), joint.parameters(), strict=True):
-            own.data.copy_(shared.data.chunk(2)[replica])
-        torch.testing.assert_close(joint(x)[:, replica], alone(x[:, replica : replica + 1]))
 
 
 def test_size_below_one_is_refused():

@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
+from PIL import Image
 
 from rlnas_core.spaces import get
 
@@ -234,16 +235,37 @@ def test_a_wrong_configuration_stops_before_the_first_job(tmp_path, change, mess
     assert not (tmp_path / "results").exists()
 
 
-def test_a_wrong_benchmark_table_stops_the_run_with_the_reason(tmp_path):
-    (tmp_path / "table.csv").write_text("".join(table_lines()[:-1]))
-    config = TINY | {"benchmark": {"path": "table.csv"}}
-    target = "results/tiny/benchmark/accuracies.csv"
-    output = of_this_workflow(tmp_path, target, config=config, check=False)
-    assert "missing architectures" in output
-    assert "missing architectures" in (tmp_path / "results/tiny/logs/extract_benchmark.log").read_text()
+def make_images(directory):
+    for name in ("a", "b"):
+        folder = directory / "images" / name
+        folder.mkdir(parents=True)
+        for number in range(150):
+            Image.new("L", (8, 8), number).save(folder / f"{number}.png")
+    (directory / "images/b/7.png").write_bytes(b"no image")
 
 
-def test_too_few_images_for_a_batch_stop_the_run_with_the_reason(tmp_path):
-    config = TINY | {"supernet": {"batch_size": 5000}}
-    output = of_this_workflow(tmp_path, "results/tiny/data/digits/dataset.json", config=config, check=False)
-    assert "too few for a batch of 5000" in output
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"benchmark": {"path": "short.csv"}}, "missing architectures"),
+        (
+            {"benchmark": {"path": "short.csv", "checksum": "md5:00"}},
+            "checksum mismatch: short.csv has md5:",
+        ),
+        ({"supernet": {"batch_size": 5000}}, "too few for a batch of 5000"),
+        (
+            {"datasets": {"digits": {"source": "image-folder", "path": "images", "classes": 2}}},
+            "1 unreadable images, remove or replace them: b/7.png",
+        ),
+        (
+            {"datasets": {"digits": {"source": "image-folder", "path": "images", "classes": 3}}},
+            "classes: got 3, but images has 2 class folders",
+        ),
+    ],
+)
+def test_unusable_files_stop_before_the_first_job(tmp_path, change, message):
+    (tmp_path / "short.csv").write_text("".join(table_lines()[:-1]))
+    make_images(tmp_path)
+    output = of_this_workflow(tmp_path, config=TINY | change, check=False)
+    assert message in output
+    assert not (tmp_path / "results").exists()

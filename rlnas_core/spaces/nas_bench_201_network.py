@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name that torch code gives it
 
-from rlnas_core.kernels import Eager, Engine, Tape, accelerate
+from rlnas_core.kernels import Eager, Engine, Operations, accelerate
 from rlnas_core.spaces.nas_bench_201 import CONV_1X1, CONV_3X3, EDGES, KERNELS, NONE, POOL
 
 _OPERATION = re.compile(r"cells\.(\d+)\.convolutions\.(\d+)_(\d+)\.0\.weight")
@@ -58,7 +58,7 @@ class Cell(nn.Module):
                         _convolution(channels, channels, KERNELS[gene]), _norm(channels, affine, running)
                     )
 
-    def forward(self, run: Eager | Tape, x: Any, genes: list[int]) -> Any:
+    def forward(self, run: Operations, x: Any, genes: list[int]) -> Any:
         """The output node, zeros where no path is live."""
         ahead = {3}  # nodes that reach the output
         for gene, (source, destination) in zip(reversed(genes), reversed(EDGES), strict=True):
@@ -73,7 +73,7 @@ class Cell(nn.Module):
             if gene in KERNELS:
                 if source not in active:
                     active[source] = run.rectify(inner)
-                convolution, norm = self.convolutions[f"{edge}_{gene}"]
+                convolution, norm = self.convolutions[f"{edge}_{gene}"].children()
                 nodes[destination] = run.normalise(run.convolve(active[source], convolution), norm, onto)
             else:
                 nodes[destination] = run.pool(inner, 3 if gene == POOL else 1, 1, onto)
@@ -91,7 +91,7 @@ class Reduction(nn.Module):
         self.second_norm = _norm(2 * channels, True, running)
         self.shortcut = _convolution(channels, 2 * channels, 1)
 
-    def forward(self, run: Eager | Tape, x: Any) -> Any:
+    def forward(self, run: Operations, x: Any) -> Any:
         """Halve the resolution and double the channels."""
         inner = run.normalise(run.convolve(run.rectify(x), self.first), self.first_norm)
         inner = run.normalise(run.convolve(run.rectify(inner), self.second), self.second_norm)
@@ -138,7 +138,7 @@ class Supernet(nn.Module):
         """Class scores (B, classes) of images (B, C, H, W) under a path (cells, 6), or (6,) for all cells."""
         genes = np.broadcast_to(np.asarray(path), (len(self.cells), len(EDGES))).tolist()
 
-        def features(run: Eager | Tape, x: Any) -> Any:
+        def features(run: Operations, x: Any) -> Any:
             x = run.normalise(run.convolve(x, self.stem), self.stem_norm)
             for k, cell in enumerate(self.cells):
                 if k and k % self.cells_per_stage == 0:
