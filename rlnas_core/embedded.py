@@ -19,6 +19,8 @@ from rlnas_core.optimiser import LazySGD
 from rlnas_core.spaces import get
 from rlnas_core.spaces.nas_bench_201_network import Supernet, initialise
 
+_CALIBRATION = 256  # training images that the statistics of normalisations are recomputed on
+
 
 @dataclass(frozen=True)
 class EmbeddedSettings:
@@ -28,10 +30,10 @@ class EmbeddedSettings:
     seeds: int = 8
     channels: int = 8
     cells: int = 1
-    images: int = 1000
-    steps: int = 60
+    images: int = 500
+    steps: int = 30
     batch_size: int = 32
-    learning_rate: float = 0.4
+    learning_rate: float = 0.3
     momentum: float = 0.9
     weight_decay: float = 0.0
     noise: float = 1.0
@@ -77,7 +79,7 @@ def train_cell(
         F.cross_entropy(model(images[batch], genes), labels[batch]).backward()
         optimiser.step(settings.learning_rate * 0.5 * (1 + math.cos(math.pi * step / settings.steps)))
     unseen = slice(settings.images, None)
-    with torch.no_grad(), model.calibrated(images[: settings.images], genes):
+    with torch.no_grad(), model.calibrated(images[: min(_CALIBRATION, settings.images)], genes):
         hits = (model(images[unseen], genes).argmax(1) == labels[unseen]).double()
     return 100 * hits[::2].mean().item(), 100 * hits[1::2].mean().item()
 

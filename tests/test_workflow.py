@@ -239,8 +239,8 @@ def make_images(directory):
     for name in ("a", "b"):
         folder = directory / "images" / name
         folder.mkdir(parents=True)
-        for number in range(150):
-            Image.new("L", (8, 8), number).save(folder / f"{number}.png")
+        for number in range(300):
+            Image.new("L", (8, 8), number % 256).save(folder / f"{number}.png")
     (directory / "images/b/7.png").write_bytes(b"no image")
 
 
