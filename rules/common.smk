@@ -38,7 +38,7 @@ for line in missing_files(config):
     logger.warning(f"Not there yet: {line}")
 
 
-EMBEDDED_BENCHMARK = "resources/remade/embedded_benchmark.csv"
+EMBEDDED_BENCHMARK = workflow.source_path("../resources/embedded_benchmark.csv")
 RESULTS = f"results/{config['run']}"
 EXPERIMENT = "nas_bench_201/{dataset}/{labels}/{categories}/{seed}"
 DATASETS = sorted(set(config["searches"].values()))
