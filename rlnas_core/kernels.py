@@ -16,11 +16,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-_SOURCE = Path(__file__).with_name("kernels.cpp")
+_CODE = Path(__file__).with_name("kernels.cpp")
 _FLAGS = ["-O3", "-march=native", "-shared", "-fPIC"]
 _CONVOLVE, _NORMALISE, _POOL, _RECTIFY = range(4)
 # Columns of an instruction, in the order of kernels.cpp.
-_TARGET, _SOURCE_GRADIENT, _TARGET_GRADIENT, _ADDS, _GRADIENT_ADDS = 2, 3, 4, 13, 14
+_SOURCE, _TARGET, _SOURCE_GRADIENT, _TARGET_GRADIENT, _ADDS, _GRADIENT_ADDS = 1, 2, 3, 4, 13, 14
 _LANES = 8
 
 
@@ -38,7 +38,7 @@ def library() -> ctypes.CDLL | None:
     )
     if target.returncode:
         return None
-    name = hashlib.sha256(target.stdout + _SOURCE.read_bytes()).hexdigest()[:16] + ".so"
+    name = hashlib.sha256(target.stdout + _CODE.read_bytes()).hexdigest()[:16] + ".so"
     for folder in (
         Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser(),
         Path(tempfile.gettempdir()),
@@ -51,7 +51,7 @@ def library() -> ctypes.CDLL | None:
             with tempfile.TemporaryDirectory(dir=built.parent) as scratch:
                 for openmp in (["-fopenmp"], []):  # a compiler without OpenMP builds for one thread
                     out = Path(scratch) / name
-                    command = [compiler, *_FLAGS, *openmp, str(_SOURCE), "-o", str(out)]
+                    command = [compiler, *_FLAGS, *openmp, str(_CODE), "-o", str(out)]
                     if subprocess.run(command, capture_output=True, check=False).returncode == 0:
                         out.replace(built)  # at once, as another job may be building it too
                         return ctypes.CDLL(str(built))
@@ -135,7 +135,7 @@ class Tape:
     def __init__(self, images: int, side: int, channels: int) -> None:
         self.images = images
         self.weights: list[Tensor] = []
-        self.blank = slice(0)  # what has to be zero before the run
+        self.blank = (0, 0)  # offset and size of what has to be zero before the run
         self.size = self.statistics = self.largest = 0
         self.reach = (
             0  # the longest way, in floats, from a buffer to the end of what is there at its last use
@@ -211,18 +211,19 @@ class Tape:
         self._instructions.clear()
         self.weights.clear()
         y = self._allocate(x.side, x.channels, constant=True)
-        self.blank = slice(y.offset, self.size)
+        self.blank = (y.offset, self.size - y.offset)
         return y
 
     def average(self, x: _Value) -> _Value:
         """Record the mean over all positions."""
         return self.pool(x, x.side, x.side)
 
-    def instructions(self) -> np.ndarray:
-        """(instructions, 16) int64; gradients reuse the memory of those that are past."""
+    def instructions(self, keep_values: bool) -> np.ndarray:
+        """(instructions, 16) int64; gradients, and values that aren't kept, reuse the memory of past ones."""
         table = np.array(self._instructions, dtype=np.int64)
-        gradients = table[:, [_SOURCE_GRADIENT, _TARGET_GRADIENT]]
-        table[:, [_SOURCE_GRADIENT, _TARGET_GRADIENT]] = np.where(gradients < 0, -1, gradients % self.reach)
+        offsets = table[:, _SOURCE : _TARGET_GRADIENT + 1]
+        reused = offsets if not keep_values else offsets[:, 2:]
+        reused[:] = np.where(reused < 0, -1, reused % self.reach)
         return table
 
 
@@ -235,7 +236,7 @@ class _Run(torch.autograd.Function):
     ) -> Tensor:
         ctx.engine, ctx.tape, ctx.output = engine, tape, output
         ctx.save_for_backward(*weights)
-        result = engine.forward(tape, output, images)
+        result = engine.forward(tape, output, images, keep_values=True)
         ctx.run = engine.runs
         return result
 
@@ -259,6 +260,8 @@ class Engine:
         """The output (B, C) of a network, given by what it records, for images (B, C, H, W)."""
         tape = Tape(images.shape[0], images.shape[2], images.shape[1])
         output = network(tape, tape.input)
+        if not torch.is_grad_enabled():
+            return self.forward(tape, output, images, keep_values=False)
         return _Run.apply(self, tape, output, images, *tape.weights)
 
     def _arena(self, name: str, size: int) -> Tensor:
@@ -269,15 +272,18 @@ class Engine:
     def _shape(self, tape: Tape) -> Any:
         return (ctypes.c_int64 * 3)(tape.images, self.frozen, torch.get_num_threads())
 
-    def forward(self, tape: Tape, output: _Value, images: Tensor) -> Tensor:
-        """Run a tape on images (B, C, H, W)."""
+    def forward(self, tape: Tape, output: _Value, images: Tensor, keep_values: bool) -> Tensor:
+        """Run a tape on images (B, C, H, W); `backward` needs the values kept."""
         self.runs += 1
-        values, statistics = self._arena("values", tape.size), self._arena("statistics", tape.statistics)
+        turn = tape.size if keep_values else tape.reach
+        values = self._arena("values", tape.size if keep_values else tape.reach + tape.largest)
+        statistics = self._arena("statistics", tape.statistics)
         side, channels = tape.input.side, tape.input.channels
         start = values[: images.numel()].view(side, side, tape.images, channels)
         start.copy_(images.permute(2, 3, 0, 1))
-        values[tape.blank] = 0
-        self._table = table = tape.instructions()
+        blank, size = tape.blank
+        values[blank % turn :][:size] = 0
+        self._table = table = tape.instructions(keep_values)
         self._kernels.run_forward(
             ctypes.c_void_p(table.ctypes.data),
             ctypes.c_int64(len(table)),
@@ -286,7 +292,7 @@ class Engine:
             ctypes.c_void_p(statistics.data_ptr()),
             pointers(tape.weights),
         )
-        return values[output.offset :][: tape.images * output.channels].view(tape.images, -1).clone()
+        return values[output.offset % turn :][: tape.images * output.channels].view(tape.images, -1).clone()
 
     def backward(
         self, tape: Tape, output: _Value, gradient: Tensor, weights: Sequence[Tensor]

@@ -47,8 +47,8 @@ class NASBench201(SearchSpace):
 
     def live_paths(self, genes: np.ndarray) -> np.ndarray:
         """Which of the four paths hold no `none`, (N, 4) bool."""
-        none = np.asarray(genes)[:, None, :] == NONE
-        return ~(none & PATHS).any(axis=2)
+        some = np.asarray(genes) != NONE
+        return np.stack([np.logical_and.reduce(some.T[path]) for path in PATHS], axis=1)
 
     def live_edges(self, genes: np.ndarray) -> np.ndarray:
         """Which edges are on a live path, (N, 6) bool."""
@@ -91,10 +91,11 @@ class NASBench201(SearchSpace):
         """
         genes = np.asarray(genes)
         paths = self.live_paths(genes)
-        on_edge = paths.astype(np.float64) @ PATHS
-        chosen = genes[:, :, None] == np.arange(5)
-        operations = (on_edge[:, :, None] * chosen).reshape(len(genes), -1)
-        return np.concatenate([paths.any(axis=1, keepdims=True), operations], axis=1)
+        usage = np.zeros((len(genes), 1 + 5 * len(EDGES)))
+        usage[:, 0] = paths.any(axis=1)
+        groups = 1 + 5 * np.arange(len(EDGES)) + genes
+        np.put_along_axis(usage, groups, paths.astype(np.float64) @ PATHS.astype(np.float64), axis=1)
+        return usage
 
     def cost(
         self,
