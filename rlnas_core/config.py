@@ -1,7 +1,7 @@
 """Check a configuration against its schema and fill in the defaults."""
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -74,17 +74,17 @@ def missing_files(config: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def unusable_files(config: Mapping[str, Any]) -> list[str]:
-    """Return one line for each source whose files can't be used, by all that can be told without decoding.
+def unusable_files(config: Mapping[str, Any], done: Collection[str] = ()) -> list[str]:
+    """Return one line for each source whose files can't be used; keys in `done` were prepared before.
 
-    It reads tables, checksums and the headers of images. Files that aren't there are left to `missing_files`.
+    It reads tables, checksums and images. Files that aren't there are left to `missing_files`.
     """
     # Planning needs none of these, and an environment that only plans may not have them.
     from rlnas_core import benchmark, data, image_sources
 
     lines = []
     for key, entry in _sources(config).items():
-        if entry["path"] is None and entry["source"] != "digits":
+        if key in done or (entry["path"] is None and entry["source"] != "digits"):
             continue
         try:
             if key == "benchmark":
@@ -93,7 +93,7 @@ def unusable_files(config: Mapping[str, Any]) -> list[str]:
             asked = {name: entry[name] for name in ("classes", "split")}
             data.inspect(entry["source"], entry["path"], batch_size=config["supernet"]["batch_size"], **asked)
             if entry["source"] == "image-folder":
-                image_sources.refuse_other_files(Path(entry["path"]))
+                image_sources.refuse_unreadable(Path(entry["path"]))
         except (ValueError, OSError) as error:
             lines.append(f"{key}.path: {error}")
     return lines

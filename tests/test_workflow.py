@@ -242,6 +242,8 @@ def make_images(directory):
         for number in range(300):
             Image.new("L", (8, 8), number % 256).save(folder / f"{number}.png")
     (directory / "images/b/7.png").write_bytes(b"no image")
+    damaged = directory / "images/a/3.png"
+    damaged.write_bytes(damaged.read_bytes()[:45])
 
 
 @pytest.mark.parametrize(
@@ -255,7 +257,7 @@ def make_images(directory):
         ({"supernet": {"batch_size": 5000}}, "too few for a batch of 5000"),
         (
             {"datasets": {"digits": {"source": "image-folder", "path": "images", "classes": 2}}},
-            "1 unreadable images, remove or replace them: b/7.png",
+            "2 unreadable images, remove or replace them: a/3.png, b/7.png",
         ),
         (
             {"datasets": {"digits": {"source": "image-folder", "path": "images", "classes": 3}}},
