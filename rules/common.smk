@@ -27,7 +27,11 @@ onstart:
     if missing_files(config):
         raise WorkflowError("files are missing:\n  " + "\n  ".join(missing_files(config)))
     try:
-        done = [f"datasets.{name}" for name in DATASETS if Path(f"{RESULTS}/data/{name}/dataset.json").exists()]
+        done = [
+            f"datasets.{name}"
+            for name in DATASETS
+            if Path(f"{RESULTS}/data/{name}/dataset.json").exists()
+        ]
         unusable = unusable_files(config, done)
     except ImportError:
         unusable = []  # the jobs have an environment of their own, and check again
