@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -22,10 +23,19 @@ class SearchSpace(ABC):
         """How often each architecture's weight vector holds each weight group, (N, groups) float64."""
 
     @abstractmethod
-    def cost(
-        self, genes: np.ndarray, *, channels: int = 16, image_size: int = 32, classes: int = 10
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Parameters and multiply-accumulates of the stand-alone networks, two arrays (N,)."""
+    def cost_table(self, **network: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Parameters and multiply-accumulates of what networks share, (2,), and of each gene's operations.
+
+        The second is (2, num_genes, operations), int64 as the first; `network` gives sizes as the space names
+        them. Multiply-accumulates are those of convolutions and the classifier for one image.
+        """
+
+    def cost(self, genes: np.ndarray, **network: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Parameters and multiply-accumulates of the stand-alone networks, two int64 arrays (N,)."""
+        fixed, table = self.cost_table(**network)
+        per_gene = table[:, np.arange(self.num_genes), np.asarray(genes, dtype=np.int64)]
+        params, macs = fixed[:, None] + per_gene.sum(axis=2)
+        return params, macs
 
     @abstractmethod
     def to_string(self, genes: np.ndarray) -> list[str]:
@@ -34,6 +44,15 @@ class SearchSpace(ABC):
     @abstractmethod
     def from_string(self, strings: Sequence[str]) -> np.ndarray:
         """Genes (N, num_genes) of written architectures; ValueError names the one it cannot read."""
+
+    def _usage(self, genes: np.ndarray, fixed: Any, counts: Any) -> np.ndarray:
+        """Usage of the fixed part (N,) and, gene by gene, of the operation chosen: (N, num_genes)."""
+        genes = np.asarray(genes, dtype=np.int64)
+        usage = np.zeros((len(genes), 1 + self.num_genes * len(self.operations)))
+        usage[:, 0] = fixed
+        groups = 1 + len(self.operations) * np.arange(self.num_genes) + genes
+        np.put_along_axis(usage, groups, counts, axis=1)
+        return usage
 
     def sample(self, n: int, rng: np.random.Generator) -> np.ndarray:
         """Draw n valid architectures, (n, num_genes) int8: uniform genes, then repair."""

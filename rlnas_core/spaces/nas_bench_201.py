@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rlnas_core.cost import convolution, linear
 from rlnas_core.spaces.base import SearchSpace
 
 if TYPE_CHECKING:  # torch is imported only where networks are built
@@ -89,17 +90,12 @@ class NASBench201(SearchSpace):
         Groups are the fixed part, then edge by edge the five operations; an operation counts once for every
         live path through its edge. An architecture without a live path uses nothing, not even the fixed part.
         """
-        genes = np.asarray(genes)
         paths = self.live_paths(genes)
-        usage = np.zeros((len(genes), 1 + 5 * len(EDGES)))
-        usage[:, 0] = paths.any(axis=1)
-        groups = 1 + 5 * np.arange(len(EDGES)) + genes
-        np.put_along_axis(usage, groups, paths.astype(np.float64) @ PATHS.astype(np.float64), axis=1)
-        return usage
+        on_edge = paths.astype(np.float64) @ PATHS.astype(np.float64)
+        return self._usage(genes, paths.any(axis=1), on_edge)
 
-    def cost(
+    def cost_table(  # type: ignore[override]  # the sizes by name
         self,
-        genes: np.ndarray,
         *,
         channels: int = 16,
         cells: int = 5,
@@ -107,30 +103,23 @@ class NASBench201(SearchSpace):
         in_channels: int = 3,
         classes: int = 10,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Parameters and multiply-accumulates of the stand-alone networks, two int64 arrays (N,).
+        """Parameters and multiply-accumulates: the shared (2,), and (2, 6, 5) of the operations.
 
-        Every edge is counted, live or not, as the network holds it; multiply-accumulates are those of
-        convolutions and the classifier for one image of `image_size` pixels a side.
+        Every edge is counted, live or not, as the network holds it.
         """
-        stem = 9 * in_channels * channels
-        params, macs = stem + 2 * channels, stem * image_size**2
-        edge = np.zeros((2, 5), dtype=np.int64)
+        fixed = convolution(in_channels, channels, 3, image_size)
+        edge = np.zeros((2, len(self.operations)), dtype=np.int64)
         width, side = channels, image_size
         for stage in range(3):
             if stage:
                 side = (side + 1) // 2
-                weights = 9 * (width * 2 * width + 4 * width**2)
-                shortcut = 2 * width**2
-                params += weights + shortcut + 8 * width
-                macs += weights * side**2 + shortcut * side**2
+                fixed += convolution(width, 2 * width, 3, side) + convolution(2 * width, 2 * width, 3, side)
+                fixed += convolution(width, 2 * width, 1, side) - (4 * width, 0)  # the shortcut has no norm
                 width *= 2
             for gene, kernel in KERNELS.items():
-                weights = cells * kernel**2 * width**2
-                edge[:, gene] += weights + cells * 2 * width, weights * side**2
-        params += 2 * width + width * classes + classes
-        macs += width * classes
-        per_gene = edge[:, np.asarray(genes, dtype=np.int64)].sum(axis=2)
-        return params + per_gene[0], macs + per_gene[1]
+                edge[:, gene] += cells * convolution(width, width, kernel, side)
+        fixed += np.array([2 * width, 0]) + linear(width, classes)
+        return fixed, np.repeat(edge[:, None], len(EDGES), axis=1)
 
     def to_string(self, genes: np.ndarray) -> list[str]:
         """The benchmark's strings, e.g. `|a~0|+|b~0|c~1|+|d~0|e~1|f~2|`."""

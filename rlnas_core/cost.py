@@ -1,0 +1,17 @@
+"""What layers cost: parameters and multiply-accumulates."""
+
+import numpy as np
+
+
+def convolution(inputs: int, outputs: int, kernel: int, side: int) -> np.ndarray:
+    """(parameters, multiply-accumulates) of a convolution with an affine batch norm, int64 (2,).
+
+    `inputs` are those of one output, 1 for a depthwise convolution; `side` is the output's, in pixels.
+    """
+    weights = kernel**2 * inputs * outputs
+    return np.array([weights + 2 * outputs, weights * side**2])
+
+
+def linear(inputs: int, outputs: int) -> np.ndarray:
+    """(parameters, multiply-accumulates) of a linear layer with bias, int64 (2,)."""
+    return np.array([inputs * outputs + outputs, inputs * outputs])

@@ -1,0 +1,194 @@
+"""The DARTS space: a normal and a reduction cell of 14 edges each, 8 operations an edge."""
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+from rlnas_core.cost import convolution, linear
+from rlnas_core.spaces.base import SearchSpace
+
+NODES = 4
+INPUTS = 2
+#: (source, destination) of each edge of a cell; nodes 0 and 1 are the outputs of the two cells before.
+EDGES = tuple((source, node) for node in range(INPUTS, INPUTS + NODES) for source in range(node))
+NONE, MAX_POOL, AVG_POOL, SKIP, SEP_3, SEP_5, DIL_3, DIL_5 = range(8)
+KERNELS = {SEP_3: 3, SEP_5: 5, DIL_3: 3, DIL_5: 5}
+_TERM = re.compile(r"\(\s*'([^']*)'\s*,\s*(\d+)\s*\)")
+_LISTS = re.compile(r"normal\s*=\s*\[(.*?)\].*?reduce\s*=\s*\[(.*?)\]", re.DOTALL)
+_INTO = [[e for e, (_, d) in enumerate(EDGES) if d == node] for node in range(INPUTS, INPUTS + NODES)]
+
+
+class DARTS(SearchSpace):
+    """The DARTS search space (Sec. 4.2): genes 0 to 13 are the normal cell's edges, 14 to 27 the reduction's.
+
+    `paths` says where the paths of the angle end: at the `last` node (16 of them) or at `any` node (30).
+    Raises ValueError for another word.
+    """
+
+    name = "darts"
+    num_genes = 2 * len(EDGES)
+    operations = (
+        "none", "max_pool_3x3", "avg_pool_3x3", "skip_connect",
+        "sep_conv_3x3", "sep_conv_5x5", "dil_conv_3x3", "dil_conv_5x5",
+    )  # fmt: skip
+
+    def __init__(self, paths: str = "last") -> None:
+        if paths not in ("last", "any"):
+            raise ValueError(f"paths: got {paths!r}; accepted: last, any")
+        self.paths = paths
+
+    def repair(self, genes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Give every node two inputs that aren't `none`, (N, 28) int8: drop or draw some at random."""
+        genes = np.array(genes, dtype=np.int8)
+        for edges in _INTO + [[len(EDGES) + e for e in edges] for edges in _INTO]:
+            part = genes[:, edges]
+            order = np.argsort((part == NONE) + rng.random(part.shape), axis=1)
+            kept, dropped = order[:, :2], order[:, 2:]
+            chosen = np.take_along_axis(part, kept, axis=1)
+            drawn = rng.integers(1, len(self.operations), size=chosen.shape, dtype=np.int8)
+            np.put_along_axis(part, kept, np.where(chosen == NONE, drawn, chosen), axis=1)
+            np.put_along_axis(part, dropped, np.int8(NONE), axis=1)
+            genes[:, edges] = part
+        return genes
+
+    def usage(self, genes: np.ndarray) -> np.ndarray:
+        """Times that V(a, W) of eq. 9 holds each weight group, (N, 225) float64.
+
+        Groups are the fixed part, then, cell by cell and edge by edge, the eight operations; an operation
+        counts once for every path through its edge.
+        """
+        cells = np.split(np.asarray(genes), 2, axis=1)
+        return self._usage(genes, 1, np.concatenate([self._paths(cell) for cell in cells], axis=1))
+
+    def _paths(self, cell: np.ndarray) -> np.ndarray:
+        """How many paths run through each edge of the cells (N, 14), (N, 14) float64."""
+        live = (cell != NONE).astype(np.float64)
+        nodes = INPUTS + NODES
+        before, after = np.zeros((2, nodes, len(cell)))
+        before[:INPUTS] = 1
+        after[INPUTS if self.paths == "any" else -1 :] = 1
+        for edge, (source, destination) in enumerate(EDGES):
+            before[destination] += live[:, edge] * before[source]
+        for edge, (source, destination) in reversed(list(enumerate(EDGES))):
+            after[source] += live[:, edge] * after[destination]
+        sources, destinations = np.array(EDGES).T
+        return live * (before[sources] * after[destinations]).T
+
+    def cost_table(  # type: ignore[override]  # the sizes by name
+        self,
+        *,
+        channels: int = 48,
+        image_size: int = 224,
+        classes: int = 1000,
+        cells: int = 14,
+        imagenet: bool = True,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Parameters and multiply-accumulates: the shared (2,), and (2, 28, 8) of the operations.
+
+        `imagenet` says which stem the network has; the auxiliary head isn't counted.
+        """
+        table = np.zeros((2, 2, len(EDGES), len(self.operations)), dtype=np.int64)
+        fixed = np.zeros(2, dtype=np.int64)
+        if imagenet:
+            side = -(-image_size // 2)
+            fixed += convolution(3, channels // 2, 3, side)
+            side = -(-side // 2)
+            fixed += convolution(channels // 2, channels, 3, side)
+            side = -(-side // 2)
+            fixed += convolution(channels, channels, 3, side)
+            before, last = channels, channels
+        else:
+            side = image_size
+            fixed += convolution(3, 3 * channels, 3, side)
+            before = last = 3 * channels
+        width = channels
+        for cell in range(cells):
+            reduces = cell in (cells // 3, 2 * cells // 3)
+            width *= 1 + reduces
+            # Both inputs come to the width of this cell at the resolution of the later one.
+            fixed += convolution(before, width, 1, side) + convolution(last, width, 1, side)
+            after = -(-side // 2) if reduces else side
+            for edge, (source, _) in enumerate(EDGES):
+                halves = reduces and source < INPUTS
+                for operation, kernel in KERNELS.items():
+                    unit = (
+                        convolution(1, width, kernel, after)
+                        + convolution(width, width, 1, after)
+                        - (2 * width, 0)
+                    )
+                    table[:, int(reduces), edge, operation] += unit * (
+                        2 if operation in (SEP_3, SEP_5) else 1
+                    )
+                if halves:
+                    table[:, 1, edge, SKIP] += convolution(width, width, 1, after)
+            before, last = last, NODES * width
+            side = after
+        fixed += linear(last, classes)
+        return fixed, table.reshape(2, self.num_genes, len(self.operations))
+
+    def to_string(self, genes: np.ndarray) -> list[str]:
+        """Genotypes in the notation of the DARTS literature."""
+        return [
+            f"Genotype(normal={normal}, normal_concat=range(2, 6), "
+            f"reduce={reduce}, reduce_concat=range(2, 6))"
+            for normal, reduce in map(self.genotype, np.asarray(genes))
+        ]
+
+    def genotype(self, genes: np.ndarray) -> tuple[list[tuple[str, int]], list[tuple[str, int]]]:
+        """The (operation, input node) pairs of both cells of one architecture (28,), node by node."""
+        normal, reduce = (
+            [
+                (self.operations[gene], source)
+                for gene, (source, _) in zip(cell.tolist(), EDGES, strict=True)
+                if gene != NONE
+            ]
+            for cell in np.split(np.asarray(genes), 2)
+        )
+        return normal, reduce
+
+    def from_genotype(self, cells: Sequence[Sequence[tuple[str, int]]]) -> np.ndarray:
+        """Genes (28,) int8 of a normal and a reduction cell, eight (operation, input node) pairs each.
+
+        Raises ValueError for another number of pairs, an unknown operation, an input that its node can't have
+        or has twice.
+        """
+        genes = np.zeros((2, len(EDGES)), dtype=np.int8)
+        for row, (kind, pairs) in enumerate(zip(("normal", "reduce"), cells, strict=True)):
+            if len(pairs) != 2 * NODES:
+                raise ValueError(f"{kind} cell: got {len(pairs)} inputs; accepted: {2 * NODES}, two a node")
+            for place, (operation, source) in enumerate(pairs):
+                node = INPUTS + place // 2
+                if operation not in self.operations[1:]:
+                    raise ValueError(
+                        f"{kind} cell, node {node}: got operation {operation!r}; accepted: "
+                        f"{', '.join(self.operations[1:])}"
+                    )
+                if not 0 <= source < node:
+                    raise ValueError(
+                        f"{kind} cell, node {node}: got input node {source}; accepted: 0 to {node - 1}"
+                    )
+                edge = EDGES.index((source, node))
+                if genes[row, edge] != NONE:
+                    raise ValueError(
+                        f"{kind} cell, node {node}: got input node {source} twice; accepted: two different"
+                    )
+                genes[row, edge] = self.operations.index(operation)
+        return genes.reshape(-1)
+
+    def from_string(self, strings: Sequence[str]) -> np.ndarray:
+        """Genes (N, 28) int8 of genotypes; ValueError names the one it cannot read and why."""
+        rows = []
+        for string in strings:
+            match = _LISTS.search(string)
+            if match is None:
+                raise ValueError(
+                    f"not a DARTS genotype: {string!r}; accepted: Genotype(normal=[('op', node), ...], "
+                    "normal_concat=range(2, 6), reduce=[...], reduce_concat=range(2, 6))"
+                )
+            cells = [[(name, int(node)) for name, node in _TERM.findall(part)] for part in match.groups()]
+            try:
+                rows.append(self.from_genotype(cells))
+            except ValueError as error:
+                raise ValueError(f"{string!r}: {error}") from error
+        return np.array(rows, dtype=np.int8).reshape(-1, self.num_genes)

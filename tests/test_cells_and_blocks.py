@@ -1,0 +1,108 @@
+"""The DARTS and the MobileNet-like space: notation, repair, usage and cost."""
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rlnas_core.spaces import darts, get, mobilenet, published
+
+SPACES = [get("darts"), get("mobilenet")]
+DARTS, MOBILENET = SPACES
+
+
+@pytest.mark.parametrize("space", SPACES, ids=lambda space: space.name)
+def test_strings_lead_back_to_the_genes(space):
+    genes = space.sample(200, np.random.default_rng(0))
+    np.testing.assert_array_equal(space.from_string(space.to_string(genes)), genes)
+
+
+@settings(max_examples=30, deadline=None)
+@given(rows=st.lists(st.lists(st.integers(0, 7), min_size=28, max_size=28), min_size=1, max_size=5))
+def test_repair_leaves_two_inputs_a_node_and_changes_nothing_valid(rows):
+    genes = np.array(rows, dtype=np.int8)
+    repaired = DARTS.repair(genes, np.random.default_rng(0))
+    for cell, before in zip(np.split(repaired, 2, axis=1), np.split(genes, 2, axis=1), strict=True):
+        for node in range(2, 6):
+            edges = [e for e, (_, destination) in enumerate(darts.EDGES) if destination == node]
+            assert ((cell[:, edges] != darts.NONE).sum(axis=1) == 2).all()
+            few = (before[:, edges] != darts.NONE).sum(axis=1) <= 2
+            kept = before[:, edges][few] != darts.NONE
+            np.testing.assert_array_equal(cell[:, edges][few][kept], before[:, edges][few][kept])
+    np.testing.assert_array_equal(DARTS.repair(repaired, np.random.default_rng(1)), repaired)
+
+
+@settings(max_examples=30, deadline=None)
+@given(row=st.lists(st.integers(0, 6), min_size=21, max_size=21))
+def test_repair_redraws_skip_connects_that_cannot_be_and_nothing_else(row):
+    genes = np.array([row], dtype=np.int8)
+    repaired = MOBILENET.repair(genes, np.random.default_rng(0))
+    wrong = (genes == mobilenet.SKIP) & mobilenet.CHANGES
+    assert not ((repaired == mobilenet.SKIP) & mobilenet.CHANGES).any()
+    np.testing.assert_array_equal(repaired[~wrong], genes[~wrong])
+
+
+@pytest.mark.parametrize(("paths", "most"), [("last", 16), ("any", 30)])
+def test_usage_counts_the_paths_that_a_walk_over_the_cell_finds(paths, most):
+    space = get("darts", paths=paths)
+    genes = space.sample(20, np.random.default_rng(0))
+    usage = space.usage(genes)[:, 1:].reshape(20, 2, 14, 8)
+    ends = range(2, 6) if paths == "any" else [5]
+    for row, cells in zip(genes.reshape(20, 2, 14), usage, strict=True):
+        for cell, counted in zip(row, cells, strict=True):
+            live = {edge: gene for edge, gene in zip(darts.EDGES, cell, strict=True) if gene}
+            expected = np.zeros((14, 8))
+            for length in range(1, 5):
+                for inner in itertools.combinations(range(2, 6), length):
+                    for start in (0, 1):
+                        steps = list(itertools.pairwise((start, *inner)))
+                        if inner[-1] in ends and all(step in live for step in steps):
+                            for step in steps:
+                                expected[darts.EDGES.index(step), live[step]] += 1
+            np.testing.assert_array_equal(counted, expected)
+    everything = np.full((1, 28), darts.SEP_3)
+    whole = space.usage(everything)[0, 1:].reshape(2, 14, 8)[0].sum(axis=1)
+    # Every path starts with an edge from one of the two inputs.
+    assert whole[[source < 2 for source, _ in darts.EDGES]].sum() == most
+
+
+@pytest.mark.parametrize("name", published())
+def test_published_architecture_costs_what_its_publication_says(name):
+    entry = published()[name]
+    params, macs = (value[0] / 1e6 for value in entry.space.cost(entry.genes[None], **entry.network))
+    assert params == pytest.approx(entry.params, rel=0.01)
+    if name == "PC-DARTS-cifar10":  # the paper quotes a count of another kind
+        assert macs == pytest.approx(571, abs=1)
+    else:
+        assert macs == pytest.approx(entry.macs, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("genotype", "message"),
+    [
+        ("sep_conv_3x3", "not a DARTS genotype"),
+        (("sep_conv_9x9", 0), "normal cell, node 2: got operation 'sep_conv_9x9'; accepted: max_pool_3x3"),
+        (("sep_conv_3x3", 2), "normal cell, node 2: got input node 2; accepted: 0 to 1"),
+        (("skip_connect", 1), "normal cell, node 2: got input node 1 twice"),
+    ],
+)
+def test_wrong_genotype_is_named(genotype, message):
+    right = DARTS.to_string(DARTS.sample(1, np.random.default_rng(0)))[0]
+    if isinstance(genotype, tuple):
+        pairs = DARTS.genotype(DARTS.from_string([right])[0])[0]
+        pairs[0], pairs[1] = genotype, ("max_pool_3x3", 1)
+        genotype = (
+            f"Genotype(normal={pairs}, normal_concat=range(2, 6), reduce={pairs}, reduce_concat=range(2, 6))"
+        )
+    with pytest.raises(ValueError, match=message):
+        DARTS.from_string([genotype])
+
+
+def test_wrong_block_is_named():
+    blocks = MOBILENET.to_string(MOBILENET.sample(1, np.random.default_rng(0)))[0].split("|")
+    with pytest.raises(ValueError, match="got 20 blocks; accepted: 21"):
+        MOBILENET.from_string(["|".join(blocks[:-1])])
+    with pytest.raises(ValueError, match="block 0: got 'skip_connect'; accepted: mb3_k3"):
+        MOBILENET.from_string(["|".join(["skip_connect", *blocks[1:]])])
