@@ -13,6 +13,7 @@ Fitness = Callable[[np.ndarray], np.ndarray]
 Feasible = Callable[[np.ndarray], np.ndarray]
 """From genes (N, genes) to bool (N,): which architectures meet a limit, say on FLOPs."""
 
+_SPARE = 8  # proposals for each architecture wanted where a limit refuses some
 _ROUNDS = 100
 """Batches drawn before a generation makes do with the new architectures found so far."""
 
@@ -111,8 +112,10 @@ def _draw(
     """Propose batches until `count` distinct, feasible architectures that aren't known are found."""
     found = known[:0]
     for _ in range(_ROUNDS if count else 0):
-        new = _unknown(propose(count), np.concatenate([known, found]))
-        found = np.concatenate([found, new if feasible is None else new[feasible(new)]])[:count]
+        proposed = propose(count if feasible is None else _SPARE * count)
+        if feasible is not None:
+            proposed = proposed[feasible(proposed)]
+        found = np.concatenate([found, _unknown(proposed, np.concatenate([known, found]))])[:count]
         if len(found) == count:
             break
     return found
@@ -120,7 +123,10 @@ def _draw(
 
 def _unknown(genes: np.ndarray, known: np.ndarray) -> np.ndarray:
     """Return the genes that aren't among the known ones, each once, in their order."""
-    _, first = np.unique(np.concatenate([known, genes]), axis=0, return_index=True)
+    rows = np.ascontiguousarray(np.concatenate([known, genes]))
+    # A row as one opaque value sorts ten times as fast as row by row, element by element.
+    whole = rows.view(np.dtype((np.void, rows.itemsize * rows.shape[1]))).ravel()
+    _, first = np.unique(whole, return_index=True)
     return genes[np.sort(first[first >= len(known)]) - len(known)]
 
 

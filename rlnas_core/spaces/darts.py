@@ -1,5 +1,6 @@
 """The DARTS space: a normal and a reduction cell of 14 edges each, 8 operations an edge."""
 
+import itertools
 import re
 from collections.abc import Sequence
 
@@ -51,6 +52,22 @@ class DARTS(SearchSpace):
             np.put_along_axis(part, dropped, np.int8(NONE), axis=1)
             genes[:, edges] = part
         return genes
+
+    def layouts(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The 32,400 choices of two inputs a node in both cells.
+
+        The genes that aren't `none` (T, 16), how many paths use each (T, 16), and the operations that such a
+        gene may have (28, 8).
+        """
+        pairs = [list(itertools.combinations(edges, 2)) for edges in _INTO]
+        cells = np.array([sum(choice, ()) for choice in itertools.product(*pairs)])
+        live = np.zeros((len(cells), len(EDGES)), dtype=np.int8)
+        np.put_along_axis(live, cells, np.int8(SKIP), axis=1)
+        paths = np.take_along_axis(self._paths(live), cells, axis=1).astype(np.int64)
+        normal, reduce = (part.ravel() for part in np.indices((len(cells), len(cells))))
+        slots = np.concatenate([cells[normal], len(EDGES) + cells[reduce]], axis=1)
+        allowed = np.repeat(np.arange(len(self.operations))[None] != NONE, self.num_genes, axis=0)
+        return slots, np.concatenate([paths[normal], paths[reduce]], axis=1), allowed
 
     def usage(self, genes: np.ndarray) -> np.ndarray:
         """Times that V(a, W) of eq. 9 holds each weight group, (N, 225) float64.

@@ -36,6 +36,13 @@ class MobileNet(SearchSpace):
         drawn = rng.integers(SKIP, size=genes.shape, dtype=np.int8)
         return np.where((genes == SKIP) & CHANGES, drawn, genes)
 
+    def layouts(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The one layout: its genes (1, 21), their uses (1, 21), and a gene's operations (21, 7)."""
+        allowed = np.ones((self.num_genes, len(self.operations)), dtype=bool)
+        allowed[CHANGES, SKIP] = False
+        slots = np.arange(self.num_genes)[None]
+        return slots, np.ones_like(slots), allowed
+
     def usage(self, genes: np.ndarray) -> np.ndarray:
         """Times that V(a, W) of eq. 9 holds each weight group, (N, 148) float64: fixed part, then 21 x 7."""
         return self._usage(genes, 1, 1)

@@ -1,0 +1,194 @@
+"""The architecture with the largest angle under a cost limit, by branch and bound with a proof."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from rlnas_core.spaces import DARTS, MobileNet
+
+# The multipliers of the bounds: any positive ones give valid bounds, a grid gives tight ones.
+_BALANCES = np.exp([-0.6, -0.3, -0.15, -0.07, -0.03, 0, 0.03, 0.07, 0.15, 0.3, 0.6])
+_PRICES = np.concatenate([[0.0], np.geomspace(0.03, 10, 9)])
+_ROWS = 2048
+_BEAM = 20_000
+
+
+@dataclass(frozen=True)
+class Optimum:
+    """The best architecture found, and what is known of better ones.
+
+    `genes` is (num_genes,) and `angle` its angle; no architecture within the limit exceeds `bound`, both in
+    radians. `proven` says that none beats `genes`; `visited` counts partial architectures.
+    """
+
+    genes: np.ndarray
+    angle: float
+    bound: float
+    proven: bool
+    visited: int
+
+
+def largest_angle(
+    space: DARTS | MobileNet,
+    sums: np.ndarray,
+    incumbent: np.ndarray,
+    *,
+    cost: tuple[float, np.ndarray] | None = None,
+    limit: float = np.inf,
+    most: int = 500_000,
+) -> Optimum:
+    """Maximise the angle of eq. 9 over a space, starting from an architecture (num_genes,) within the limit.
+
+    `sums` (G, 3) are those of the weight groups, as `angle.angles` takes them; `cost` is what all
+    architectures share and what each gene's operations add, (num_genes, operations). Where more than `most`
+    partial architectures would have to be kept, only the most promising are, and there is no proof. Raises
+    ValueError where the first architecture exceeds the limit.
+    """
+    search = _Search(space, np.asarray(sums, np.float64), cost, limit, most)
+    best = np.asarray(incumbent)
+    cosine, spent = search.value(best[None])
+    if spent[0] > limit:
+        raise ValueError(
+            f"limit: the architecture to start from costs {spent[0]:g}; accepted: at most {limit:g}"
+        )
+    while True:
+        better, proven = search.below(best, float(cosine[0]))
+        if better is None:
+            break
+        best, cosine = better, search.value(better[None])[0]
+    angle = float(np.arccos(np.clip(cosine[0], -1, 1)))
+    return Optimum(best, angle, angle if proven else search.bound(best, angle), proven, search.visited)
+
+
+class _Search:
+    """The partial architectures of a space, their sums and what completions of them can still reach.
+
+    The cosine is D / sqrt(N0 N1) with D, N0 and N1 additive over genes once a layout (which inputs a node
+    has) is fixed. An architecture is below a cosine c > 0 if D - c sqrt(N0 N1) < 0; as sqrt(N0 N1) is at most
+    (b N0 + N1 / b) / 2 for every b > 0, D - c (b N0 + N1 / b) / 2 bounds that from below, and is additive.
+    For c <= 0, D - c sum(sqrt(n0 n1)) does the same by Cauchy and Schwarz. The excess over the limit at any
+    price may be added to a bound. A partial architecture is dropped as soon as one bound isn't negative.
+    """
+
+    def __init__(
+        self,
+        space: DARTS | MobileNet,
+        sums: np.ndarray,
+        cost: tuple[float, np.ndarray] | None,
+        limit: float,
+        most: int,
+    ) -> None:
+        shape = (space.num_genes, len(space.operations))
+        self.space, self.sums, self.limit, self.most, self.visited = space, sums, limit, most, 0
+        self.table: np.ndarray = np.zeros(shape) if cost is None else cost[1]
+        self.shared = 0.0 if cost is None else cost[0]
+        self.slots, self.counts, self.allowed = space.layouts()
+        groups = sums[1:].reshape(*shape, 3)
+        roots = np.sqrt(groups[..., 1:2] * groups[..., 2:])
+        # D, N0, N1, the sum of roots and the cost, of one use of an operation and of what all share.
+        self.terms = np.concatenate([groups, roots, self.table[..., None]], axis=2)
+        self.start = np.array([*sums[0], np.sqrt(sums[0, 1] * sums[0, 2]), self.shared])
+
+    def value(self, genes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Cosine and cost of architectures (N, num_genes)."""
+        dot, first, last = (self.space.usage(genes) @ self.sums).T
+        per_gene = self.table[np.arange(self.space.num_genes), np.asarray(genes, dtype=np.int64)]
+        return dot / np.sqrt(first * last), self.shared + per_gene.sum(axis=1)
+
+    def below(self, known: np.ndarray, cosine: float) -> tuple[np.ndarray | None, bool]:
+        """The best architecture below the cosine of a known one, if any, and whether that is certain."""
+        self._weigh(known, cosine)
+        certain = True
+        alive = np.flatnonzero(self._root() < 0)
+        after = self._after(alive)
+        rows, layout = np.tile(self.start, (len(alive), 1)), np.arange(len(alive))
+        chosen = np.empty((len(alive), 0), dtype=np.int8)
+        for level in range(self.slots.shape[1]):
+            slot, count = self.slots[alive, level][layout], self.counts[alive, level][layout]
+            parts = []
+            for operation in range(len(self.space.operations)):
+                able = np.flatnonzero(self.allowed[slot, operation])
+                grown = rows[able] + self._uses(slot[able], operation, count[able])
+                kept, strict = self._promising(grown, after[layout[able], level + 1])
+                parts.append((grown[kept], able[kept], np.full(len(kept), operation, dtype=np.int8), strict))
+            rows, parents, operations, strict = (np.concatenate(part) for part in zip(*parts, strict=True))
+            self.visited += len(rows)
+            if len(rows) > self.most:
+                certain, first = False, np.argpartition(strict, _BEAM)[:_BEAM]
+                rows, parents, operations = rows[first], parents[first], operations[first]
+            chosen = np.column_stack([chosen[parents], operations])
+            layout = layout[parents]
+        genes = np.zeros((len(rows), self.space.num_genes), dtype=np.int8)
+        np.put_along_axis(genes, self.slots[alive][layout], chosen, axis=1)
+        cosines, costs = self.value(genes)
+        good = np.flatnonzero((cosines < cosine - 1e-12) & (costs <= self.limit))
+        return (genes[good[np.argmin(cosines[good])]] if len(good) else None), certain
+
+    def bound(self, known: np.ndarray, angle: float) -> float:
+        """An angle that no architecture exceeds, by bisection on the bounds of whole layouts."""
+        low, high = angle, np.pi
+        for _ in range(30):
+            middle = (low + high) / 2
+            self._weigh(known, float(np.cos(middle)))
+            low, high = (middle, high) if (self._root() < 0).any() else (low, middle)
+        return high
+
+    def _uses(self, slot: np.ndarray, operation: int, count: np.ndarray) -> np.ndarray:
+        """Sums (N, 5) of using an operation `count` times; its cost is paid once."""
+        times = np.column_stack([np.repeat(count[:, None], 4, axis=1), np.ones(len(count))])
+        return self.terms[slot, operation] * times
+
+    def _weigh(self, known: np.ndarray, cosine: float) -> None:
+        """Set the bounds for a cosine, about what a known architecture has of each sum.
+
+        `weights` (5, bounds) are those of the sums, `least` (uses, slots, bounds) the least that a slot adds.
+        """
+        price = np.abs(self.terms[..., 1]).sum() / max(self.table.sum(), 1e-300)
+        prices = price * _PRICES if np.isfinite(self.limit) else np.zeros(1)
+        if cosine > 0:
+            _, first, last = (self.space.usage(known[None]) @ self.sums)[0]
+            balance = np.sqrt(last / first) * _BALANCES
+            parts = [(1.0, -cosine * b / 2, -cosine / b / 2, 0.0) for b in balance]
+        else:
+            parts = [(1.0, 0.0, 0.0, -cosine)]
+        self.weights = np.array([[*part, p] for part in parts for p in prices]).T
+        finite = self.limit if np.isfinite(self.limit) else 0
+        self.spare = self.weights[4] * finite
+        uses = np.arange(self.counts.max() + 1)[:, None, None, None]
+        values = uses * (self.terms[..., :4] @ self.weights[:4]) + self.terms[..., 4:] @ self.weights[4:]
+        self.least = np.where(self.allowed[..., None], values, np.inf).min(axis=2)
+        self.cheapest = np.where(self.allowed, self.table, np.inf).min(axis=1)
+
+    def _root(self) -> np.ndarray:
+        """The strictest bound of each layout (T,)."""
+        start = self.start @ self.weights - self.spare
+        strict = np.empty(len(self.slots))
+        for first in range(0, len(self.slots), _ROWS):
+            part = slice(first, first + _ROWS)
+            total = sum(
+                self.least[count, slot]
+                for slot, count in zip(self.slots[part].T, self.counts[part].T, strict=True)
+            )
+            strict[part] = (start + total).max(axis=1)
+        return strict
+
+    def _after(self, layouts: np.ndarray) -> np.ndarray:
+        """What the levels from one on add at least to bounds and cost, (T, levels + 1, bounds + 1)."""
+        slots, counts = self.slots[layouts], self.counts[layouts]
+        least = np.concatenate([self.least[counts, slots], self.cheapest[slots][..., None]], axis=2)
+        after = np.zeros((len(layouts), slots.shape[1] + 1, least.shape[2]))
+        after[:, :-1] = least[:, ::-1].cumsum(axis=1)[:, ::-1]
+        return after
+
+    def _promising(self, rows: np.ndarray, after: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Indices of the partial architectures (N, 5) that no bound rules out, and their strictest bounds."""
+        kept, strict = [np.empty(0, dtype=np.int64)], [np.empty(0)]
+        for first in range(0, len(rows), _ROWS):
+            part = slice(first, first + _ROWS)
+            bounds = rows[part] @ self.weights - self.spare + after[part, :-1]
+            fits = rows[part, 4] + after[part, -1] <= self.limit
+            strictest = bounds.max(axis=1)
+            good = np.flatnonzero((strictest < 0) & fits)
+            kept.append(first + good)
+            strict.append(strictest[good])
+        return np.concatenate(kept), np.concatenate(strict)
