@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from rlnas_core.spaces import SearchSpace
 from rlnas_core.spaces.nas_bench_201 import CONV_1X1, CONV_3X3, POOL, NASBench201
 
 POOLING_SHAPES = ("reference", "paper")
@@ -17,7 +18,7 @@ _DECIMALS = 12
 class Statistics:
     """What training leaves of a supernet: the sums <W0, Wt>, |W0|^2, |Wt|^2 of each weight group, float64.
 
-    `operations` is (T, cells, 6 edges, 5 operations, 3), `fixed` (T, 3), `channels` (cells,), `epochs` (T,).
+    `operations` is (T, cells, genes, operations, 3), `fixed` (T, 3), `channels` (cells,), `epochs` (T,).
     """
 
     epochs: np.ndarray
@@ -56,26 +57,32 @@ def angles(usage: np.ndarray, sums: np.ndarray) -> np.ndarray:
     return _angle_of(np.asarray(usage, dtype=np.float64) @ sums).round(_DECIMALS)
 
 
-def group_sums(statistics: Statistics, epoch: int = -1, pooling: str = "reference") -> np.ndarray:
-    """Sums (31, 3) of the groups of `NASBench201.usage`, over cells; `epoch` indexes `statistics.epochs`.
+def group_sums(
+    space: SearchSpace, statistics: Statistics, epoch: int = -1, pooling: str = "reference"
+) -> np.ndarray:
+    """Sums (G, 3) of the groups of the space's `usage`, over cells; `epoch` indexes `statistics.epochs`.
 
     Pooling is the constant 1/9 of shape [C, 3, 3] (`reference`) or [C, C, 3, 3] (`paper`). Raises ValueError
-    for another shape.
+    for another shape, and for statistics of another space.
     """
     if pooling not in POOLING_SHAPES:
         raise ValueError(f"pooling: got {pooling!r}; accepted: {', '.join(POOLING_SHAPES)}")
-    sums = statistics.operations[epoch].copy()
-    channels = statistics.channels.astype(np.float64)
-    size = channels / 9 if pooling == "reference" else channels**2 / 9
-    sums[:, :, POOL, :] = size[:, None, None]
+    slots = (space.num_genes, len(space.operations))
+    if statistics.operations.shape[2:4] != slots:
+        raise ValueError(
+            f"statistics: got (genes, operations) {statistics.operations.shape[2:4]}; accepted: {slots}, "
+            f"those of the space {space.name}"
+        )
+    constants = space.constants(statistics.channels.astype(np.float64), pooling)
+    sums = statistics.operations[epoch] + constants[..., None]
     return np.concatenate([statistics.fixed[epoch][None], sums.sum(axis=0).reshape(-1, 3)])
 
 
 def architecture_angles(
-    space: NASBench201, statistics: Statistics, genes: np.ndarray, epoch: int = -1, pooling: str = "reference"
+    space: SearchSpace, statistics: Statistics, genes: np.ndarray, epoch: int = -1, pooling: str = "reference"
 ) -> np.ndarray:
     """Angle in radians of each architecture's whole weight vector, (N,) (eq. 9)."""
-    return angles(space.usage(genes), group_sums(statistics, epoch, pooling))
+    return angles(space.usage(genes), group_sums(space, statistics, epoch, pooling))
 
 
 def indicators(

@@ -17,7 +17,8 @@ from torch.nn import functional as F  # noqa: N812 - the name that torch code gi
 
 from rlnas_core.optimiser import LazySGD
 from rlnas_core.spaces import get
-from rlnas_core.spaces.nas_bench_201_network import Supernet, initialise
+from rlnas_core.spaces.layers import initialise
+from rlnas_core.spaces.nas_bench_201_network import Supernet
 
 _CALIBRATION = 256  # training images that the statistics of normalisations are recomputed on
 

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 
 from rlnas_core.data import ImageArray, normalise
+from rlnas_core.spaces.layers import SupernetModule
 from rlnas_core.spaces.nas_bench_201 import NASBench201
-from rlnas_core.spaces.nas_bench_201_network import Supernet
 from rlnas_core.training import pick_device
 
 _BATCH = 256  # images evaluated at once, so that memory doesn't grow with their number
@@ -22,7 +22,7 @@ def _draw(data: ImageArray, images: int, rng: np.random.Generator) -> tuple[np.n
 @torch.no_grad()
 def validation_accuracy(
     space: NASBench201,
-    model: Supernet,
+    model: SupernetModule,
     genes: np.ndarray,
     calibration: ImageArray,
     validation: ImageArray,

@@ -1,6 +1,7 @@
 """SGD that leaves weights alone until they are needed."""
 
 import ctypes
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -12,18 +13,23 @@ from rlnas_core.kernels import library, pointers
 class LazySGD:
     """SGD with Nesterov momentum and weight decay, equal to torch's up to rounding.
 
-    A step moves the weights that have a gradient. Those without one are left alone for good, or, where
-    `without_gradient` is "zero", move as if it were zero; as such moves are linear in weight and momentum,
-    they are collected as a 2 x 2 matrix a weight tensor and made when that next has a gradient, or by
-    `settle`.
+    `weight_decay` is one for all or one a weight. A step moves the weights that have a gradient. Those
+    without one are left alone for good, or, where `without_gradient` is "zero", move as if it were zero; as
+    such moves are linear in weight and momentum, they are collected as a 2 x 2 matrix a weight tensor and
+    made when that next has a gradient, or by `settle`.
     """
 
     def __init__(
-        self, weights: list[Tensor], momentum: float, weight_decay: float, without_gradient: str
+        self,
+        weights: Sequence[Tensor],
+        momentum: float,
+        weight_decay: float | Sequence[float],
+        without_gradient: str,
     ) -> None:
         self.weights = weights
         self.momenta = [torch.zeros_like(weight) for weight in weights]
-        self._momentum, self._decay, self._zero = momentum, weight_decay, without_gradient == "zero"
+        self._momentum, self._zero = momentum, without_gradient == "zero"
+        self._decay = np.broadcast_to(weight_decay, (len(weights),)).astype(np.float64)
         self._pending = np.tile(np.eye(2), (len(weights), 1, 1))
         self._late = np.zeros(len(weights), dtype=bool)
 
@@ -31,7 +37,9 @@ class LazySGD:
         """Move the weights by their gradients, which are then dropped."""
         m, d, r = self._momentum, self._decay, learning_rate
         # (weight, momentum) after a step: a matrix times what they were, plus a column times the gradient.
-        matrix = np.array([[1 - r * (1 + m) * d, -r * m * m], [d, m]])
+        matrix = np.empty((len(self.weights), 2, 2))
+        matrix[:, 0, 0], matrix[:, 0, 1] = 1 - r * (1 + m) * d, -r * m * m
+        matrix[:, 1, 0], matrix[:, 1, 1] = d, m
         gradient = np.array([-r * (1 + m), 1.0])
         moved = np.array([k for k, weight in enumerate(self.weights) if weight.grad is not None], dtype=int)
         reached = matrix @ self._pending

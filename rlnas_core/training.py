@@ -13,14 +13,15 @@ import numpy as np
 import pandas as pd
 import torch
 from safetensors.torch import save_model
+from torch import nn
 from torch.nn import functional as F  # noqa: N812 - the name that torch code gives it
 from tqdm import tqdm
 
 from rlnas_core.angle import Statistics
 from rlnas_core.data import ImageArray, augment
 from rlnas_core.optimiser import LazySGD
-from rlnas_core.spaces.nas_bench_201 import NASBench201
-from rlnas_core.spaces.nas_bench_201_network import Supernet, initialise
+from rlnas_core.spaces import SearchSpace
+from rlnas_core.spaces.layers import SupernetModule, initialise
 
 _CHOICES = {
     "path_per": ("cell", "architecture"),
@@ -29,6 +30,8 @@ _CHOICES = {
     "precision": ("float32", "bfloat16"),
     "device": ("auto", "cpu", "cuda", "mps"),
     "kernels": ("auto", "torch"),
+    "schedule": ("cosine", "linear"),
+    "decayed": ("all", "convolutions"),
 }
 
 
@@ -48,13 +51,20 @@ class SupernetSettings:
 
     channels: int = 16
     cells: int = 5
+    imagenet: bool = False
+    affine: bool = False
     epochs: int = 250
     schedule_epochs: int | None = None
     batch_size: int = 64
     learning_rate: float = 0.025
     final_learning_rate: float = 0.001
     momentum: float = 0.9
+    schedule: str = "cosine"
     weight_decay: float = 5e-4
+    decayed: str = "all"
+    label_smoothing: float = 0.0
+    clip_norm: float | None = None
+    clip_value: float | None = None
     path_per: str = "cell"
     unsampled_gradient: str = "zero"
     initialisation: str = "default"
@@ -86,23 +96,22 @@ def pick_device(name: str) -> torch.device:
 
 
 def build(
-    space: NASBench201, classes: int, in_channels: int, settings: SupernetSettings, seed: int
-) -> Supernet:
+    space: SearchSpace, classes: int, in_channels: int, settings: SupernetSettings, seed: int
+) -> SupernetModule:
     """An untrained supernet whose weights are drawn from its own generator."""
-    model = space.supernet(
-        classes=classes, channels=settings.channels, cells=settings.cells, in_channels=in_channels
-    )
+    sizes = {name: getattr(settings, name) for name in space.sizes}
+    model = space.supernet(classes=classes, in_channels=in_channels, **sizes)
     initialise(model, torch.Generator().manual_seed(seed), settings.initialisation)
     return model
 
 
-def _copies(model: Supernet) -> list[torch.Tensor]:
+def _copies(model: SupernetModule) -> list[torch.Tensor]:
     weights = [weight for *_, weight in model.operation_weights()] + model.fixed_weights()
     return [weight.detach().double().cpu().clone(memory_format=torch.contiguous_format) for weight in weights]
 
 
-def weight_sums(model: Supernet, initial: list[torch.Tensor]) -> tuple[np.ndarray, np.ndarray]:
-    """Sums <W0, Wt>, |W0|^2, |Wt|^2: operations (cells, 6, 5, 3), fixed part (3,), float64."""
+def weight_sums(model: SupernetModule, initial: list[torch.Tensor]) -> tuple[np.ndarray, np.ndarray]:
+    """Sums <W0, Wt>, |W0|^2, |Wt|^2: operations (cells, genes, operations, 3), fixed part (3,)."""
     now = _copies(model)
     sums = np.array(
         [
@@ -111,13 +120,16 @@ def weight_sums(model: Supernet, initial: list[torch.Tensor]) -> tuple[np.ndarra
         ]
     )
     groups = [(cell, edge, operation) for cell, edge, operation, _ in model.operation_weights()]
-    operations = np.zeros((len(model.cells), 6, 5, 3))
-    operations[tuple(np.array(groups).T)] = sums[: len(groups)]
+    operations = np.zeros((*model.groups, 3))
+    np.add.at(operations, tuple(np.array(groups).T), sums[: len(groups)])
     return operations, sums[len(groups) :].sum(axis=0)
 
 
 def _statistics(
-    model: Supernet, epochs: list[int], records: list[tuple[np.ndarray, np.ndarray]], meta: dict[str, Any]
+    model: SupernetModule,
+    epochs: list[int],
+    records: list[tuple[np.ndarray, np.ndarray]],
+    meta: dict[str, Any],
 ) -> Statistics:
     operations, fixed = (np.array(part) for part in zip(*records, strict=True))
     versions = {name: version(name) for name in ("torch", "numpy")}
@@ -126,13 +138,13 @@ def _statistics(
     )
 
 
-def compare(first: Supernet, second: Supernet, meta: dict[str, Any]) -> Statistics:
+def compare(first: SupernetModule, second: SupernetModule, meta: dict[str, Any]) -> Statistics:
     """Statistics between the weights of two supernets of the same shape, T = 1."""
     return _statistics(second, [0], [weight_sums(second, _copies(first))], meta)
 
 
 def untrained_statistics(
-    space: NASBench201, description: dict[str, Any], settings: SupernetSettings, seed: int
+    space: SearchSpace, description: dict[str, Any], settings: SupernetSettings, seed: int
 ) -> Statistics:
     """Statistics between two untrained supernets of different seeds (table 7's training-free rows), T = 1."""
     seeds = np.random.SeedSequence(seed).generate_state(2)
@@ -143,7 +155,7 @@ def untrained_statistics(
 
 
 def train_supernet(
-    space: NASBench201,
+    space: SearchSpace,
     data: ImageArray,
     labels: Labels,
     settings: SupernetSettings,
@@ -152,7 +164,7 @@ def train_supernet(
     log: Callable[[str], None] = print,
     csv_path: str | Path | None = None,
     state_path: str | Path | None = None,
-) -> tuple[Supernet, Statistics]:
+) -> tuple[SupernetModule, Statistics]:
     """Train a supernet on images (N, H, W, C) and labels by SGD, one sampled path a step (eq. 5 and 7).
 
     Statistics are kept of the start and every epoch. Raises ValueError where a batch has too few images,
@@ -180,14 +192,14 @@ def train_supernet(
     if kernels == "torch":
         model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     log(f"device {device}, {torch.get_num_threads()} threads, kernels: {kernels}")
-    optimiser = LazySGD(
-        list(model.parameters()), settings.momentum, settings.weight_decay, settings.unsampled_gradient
-    )
+    weights = list(model.parameters())
+    decays = [settings.weight_decay * (settings.decayed == "all" or weight.ndim == 4) for weight in weights]
+    optimiser = LazySGD(weights, settings.momentum, decays, settings.unsampled_gradient)
     mean, std = (torch.tensor(value, dtype=torch.float32, device=device) for value in (data.mean, data.std))
     total = steps * settings.epochs
     scheduled = steps * (settings.schedule_epochs or settings.epochs)
     epochs, records, rows = [0], [weight_sums(model, initial)], []
-    paths = len(model.cells) if settings.path_per == "cell" else 1
+    paths = model.paths if settings.path_per == "cell" else 1
     started = time.monotonic()
     progress = tqdm(total=total, unit="step", disable=not sys.stderr.isatty())
     for epoch in range(1, settings.epochs + 1):
@@ -196,8 +208,10 @@ def train_supernet(
         correct, sound = (torch.zeros((), dtype=torch.int64, device=device) for _ in range(2))
         for step in range(steps):
             done = (epoch - 1) * steps + step
-            rate = settings.final_learning_rate + (settings.learning_rate - settings.final_learning_rate) * (
-                0.5 * (1 + math.cos(math.pi * done / scheduled))
+            left = 1 - done / scheduled
+            share = left if settings.schedule == "linear" else 0.5 * (1 - math.cos(math.pi * left))
+            rate = (
+                settings.final_learning_rate + (settings.learning_rate - settings.final_learning_rate) * share
             )
             indices = np.sort(order[step * settings.batch_size : (step + 1) * settings.batch_size])
             images = torch.from_numpy(data.images[indices]).to(device)
@@ -205,8 +219,12 @@ def train_supernet(
             x = augment(images, data.pad, data.flip, mean, std, crops)
             with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
                 scores = model(x, space.sample(paths, path_rng))
-            loss = F.cross_entropy(scores.float(), target)
+            loss = F.cross_entropy(scores.float(), target, label_smoothing=settings.label_smoothing)
             loss.backward()
+            if settings.clip_norm is not None:
+                nn.utils.clip_grad_norm_(model.parameters(), settings.clip_norm)
+            if settings.clip_value is not None:
+                nn.utils.clip_grad_value_(model.parameters(), settings.clip_value)
             optimiser.step(rate)
             losses += loss.detach()
             # Looked at after the epoch: a device that has to answer at every step stands still meanwhile.
@@ -242,7 +260,7 @@ def train_supernet(
     return model.cpu(), _statistics(model, epochs, records, meta)
 
 
-def _save_state(model: Supernet, path: Path) -> None:
+def _save_state(model: SupernetModule, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".new")
     save_model(model, str(temporary))

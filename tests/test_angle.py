@@ -6,8 +6,8 @@ import torch
 
 from rlnas_core.angle import Statistics, architecture_angles, indicators
 from rlnas_core.spaces import get
+from rlnas_core.spaces.layers import initialise
 from rlnas_core.spaces.nas_bench_201 import NONE, POOL, SKIP
-from rlnas_core.spaces.nas_bench_201_network import initialise
 from rlnas_core.training import SupernetSettings, build, compare, untrained_statistics
 
 SPACE = get("nas_bench_201")

@@ -2,9 +2,14 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:  # torch is imported only where networks are built
+    from torch import nn
+
+    from rlnas_core.spaces.layers import SupernetModule
 
 
 class SearchSpace(ABC):
@@ -13,6 +18,8 @@ class SearchSpace(ABC):
     name: str
     num_genes: int
     operations: tuple[str, ...]
+    sizes: tuple[str, ...]
+    """The sizes of a supernet that its user may choose."""
 
     @abstractmethod
     def repair(self, genes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -21,6 +28,22 @@ class SearchSpace(ABC):
     @abstractmethod
     def usage(self, genes: np.ndarray) -> np.ndarray:
         """How often each architecture's weight vector holds each weight group, (N, groups) float64."""
+
+    @abstractmethod
+    def constants(self, channels: np.ndarray, pooling: str) -> np.ndarray:
+        """Squared length of each operation's constant weights, (cells, slots, operations) or like it.
+
+        Skip-connects and pooling have weights that training doesn't change; `channels` are the cells' widths,
+        `pooling` the shape of pooling's, [C, 3, 3] (`reference`) or [C, C, 3, 3] (`paper`).
+        """
+
+    @abstractmethod
+    def supernet(self, **network: Any) -> "SupernetModule":
+        """The supernet as a torch module."""
+
+    @abstractmethod
+    def network(self, genes: np.ndarray, **network: Any) -> "nn.Module":
+        """The stand-alone network of one architecture (num_genes,) as a torch module."""
 
     @abstractmethod
     def cost_table(self, **network: Any) -> tuple[np.ndarray, np.ndarray]:

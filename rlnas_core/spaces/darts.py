@@ -3,11 +3,15 @@
 import itertools
 import re
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from rlnas_core.cost import convolution, linear
 from rlnas_core.spaces.base import SearchSpace
+
+if TYPE_CHECKING:  # torch is imported only where networks are built
+    from rlnas_core.spaces.darts_network import Network, Supernet
 
 NODES = 4
 INPUTS = 2
@@ -18,6 +22,11 @@ KERNELS = {SEP_3: 3, SEP_5: 5, DIL_3: 3, DIL_5: 5}
 _TERM = re.compile(r"\(\s*'([^']*)'\s*,\s*(\d+)\s*\)")
 _LISTS = re.compile(r"normal\s*=\s*\[(.*?)\].*?reduce\s*=\s*\[(.*?)\]", re.DOTALL)
 _INTO = [[e for e, (_, d) in enumerate(EDGES) if d == node] for node in range(INPUTS, INPUTS + NODES)]
+
+
+def reduces(cells: int) -> list[bool]:
+    """Which cells of a network halve the resolution: those at a third and at two thirds of its depth."""
+    return [cell in (cells // 3, 2 * cells // 3) for cell in range(cells)]
 
 
 class DARTS(SearchSpace):
@@ -33,6 +42,7 @@ class DARTS(SearchSpace):
         "none", "max_pool_3x3", "avg_pool_3x3", "skip_connect",
         "sep_conv_3x3", "sep_conv_5x5", "dil_conv_3x3", "dil_conv_5x5",
     )  # fmt: skip
+    sizes = ("channels", "cells", "imagenet", "affine")
 
     def __init__(self, paths: str = "last") -> None:
         if paths not in ("last", "any"):
@@ -68,6 +78,18 @@ class DARTS(SearchSpace):
         slots = np.concatenate([cells[normal], len(EDGES) + cells[reduce]], axis=1)
         allowed = np.repeat(np.arange(len(self.operations))[None] != NONE, self.num_genes, axis=0)
         return slots, np.concatenate([paths[normal], paths[reduce]], axis=1), allowed
+
+    def constants(self, channels: np.ndarray, pooling: str) -> np.ndarray:
+        """Squared length of pooling's 1/9 and of the identity [C, C] of a skip-connect, (cells, 28, 8).
+
+        In a reduction cell's edges from its inputs a skip-connect has weights of its own instead.
+        """
+        constants = np.zeros((len(channels), 2, len(EDGES), len(self.operations)))
+        for cell, (width, reducing) in enumerate(zip(channels, reduces(len(channels)), strict=True)):
+            kind = constants[cell, int(reducing)]
+            kind[:, [MAX_POOL, AVG_POOL]] = width ** (1 if pooling == "reference" else 2) / 9
+            kind[[not reducing or source >= INPUTS for source, _ in EDGES], SKIP] = width
+        return constants.reshape(len(channels), self.num_genes, -1)
 
     def usage(self, genes: np.ndarray) -> np.ndarray:
         """Times that V(a, W) of eq. 9 holds each weight group, (N, 225) float64.
@@ -120,21 +142,20 @@ class DARTS(SearchSpace):
             fixed += convolution(3, 3 * channels, 3, side)
             before = last = 3 * channels
         width = channels
-        for cell in range(cells):
-            reduces = cell in (cells // 3, 2 * cells // 3)
-            width *= 1 + reduces
+        for reducing in reduces(cells):
+            width *= 1 + reducing
             # Both inputs come to the width of this cell at the resolution of the later one.
             fixed += convolution(before, width, 1, side) + convolution(last, width, 1, side)
-            after = -(-side // 2) if reduces else side
+            after = -(-side // 2) if reducing else side
             for edge, (source, _) in enumerate(EDGES):
-                halves = reduces and source < INPUTS
+                halves = reducing and source < INPUTS
                 for operation, kernel in KERNELS.items():
                     unit = (
                         convolution(1, width, kernel, after)
                         + convolution(width, width, 1, after)
                         - (2 * width, 0)
                     )
-                    table[:, int(reduces), edge, operation] += unit * (
+                    table[:, int(reducing), edge, operation] += unit * (
                         2 if operation in (SEP_3, SEP_5) else 1
                     )
                 if halves:
@@ -209,3 +230,15 @@ class DARTS(SearchSpace):
             except ValueError as error:
                 raise ValueError(f"{string!r}: {error}") from error
         return np.array(rows, dtype=np.int8).reshape(-1, self.num_genes)
+
+    def supernet(self, **network: Any) -> "Supernet":
+        """The supernet as a torch module; arguments as of `darts_network.Supernet`."""
+        from rlnas_core.spaces.darts_network import Supernet
+
+        return Supernet(**network)
+
+    def network(self, genes: np.ndarray, **network: Any) -> "Network":
+        """A stand-alone network of one architecture (28,), as of `darts_network.Network`."""
+        from rlnas_core.spaces.darts_network import Network
+
+        return Network(genes, **network)

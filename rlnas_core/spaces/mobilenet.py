@@ -1,11 +1,15 @@
 """The MobileNet-like space: 21 blocks, each an inverted residual of one of six shapes or a skip-connect."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from rlnas_core.cost import convolution, linear
 from rlnas_core.spaces.base import SearchSpace
+
+if TYPE_CHECKING:  # torch is imported only where networks are built
+    from rlnas_core.spaces.mobilenet_network import Network, Supernet
 
 #: Output channels, blocks and stride of the first block of each stage.
 STAGES = ((32, 4, 2), (56, 4, 2), (112, 4, 2), (128, 4, 1), (256, 4, 2), (432, 1, 1))
@@ -29,6 +33,7 @@ class MobileNet(SearchSpace):
     name = "mobilenet"
     num_genes = len(BLOCKS)
     operations = ("mb3_k3", "mb6_k3", "mb3_k5", "mb6_k5", "mb3_k7", "mb6_k7", "skip_connect")
+    sizes = ()
 
     def repair(self, genes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Redraw the skip-connects of blocks that change the shape, (N, 21) int8."""
@@ -42,6 +47,12 @@ class MobileNet(SearchSpace):
         allowed[CHANGES, SKIP] = False
         slots = np.arange(self.num_genes)[None]
         return slots, np.ones_like(slots), allowed
+
+    def constants(self, channels: np.ndarray, pooling: str) -> np.ndarray:
+        """Squared length of the identity [C, C] of a skip-connect, (1, 21, 7)."""
+        constants = np.zeros((1, self.num_genes, len(self.operations)))
+        constants[0, :, SKIP] = np.where(CHANGES, 0, [outputs for _, outputs, _ in BLOCKS])
+        return constants
 
     def usage(self, genes: np.ndarray) -> np.ndarray:
         """Times that V(a, W) of eq. 9 holds each weight group, (N, 148) float64: fixed part, then 21 x 7."""
@@ -87,3 +98,15 @@ class MobileNet(SearchSpace):
                     )
             rows.append([self.operations.index(name) for name in names])
         return np.array(rows, dtype=np.int8).reshape(-1, self.num_genes)
+
+    def supernet(self, **network: Any) -> "Supernet":
+        """The supernet as a torch module; arguments as of `mobilenet_network.Supernet`."""
+        from rlnas_core.spaces.mobilenet_network import Supernet
+
+        return Supernet(**network)
+
+    def network(self, genes: np.ndarray, **network: Any) -> "Network":
+        """A stand-alone network of one architecture (21,), as of `mobilenet_network.Network`."""
+        from rlnas_core.spaces.mobilenet_network import Network
+
+        return Network(genes, **network)

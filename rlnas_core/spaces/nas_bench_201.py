@@ -28,6 +28,7 @@ class NASBench201(SearchSpace):
     name = "nas_bench_201"
     num_genes = len(EDGES)
     operations = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
+    sizes = ("channels", "cells")
 
     def enumerate(self) -> np.ndarray:
         """All 15,625 architectures in lexicographic order of their genes, (15625, 6) int8."""
@@ -83,6 +84,12 @@ class NASBench201(SearchSpace):
                 nodes.append("+".join(sorted(filter(None, terms))))
             rows.append(classes.setdefault(nodes[3], len(classes)))
         return np.array(rows)
+
+    def constants(self, channels: np.ndarray, pooling: str) -> np.ndarray:
+        """Squared length of average pooling's 1/9, (cells, 1, 5); a skip-connect has no weights."""
+        constants = np.zeros((len(channels), 1, len(self.operations)))
+        constants[:, 0, POOL] = channels ** (1 if pooling == "reference" else 2) / 9
+        return constants
 
     def usage(self, genes: np.ndarray) -> np.ndarray:
         """Times that V(a, W) of eq. 9 holds each weight group, (N, 31) float64.

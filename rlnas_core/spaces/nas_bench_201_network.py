@@ -1,48 +1,16 @@
 """NAS-Bench-201's macro skeleton as torch modules: the supernet and the stand-alone network."""
 
-import math
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812 - the name that torch code gives it
 
-from rlnas_core.kernels import Eager, Engine, Operations, accelerate
+from rlnas_core.kernels import Eager, Operations, accelerate
+from rlnas_core.spaces.layers import SupernetModule, convolution, norm
 from rlnas_core.spaces.nas_bench_201 import CONV_1X1, CONV_3X3, EDGES, KERNELS, NONE, POOL
 
 _OPERATION = re.compile(r"cells\.(\d+)\.convolutions\.(\d+)_(\d+)\.0\.weight")
-
-
-class BatchNorm(nn.Module):
-    """Batch normalisation by the batch at hand, or by the statistics of an earlier one."""
-
-    def __init__(self, channels: int, affine: bool) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(channels)) if affine else None
-        self.bias = nn.Parameter(torch.zeros(channels)) if affine else None
-        self.collecting = False
-        self.statistics: tuple[Tensor, Tensor] | None = None
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Normalise (B, C, H, W) channel by channel."""
-        if self.collecting:
-            self.statistics = torch.var_mean(x, dim=(0, 2, 3), correction=0)
-        if self.statistics is None:
-            return F.batch_norm(x, None, None, self.weight, self.bias, training=True)
-        variance, mean = self.statistics
-        return F.batch_norm(x, mean, variance, self.weight, self.bias, training=False)
-
-
-def _convolution(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Conv2d:
-    return nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False)
-
-
-def _norm(channels: int, affine: bool, running: bool) -> nn.Module:
-    return nn.BatchNorm2d(channels, affine=affine) if running else BatchNorm(channels, affine)
 
 
 class Cell(nn.Module):
@@ -55,7 +23,7 @@ class Cell(nn.Module):
             for gene in genes:
                 if gene in KERNELS:
                     self.convolutions[f"{edge}_{gene}"] = nn.Sequential(
-                        _convolution(channels, channels, KERNELS[gene]), _norm(channels, affine, running)
+                        convolution(channels, channels, KERNELS[gene]), norm(channels, affine, running)
                     )
 
     def forward(self, run: Operations, x: Any, genes: list[int]) -> Any:
@@ -85,11 +53,11 @@ class Reduction(nn.Module):
 
     def __init__(self, channels: int, running: bool) -> None:
         super().__init__()
-        self.first = _convolution(channels, 2 * channels, 3, 2)
-        self.first_norm = _norm(2 * channels, True, running)
-        self.second = _convolution(2 * channels, 2 * channels, 3)
-        self.second_norm = _norm(2 * channels, True, running)
-        self.shortcut = _convolution(channels, 2 * channels, 1)
+        self.first = convolution(channels, 2 * channels, 3, 2)
+        self.first_norm = norm(2 * channels, True, running)
+        self.second = convolution(2 * channels, 2 * channels, 3)
+        self.second_norm = norm(2 * channels, True, running)
+        self.shortcut = convolution(channels, 2 * channels, 1)
 
     def forward(self, run: Operations, x: Any) -> Any:
         """Halve the resolution and double the channels."""
@@ -98,7 +66,7 @@ class Reduction(nn.Module):
         return run.convolve(run.pool(x, 2, 2), self.shortcut, inner)
 
 
-class Supernet(nn.Module):
+class Supernet(SupernetModule):
     """The NAS-Bench-201 supernet (Sec. 4.1): every convolution of every edge of every cell.
 
     `channels` is the width of the first of three stages of `cells` cells each; normalisation inside cells has
@@ -123,16 +91,17 @@ class Supernet(nn.Module):
             if size < 1:
                 raise ValueError(f"{name}: got {size}; accepted: a whole number from 1")
         choices = choices or [(CONV_1X1, CONV_3X3)] * len(EDGES)
-        self.stem = _convolution(in_channels, channels, 3)
-        self.stem_norm = _norm(channels, True, running)
+        self.stem = convolution(in_channels, channels, 3)
+        self.stem_norm = norm(channels, True, running)
         self.cells = nn.ModuleList(
             Cell(channels * 2**stage, choices, affine, running) for stage in range(3) for _ in range(cells)
         )
         self.reductions = nn.ModuleList(Reduction(channels * 2**stage, running) for stage in range(2))
-        self.last_norm = _norm(4 * channels, True, running)
+        self.last_norm = norm(4 * channels, True, running)
         self.classifier = nn.Linear(4 * channels, classes)
         self.cells_per_stage = cells
-        self.engine: Engine | None = None
+        self.paths = 3 * cells
+        self.groups = (self.paths, len(EDGES), 5)
 
     def forward(self, images: Tensor, path: np.ndarray) -> Tensor:
         """Class scores (B, classes) of images (B, C, H, W) under a path (cells, 6), or (6,) for all cells."""
@@ -174,25 +143,6 @@ class Supernet(nn.Module):
             for k in range(len(self.cells))
         ]
 
-    @contextmanager
-    def calibrated(self, images: Tensor, path: np.ndarray) -> Iterator[None]:
-        """Normalise within the context by the statistics of these images (B, C, H, W) under this path."""
-        norms = [module for module in self.modules() if isinstance(module, BatchNorm)]
-        try:
-            for norm in norms:
-                norm.collecting = True
-            self(images, path)
-            for norm in norms:
-                norm.collecting = False
-            if self.engine:
-                self.engine.frozen = True
-            yield
-        finally:
-            for norm in norms:
-                norm.collecting, norm.statistics = False, None
-            if self.engine:
-                self.engine.frozen = False
-
 
 class Network(Supernet):
     """The stand-alone network of one architecture (6,), with affine normalisation and running statistics."""
@@ -204,25 +154,3 @@ class Network(Supernet):
     def forward(self, images: Tensor, path: np.ndarray | None = None) -> Tensor:
         """Class scores (B, classes) of images (B, C, H, W)."""
         return super().forward(images, np.array(self.genes if path is None else path))
-
-
-def initialise(model: nn.Module, generator: torch.Generator, distribution: str = "default") -> None:
-    """Draw the weights of convolutions and classifier anew; normalisation keeps ones and zeros.
-
-    `default` is torch's own uniform range 1/sqrt(fan in); `normal` and `uniform` are the two of table 7, both
-    with the variance 2/(fan in). Raises ValueError for another name.
-    """
-    for module in model.modules():
-        if not isinstance(module, nn.Conv2d | nn.Linear):
-            continue
-        if distribution == "default":
-            nn.init.kaiming_uniform_(module.weight, a=math.sqrt(5), generator=generator)
-        elif distribution == "normal":
-            nn.init.kaiming_normal_(module.weight, generator=generator)
-        elif distribution == "uniform":
-            nn.init.kaiming_uniform_(module.weight, generator=generator)
-        else:
-            raise ValueError(f"initialisation: got {distribution!r}; accepted: default, normal, uniform")
-        if module.bias is not None:
-            bound = 1 / math.sqrt(module.weight[0].numel())
-            nn.init.uniform_(module.bias, -bound, bound, generator=generator)

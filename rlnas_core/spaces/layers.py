@@ -1,0 +1,118 @@
+"""What the networks of all spaces are made of, and what every supernet can do."""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 - the name that torch code gives it
+
+from rlnas_core.kernels import Engine
+
+
+class BatchNorm(nn.Module):
+    """Batch normalisation by the batch at hand, or by the statistics of an earlier one."""
+
+    def __init__(self, channels: int, affine: bool) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels)) if affine else None
+        self.bias = nn.Parameter(torch.zeros(channels)) if affine else None
+        self.collecting = False
+        self.statistics: tuple[Tensor, Tensor] | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise (B, C, H, W) channel by channel."""
+        if self.collecting:
+            self.statistics = torch.var_mean(x, dim=(0, 2, 3), correction=0)
+        if self.statistics is None:
+            return F.batch_norm(x, None, None, self.weight, self.bias, training=True)
+        variance, mean = self.statistics
+        return F.batch_norm(x, mean, variance, self.weight, self.bias, training=False)
+
+
+def convolution(inputs: int, outputs: int, kernel: int, stride: int = 1, **options: Any) -> nn.Conv2d:
+    """A convolution without bias whose output is as large as its input at stride 1."""
+    padding = options.get("dilation", 1) * (kernel // 2)
+    return nn.Conv2d(inputs, outputs, kernel, stride, padding, bias=False, **options)
+
+
+def norm(channels: int, affine: bool, running: bool) -> nn.Module:
+    """Batch normalisation with running statistics, or by the batch at hand."""
+    return nn.BatchNorm2d(channels, affine=affine) if running else BatchNorm(channels, affine)
+
+
+class SupernetModule(nn.Module, ABC):
+    """A supernet: a network that runs one path a step and says which weights belong to which group.
+
+    `groups` is (cells, genes, operations), the shape of the statistics of its operations; `paths` how many
+    paths a step may take, more than one where each cell can have its own.
+    """
+
+    groups: tuple[int, int, int]
+    paths: int = 1
+    engine: Engine | None = None
+
+    @abstractmethod
+    def forward(self, images: Tensor, path: np.ndarray) -> Tensor:
+        """Class scores (B, classes) of images (B, C, H, W) under a path of genes."""
+
+    @abstractmethod
+    def operation_weights(self) -> list[tuple[int, int, int, Tensor]]:
+        """(cell, slot, operation, weight) of every weight that V(a, W) of eq. 9 holds of an operation."""
+
+    @abstractmethod
+    def fixed_weights(self) -> list[Tensor]:
+        """The weights that V(a, W) holds of every architecture."""
+
+    @abstractmethod
+    def cell_channels(self) -> list[int]:
+        """The width of each cell."""
+
+    def accelerate(self) -> bool:
+        """Run from now on by the CPU kernels, where they can run such a network."""
+        return False
+
+    @contextmanager
+    def calibrated(self, images: Tensor, path: np.ndarray) -> Iterator[None]:
+        """Normalise within the context by the statistics of these images (B, C, H, W) under this path."""
+        norms = [module for module in self.modules() if isinstance(module, BatchNorm)]
+        try:
+            for norm in norms:
+                norm.collecting = True
+            self(images, path)
+            for norm in norms:
+                norm.collecting = False
+            if self.engine:
+                self.engine.frozen = True
+            yield
+        finally:
+            for norm in norms:
+                norm.collecting, norm.statistics = False, None
+            if self.engine:
+                self.engine.frozen = False
+
+
+def initialise(model: nn.Module, generator: torch.Generator, distribution: str = "default") -> None:
+    """Draw the weights of convolutions and classifier anew; normalisation keeps ones and zeros.
+
+    `default` is torch's own uniform range 1/sqrt(fan in); `normal` and `uniform` are the two of table 7, both
+    with the variance 2/(fan in). Raises ValueError for another name.
+    """
+    for module in model.modules():
+        if not isinstance(module, nn.Conv2d | nn.Linear):
+            continue
+        if distribution == "default":
+            nn.init.kaiming_uniform_(module.weight, a=math.sqrt(5), generator=generator)
+        elif distribution == "normal":
+            nn.init.kaiming_normal_(module.weight, generator=generator)
+        elif distribution == "uniform":
+            nn.init.kaiming_uniform_(module.weight, generator=generator)
+        else:
+            raise ValueError(f"initialisation: got {distribution!r}; accepted: default, normal, uniform")
+        if module.bias is not None:
+            bound = 1 / math.sqrt(module.weight[0].numel())
+            nn.init.uniform_(module.bias, -bound, bound, generator=generator)
