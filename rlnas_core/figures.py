@@ -23,7 +23,7 @@ _COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#555555")
 _MARKERS = ("o", "s", "^", "D", "v", "P")
 _DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))
 _RED = "#D00000"
-_STYLE: Any = {
+STYLE: Any = {
     "axes.grid": True,
     "axes.axisbelow": True,
     "axes.spines.right": False,
@@ -53,7 +53,7 @@ def draw_figure1(results: pd.DataFrame, classes: Mapping[str, int]) -> Figure:
     seeds, bands a sample standard deviation to either side. `classes` gives the true number of classes of a
     dataset, which is marked in red.
     """
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(10, 4.6), layout="constrained")
         datasets = {str(name): runs for name, runs in results.groupby("dataset", sort=False)}
         grid = figure.add_gridspec(len(datasets), 2)
@@ -87,7 +87,7 @@ def draw_scatter(angles: np.ndarray, accuracies: np.ndarray, chosen: int, datase
     angle 0 by definition; they and the lowest 5% of accuracies lie outside the view, which says how many they
     are.
     """
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(6.4, 5.0), layout="constrained")
         axes = figure.subplots()
         floor = min(np.quantile(accuracies, 0.05), accuracies[chosen])
@@ -126,7 +126,7 @@ def draw_trajectory(taus: pd.DataFrame) -> Figure:
     `taus` has the columns dataset, method, seed, epoch and tau; thick lines are means over seeds, thin ones
     are the seeds.
     """
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         datasets = list(dict.fromkeys(taus["dataset"]))
         figure = Figure(figsize=(1.2 + 3.9 * len(datasets), 4.0), layout="constrained")
         panels = figure.subplots(1, len(datasets), sharey=True, squeeze=False)[0]
@@ -156,7 +156,7 @@ def save(figure: Figure, stem: Path | str) -> None:
     """Write a figure as STEM.svg, STEM.pdf and STEM.png, without dates or anything else that changes."""
     stem = Path(stem)
     stem.parent.mkdir(parents=True, exist_ok=True)
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure.draw_without_rendering()
         figure.set_layout_engine("none")  # or each format, and each call, would shift the axes a little
         for extension, metadata in _METADATA.items():

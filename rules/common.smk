@@ -66,14 +66,19 @@ RANKED_METHODS = METHODS | UNTRAINED_METHODS
 BIAS_METHODS = UNTRAINED_METHODS | {"random-search": ("ground-truth", "random-search"), "RLNAS": METHODS["D"]}
 TRAINED_METHODS = {labels: (labels, "angle") for labels in LABELS}
 
+COST_TABLES = [3, 4, 5, 8, 9, 10, 11]
+
 TABLES = expand(
-    f"{RESULTS}/tables/table{{number}}.{{format}}", number=[1, 2, 6, 7], format=["csv", "md", "tex"]
+    f"{RESULTS}/tables/table{{number}}.{{format}}",
+    number=[1, 2, 6, 7, *COST_TABLES],
+    format=["csv", "md", "tex"],
 )
 FIGURES = expand(
     f"{RESULTS}/figures/{{figure}}.{{format}}",
     figure=[
         *(["figure1"] if config["figure1"]["categories"] and config["figure1"]["seeds"] else []),
         *(["trajectory"] if any(config["seeds"][labels] for labels in LABELS) else []),
+        *(f"figure{number}" for number in (2, 3, 4, 5)),
         *(f"scatter_{name}" for name in config["searches"] if config["seeds"]["uniform-once"]),
     ],
     format=["svg", "pdf", "png"],

@@ -1,4 +1,4 @@
-# Figure 1, and what a run shows beyond the paper: scatter plots and the ranking while training goes on
+# The paper's figures, and what a run shows beyond it: scatter plots and the ranking while training goes on
 
 
 rule draw_category_figure:
@@ -29,6 +29,32 @@ rule draw_category_figure:
         "../envs/analysis.yaml"
     script:
         "../workflow_scripts/draw_category_figure.py"
+
+
+rule draw_architectures:
+    output:
+        svg=report(
+            f"{RESULTS}/figures/figure{{number}}.svg",
+            caption="../report/architectures.rst",
+            category="Figures",
+            labels={"figure": "{number}", "shows": "published architectures"},
+        ),
+        pdf=f"{RESULTS}/figures/figure{{number}}.pdf",
+        png=f"{RESULTS}/figures/figure{{number}}.png",
+    log:
+        f"{RESULTS}/logs/draw/figure{{number}}.log",
+    benchmark:
+        f"{RESULTS}/runtimes/draw/figure{{number}}.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    conda:
+        "../envs/analysis.yaml"
+    wildcard_constraints:
+        number="[2-5]",
+    script:
+        "../workflow_scripts/draw_architectures.py"
 
 
 rule draw_scatter:

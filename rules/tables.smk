@@ -1,6 +1,34 @@
 # The paper's tables, its numbers beside the measured ones
 
 
+# Parameters and multiply-accumulates of published architectures need no data and stand in every run.
+rule tabulate_costs:
+    output:
+        csv=f"{RESULTS}/tables/table{{number}}.csv",
+        md=f"{RESULTS}/tables/table{{number}}.md",
+        tex=f"{RESULTS}/tables/table{{number}}.tex",
+        html=report(
+            f"{RESULTS}/tables/table{{number}}.html",
+            caption="../report/costs.rst",
+            category="Tables",
+            labels={"table": "{number}", "shows": "parameters and FLOPs of published architectures"},
+        ),
+    log:
+        f"{RESULTS}/logs/tabulate/table{{number}}.log",
+    benchmark:
+        f"{RESULTS}/runtimes/tabulate/table{{number}}.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    conda:
+        "../envs/analysis.yaml"
+    wildcard_constraints:
+        number="|".join(map(str, COST_TABLES)),
+    script:
+        "../workflow_scripts/tabulate_costs.py"
+
+
 rule tabulate_search_performance:
     input:
         results=of_methods(f"{RESULTS}/searches/{EXPERIMENT}/{{search}}/accuracy.csv", METHODS),

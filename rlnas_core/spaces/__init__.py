@@ -33,14 +33,14 @@ def get(name: str, **settings: Any) -> SearchSpace:
 
 @dataclass(frozen=True)
 class Published:
-    """An architecture of the paper's tables: genes (num_genes,), cost in millions, tables and figure."""
+    """An architecture of the paper's tables: genes (num_genes,), millions of cost, row by table, figure."""
 
     space: SearchSpace
     genes: np.ndarray
     network: dict[str, int]
     params: float
     macs: float
-    tables: tuple[int, ...]
+    rows: dict[int, str]
     figure: int | None
 
 
@@ -62,7 +62,7 @@ def published() -> dict[str, Published]:
                 {"channels": facts["channels"]} if "channels" in facts else {},
                 facts["published"]["params"],
                 facts["published"]["macs"],
-                tuple(facts["tables"]),
+                facts["rows"],
                 facts.get("figure"),
             )
     return entries

@@ -1,0 +1,34 @@
+"""Pictures of architectures hold every operation of the genes, and no other."""
+
+import numpy as np
+import pytest
+
+from rlnas_core.drawings import draw_blocks, draw_cells
+from rlnas_core.spaces import get, published
+from rlnas_core.spaces.mobilenet import SHAPES, SKIP
+
+
+def texts(figure):
+    return [[text.get_text() for text in axes.texts] for axes in figure.axes]
+
+
+@pytest.mark.parametrize("name", [name for name, entry in published().items() if entry.space.name == "darts"])
+def test_cell_shows_its_eight_operations(name):
+    genes = published()[name].genes
+    for cell, shown in zip(get("darts").genotype(genes), texts(draw_cells({name: genes})), strict=True):
+        operations = [text for text in shown if "_" in text.replace(" ", "_") and text[0].islower()]
+        assert sorted(operations) == sorted(operation.replace("_", " ") for operation, _ in cell)
+
+
+def test_chain_shows_every_block():
+    genes = get("mobilenet").sample(1, np.random.default_rng(0))[0]
+    genes[2] = SKIP
+    (shown,) = texts(draw_blocks({"sampled": genes}))
+    blocks = [text for text in shown if text.startswith("MB") or text == "skip"][1:]
+    expected = ["skip" if gene == SKIP else "MB{0}\n{1}x{1}".format(*SHAPES[gene]) for gene in genes.tolist()]
+    assert blocks == expected
+
+
+def test_every_architecture_of_a_figure_gets_a_column():
+    entries = {name: entry.genes for name, entry in published().items() if entry.figure in (3, 4)}
+    assert len(draw_cells(entries).axes) == 2 * len(entries)
