@@ -107,7 +107,8 @@ def classes(config: Mapping[str, Any], dataset: str) -> int:
 
 def _sources(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Everything that is read from files of the user, by its key."""
-    used = sorted(set(config["searches"].values()))
+    large = {dataset for datasets in config["large_spaces"].values() for dataset in datasets}
+    used = sorted(set(config["searches"].values()) | large)
     return {
         **{f"datasets.{name}": config["datasets"][name] for name in used},
         "benchmark": config["benchmark"],
@@ -186,6 +187,21 @@ def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
             yield f"{key}: got '{dataset}', an unknown dataset; accepted: {', '.join(datasets)}"
         if benchmark_dataset not in covered:
             yield f"{key}: the {source} benchmark (benchmark.source) accepts {', '.join(covered)}"
+    for space, searched in config["large_spaces"].items():
+        for dataset, search in searched.items():
+            key = f"large_spaces.{space}.{dataset}"
+            if dataset not in datasets:
+                yield f"{key}: got an unknown dataset; accepted: {', '.join(datasets)}"
+            yield from _contradictions_of_training(f"{key}.supernet", search["supernet"])
+            yield from _contradictions_of_evolution(f"{key}.evolution", search["evolution"])
+            limits = [limit for limit in search["limits"] if limit is not None]
+            if limits and (cheapest := _cheapest(space)) is not None:
+                yield from (
+                    f"{key}.limits: got {limit} million multiply-accumulates; accepted: at least "
+                    f"{cheapest:.0f}, what the cheapest network of the space takes"
+                    for limit in limits
+                    if limit < cheapest
+                )
     for name, entry in datasets.items():
         key, fixed = f"datasets.{name}", CLASSES.get(entry["source"])
         if fixed is None:
@@ -194,12 +210,29 @@ def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
             )
         elif entry["classes"] not in (None, fixed):
             yield f"{key}.classes: got {entry['classes']}; {entry['source']} has {fixed}, leave it out"
-    epochs, schedule = config["supernet"]["epochs"], config["supernet"]["schedule_epochs"]
+    yield from _contradictions_of_training("supernet", config["supernet"])
+    yield from _contradictions_of_evolution("evolution", config["evolution"])
+
+
+def _contradictions_of_training(key: str, settings: Mapping[str, Any]) -> Iterator[str]:
+    epochs, schedule = settings["epochs"], settings["schedule_epochs"]
     if schedule is not None and schedule < epochs:
-        yield f"supernet.schedule_epochs: got {schedule}; accepted: supernet.epochs ({epochs}) or more"
-    population, keep = config["evolution"]["population"], config["evolution"]["keep"]
-    children = config["evolution"]["mutations"] + config["evolution"]["crossovers"]
+        yield f"{key}.schedule_epochs: got {schedule}; accepted: {key}.epochs ({epochs}) or more"
+
+
+def _contradictions_of_evolution(key: str, settings: Mapping[str, Any]) -> Iterator[str]:
+    population, keep = settings["population"], settings["keep"]
+    children = settings["mutations"] + settings["crossovers"]
     if children > population:
-        yield f"evolution: got mutations + crossovers {children}; accepted: at most {population} (population)"
+        yield f"{key}: got mutations + crossovers {children}; accepted: at most {population} (population)"
     if keep > population:
-        yield f"evolution.keep: got {keep}; accepted: at most {population} (population)"
+        yield f"{key}.keep: got {keep}; accepted: at most {population} (population)"
+
+
+def _cheapest(name: str) -> float | None:
+    """Million multiply-accumulates of a space's cheapest network; None where only planning is possible."""
+    try:
+        from rlnas_core.spaces import get
+    except ImportError:
+        return None
+    return get(name).cheapest() / 1e6

@@ -82,7 +82,7 @@ def _arrow(axes: Axes, source: int, target: int, colour: str, label: str = "") -
     if label:
         way = end - start
         # The quadratic curve's own point at the share where labels of neighbouring arrows keep apart.
-        share = 0.5 if level else 0.36
+        share = 0.5 if level else 0.68 if source < 2 and target == 5 else 0.36
         control = (start + end) / 2 + bend * np.array([way[1], -way[0]])
         x, y = (1 - share) ** 2 * start + 2 * share * (1 - share) * control + share**2 * end
         turn = np.degrees(np.arctan2(way[1], way[0]))
@@ -135,7 +135,7 @@ def _draw_chain(axes: Axes, genes: np.ndarray) -> None:
         else:
             ratio, kernel = SHAPES[gene]
             label = f"MB{ratio}\n{kernel}x{kernel}"
-            steps.append((label, 0.55 + 0.08 * ratio, 0.2 + 0.1 * kernel, _KERNEL_COLOURS[kernel], note))
+            steps.append((label, 0.6 + 0.05 * ratio, 0.2 + 0.1 * kernel, _KERNEL_COLOURS[kernel], note))
     steps.append(("conv\n1x1", 0.8, 0.5, "#999999", f"{LAST}"))
     steps.append(("pool\nlinear", 0.8, 0.5, "#999999", ""))
     x = 0.0

@@ -45,6 +45,7 @@ for line in missing_files(config):
 
 EMBEDDED_BENCHMARK = workflow.source_path("../resources/embedded_benchmark.csv")
 RESULTS = f"results/{config['run']}"
+SUPERNET = "{space}/{dataset}/{labels}/{categories}/{seed}"
 EXPERIMENT = "nas_bench_201/{dataset}/{labels}/{categories}/{seed}"
 DATASETS = sorted(set(config["searches"].values()))
 FIXED_LABELS = ["ground-truth", "uniform-once", "shuffle-once"]
@@ -68,6 +69,16 @@ TRAINED_METHODS = {labels: (labels, "angle") for labels in LABELS}
 
 COST_TABLES = [3, 4, 5, 8, 9, 10, 11]
 
+# What is searched by angle in the large spaces: (space, image dataset, seed, limit in million multiply-accumulates).
+LARGE_SEARCHES = [
+    (space, dataset, seed, "none" if limit is None else limit)
+    for space, searches in config["large_spaces"].items()
+    for dataset, search in searches.items()
+    for seed in search["seeds"]
+    for limit in search["limits"]
+]
+LARGE = f"{RESULTS}/searches/{{space}}/{{dataset}}/uniform-once/{{categories}}/{{seed}}/{{limit}}/best.csv"
+
 TABLES = expand(
     f"{RESULTS}/tables/table{{number}}.{{format}}",
     number=[1, 2, 6, 7, *COST_TABLES],
@@ -86,6 +97,8 @@ FIGURES = expand(
 
 
 wildcard_constraints:
+    space="nas_bench_201|darts|mobilenet",
+    limit=r"none|\d+",
     dataset="[a-z0-9]+",
     benchmark_dataset="|".join(config["searches"]),
     labels="|".join([*LABELS, "untrained-normal", "untrained-uniform"]),
@@ -169,6 +182,45 @@ def of_first_seed(pattern):
         )
 
     return path
+
+
+def supernet_settings(wildcards):
+    """The settings of a supernet: of the enumerated space, or of a large space and its image dataset."""
+    if wildcards.space == "nas_bench_201":
+        return {name: config["supernet"][name] for name in config["supernet"]}
+    return config["large_spaces"][wildcards.space][wildcards.dataset]["supernet"]
+
+
+def large_search(key):
+    """A setting of the search in a large space on an image dataset."""
+    return lambda wildcards: config["large_spaces"][wildcards.space][wildcards.dataset][key]
+
+
+def found(belongs):
+    """What the searches in the large spaces found that belongs into a numbered table or figure."""
+
+    def paths(wildcards):
+        return [
+            LARGE.format(
+                space=space, dataset=dataset, categories=classes(config, dataset), seed=seed, limit=limit
+            )
+            for space, dataset, seed, limit in LARGE_SEARCHES
+            if belongs(int(wildcards.number), space, dataset, limit)
+        ]
+
+    return paths
+
+
+def of_table(number, space, dataset, limit):
+    """Table 5 is of the MobileNet-like space, table 3 of all DARTS searches, table 4 of those on ImageNet."""
+    return number == 5 if space == "mobilenet" else number == 3 or (number == 4 and dataset == "imagenet")
+
+
+def of_figure(number, space, dataset, limit):
+    """Figure 5 is of the MobileNet-like space; of DARTS, 3 is with a limit and 4 on ImageNet without one."""
+    if space == "mobilenet":
+        return number == 5
+    return number == (3 if limit != "none" else 4 if dataset == "imagenet" else 2)
 
 
 def columns_of(wildcards):

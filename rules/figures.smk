@@ -32,6 +32,8 @@ rule draw_category_figure:
 
 
 rule draw_architectures:
+    input:
+        searches=found(of_figure),
     output:
         svg=report(
             f"{RESULTS}/figures/figure{{number}}.svg",

@@ -91,3 +91,30 @@ rule search_randomly:
         "../envs/analysis.yaml"
     script:
         "../workflow_scripts/search_randomly.py"
+
+
+# The large spaces are not enumerated: statistics alone score what evolution proposes, and bound what it can miss.
+rule search_large_space:
+    input:
+        statistics=f"{RESULTS}/supernets/{{space}}/{{dataset}}/uniform-once/{{categories}}/{{seed}}/statistics.npz",
+    output:
+        best=LARGE,
+        trace=LARGE.replace("best.csv", "trace.csv"),
+    params:
+        settings=large_search("evolution"),
+        paths=large_search("paths"),
+        pooling=config["angle"]["pooling"],
+    log:
+        f"{RESULTS}/logs/search_large_space/{{space}}/{{dataset}}/{{categories}}/{{seed}}/{{limit}}.log",
+    benchmark:
+        f"{RESULTS}/runtimes/search_large_space/{{space}}/{{dataset}}/{{categories}}/{{seed}}/{{limit}}.tsv"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    conda:
+        "../envs/rlnas.yaml"
+    wildcard_constraints:
+        space="darts|mobilenet",
+    script:
+        "../workflow_scripts/search_large_space.py"

@@ -7,13 +7,14 @@ rule train_supernet:
         description=f"{RESULTS}/data/{{dataset}}/dataset.json",
         labels=training_labels,
     output:
-        statistics=f"{RESULTS}/supernets/{EXPERIMENT}/statistics.npz",
-        weights=f"{RESULTS}/supernets/{EXPERIMENT}/weights.safetensors",
+        statistics=f"{RESULTS}/supernets/{SUPERNET}/statistics.npz",
+        weights=f"{RESULTS}/supernets/{SUPERNET}/weights.safetensors",
         training=report(
-            f"{RESULTS}/supernets/{EXPERIMENT}/training.csv",
+            f"{RESULTS}/supernets/{SUPERNET}/training.csv",
             caption="../report/training.rst",
             category="Supernets",
             labels={
+                "space": "{space}",
                 "dataset": "{dataset}",
                 "labels": "{labels}",
                 "categories": "{categories}",
@@ -21,12 +22,12 @@ rule train_supernet:
             },
         ),
     params:
-        settings=config["supernet"],
-        state=f"{RESULTS}/states/{EXPERIMENT}.safetensors",
+        settings=supernet_settings,
+        state=f"{RESULTS}/states/{SUPERNET}.safetensors",
     log:
-        f"{RESULTS}/logs/train_supernet/{EXPERIMENT}.log",
+        f"{RESULTS}/logs/train_supernet/{SUPERNET}.log",
     benchmark:
-        f"{RESULTS}/runtimes/train_supernet/{EXPERIMENT}.tsv"
+        f"{RESULTS}/runtimes/train_supernet/{SUPERNET}.tsv"
     threads: config["jobs"]["supernet"]["threads"]
     resources:
         mem_mb=config["jobs"]["supernet"]["mem_mb"],

@@ -3,6 +3,8 @@
 
 # Parameters and multiply-accumulates of published architectures need no data and stand in every run.
 rule tabulate_costs:
+    input:
+        searches=found(of_table),
     output:
         csv=f"{RESULTS}/tables/table{{number}}.csv",
         md=f"{RESULTS}/tables/table{{number}}.md",

@@ -37,7 +37,7 @@ def test_shipped_configurations_are_sound(name):
 def test_paper_configuration_spells_out_the_defaults():
     paper = read("config.yaml")
     bare = {"run": paper["run"], "datasets": paper["datasets"], "searches": paper["searches"]}
-    bare["benchmark"] = paper["benchmark"]
+    bare |= {key: paper[key] for key in ("benchmark", "large_spaces")}
     assert validate(paper, SCHEMA) == validate(bare, SCHEMA)
 
 
@@ -67,6 +67,18 @@ def test_defaults_are_filled_in_at_every_depth_and_the_input_is_left_alone():
         ({"supernet__epochs": "ten"}, "supernet.epochs: got 'ten'; accepted: integer"),
         ({"supernet__momentum": 1}, "supernet.momentum: got 1; accepted: less than 1"),
         ({"supernet__path_per": "edge"}, "supernet.path_per: got 'edge'; accepted: cell, architecture"),
+        (
+            {"large_spaces__mobilenet__digits": {"limits": [100]}},
+            "large_spaces.mobilenet.digits.limits: got 100 million multiply-accumulates; accepted: at least",
+        ),
+        (
+            {"large_spaces__darts__photos": {}},
+            "large_spaces.darts.photos: got an unknown dataset; accepted: digits",
+        ),
+        (
+            {"large_spaces__darts__digits": {"supernet": {"epochs": 3, "schedule_epochs": 2}}},
+            "large_spaces.darts.digits.supernet.schedule_epochs: got 2; accepted:",
+        ),
         ({"seeds__uniform-once": [0, 0]}, "seeds.uniform-once: got [0, 0]; accepted: no value twice"),
         (
             {"searches": {"cifar12": "digits"}},

@@ -28,6 +28,17 @@ TINY = {
     },
     "figure1": {"categories": [10, 20], "seeds": [0]},
     "supernet": {"channels": 2, "cells": 1, "epochs": 2, "batch_size": 256, "device": "cpu"},
+    "large_spaces": {
+        "darts": {
+            "digits": {
+                "supernet": {"channels": 2, "cells": 3, "epochs": 1, "batch_size": 256, "device": "cpu"},
+                "limits": [None, 600],
+            }
+        },
+        "mobilenet": {
+            "digits": {"supernet": {"epochs": 1, "batch_size": 256, "device": "cpu"}, "limits": [475]}
+        },
+    },
     "validation": {"seeds": [0], "images": 16, "calibration_images": 16},
     "evolution": {"iterations": 2},
     "ranking": {"resamples": 5},
@@ -146,14 +157,15 @@ def test_the_same_command_twice_gives_the_same_bytes(runs):
 
 def test_the_random_label_supernet_is_trained_once_and_shared(runs):
     trained = [path.parent for path in (runs[0] / "supernets").rglob("weights.safetensors")]
-    relative = sorted(str(path.relative_to(runs[0] / "supernets/nas_bench_201/digits")) for path in trained)
-    assert relative == [
-        "ground-truth/10/0",
-        "shuffle-each-step/10/0",
-        "uniform-each-step/10/0",
-        "uniform-once/10/0",
-        "uniform-once/10/1",
-        "uniform-once/20/0",
+    assert sorted(str(path.relative_to(runs[0] / "supernets")) for path in trained) == [
+        "darts/digits/uniform-once/10/0",
+        "mobilenet/digits/uniform-once/10/0",
+        "nas_bench_201/digits/ground-truth/10/0",
+        "nas_bench_201/digits/shuffle-each-step/10/0",
+        "nas_bench_201/digits/uniform-each-step/10/0",
+        "nas_bench_201/digits/uniform-once/10/0",
+        "nas_bench_201/digits/uniform-once/10/1",
+        "nas_bench_201/digits/uniform-once/20/0",
     ]
 
 
@@ -180,10 +192,11 @@ def test_the_report_is_one_file_with_tables_figures_and_captions(runs):
 def test_the_papers_configuration_plans_from_anywhere_without_its_data(tmp_path):
     plan = of_this_workflow(tmp_path, "--dry-run")
     assert "Not there yet: benchmark.path: got null" in plan
-    # 20 numbers of categories, four other kinds of labels, two more seeds of the true number, three datasets
+    # 20 numbers of categories, four other kinds of labels, two more seeds of the true number, three datasets;
+    # and DARTS on CIFAR-10
     assert [line.split()[1] for line in plan.splitlines() if line.startswith("train_supernet ")] == [
-        "102",
-        "102",
+        "103",
+        "103",
     ]
 
 

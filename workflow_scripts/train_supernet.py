@@ -20,7 +20,7 @@ if method in FIXED_METHODS:
 else:
     source = RedrawnLabels(method, labels, categories, np.random.default_rng(seed))
 model, statistics = train_supernet(
-    get("nas_bench_201"),
+    get(snakemake.wildcards.space),
     load(Path(snakemake.input.description).parent, "train"),
     source,
     SupernetSettings(**snakemake.params.settings),

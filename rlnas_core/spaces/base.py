@@ -60,6 +60,19 @@ class SearchSpace(ABC):
         params, macs = fixed[:, None] + per_gene.sum(axis=2)
         return params, macs
 
+    def widest(self, genes: np.ndarray, limit: float) -> int | None:
+        """The most channels with which an architecture (num_genes,) keeps a limit, if it has any."""
+        return None
+
+    def cheapest(self, **network: Any) -> float:
+        """Multiply-accumulates that no architecture goes below."""
+        fixed, table = self.cost_table(**network)
+        return float(fixed[1] + np.where(self.allowed(), table[1], np.inf).min(axis=1).sum())
+
+    def allowed(self) -> np.ndarray:
+        """The operations that each gene may have, (num_genes, operations) bool."""
+        return np.ones((self.num_genes, len(self.operations)), dtype=bool)
+
     @abstractmethod
     def to_string(self, genes: np.ndarray) -> list[str]:
         """The architectures in the notation of the space's literature."""

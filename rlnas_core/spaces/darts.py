@@ -165,6 +165,16 @@ class DARTS(SearchSpace):
         fixed += linear(last, classes)
         return fixed, table.reshape(2, self.num_genes, len(self.operations))
 
+    def widest(self, genes: np.ndarray, limit: float) -> int | None:
+        """The most initial channels, an even number, with which the ImageNet network keeps a limit.
+
+        None where two are too many.
+        """
+        channels = None
+        while self.cost(np.asarray(genes)[None], channels=(channels or 0) + 2)[1][0] <= limit:
+            channels = (channels or 0) + 2
+        return channels
+
     def to_string(self, genes: np.ndarray) -> list[str]:
         """Genotypes in the notation of the DARTS literature."""
         return [

@@ -41,12 +41,16 @@ class MobileNet(SearchSpace):
         drawn = rng.integers(SKIP, size=genes.shape, dtype=np.int8)
         return np.where((genes == SKIP) & CHANGES, drawn, genes)
 
+    def allowed(self) -> np.ndarray:
+        """The operations that each block may have, (21, 7) bool."""
+        allowed = super().allowed()
+        allowed[CHANGES, SKIP] = False
+        return allowed
+
     def layouts(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The one layout: its genes (1, 21), their uses (1, 21), and a gene's operations (21, 7)."""
-        allowed = np.ones((self.num_genes, len(self.operations)), dtype=bool)
-        allowed[CHANGES, SKIP] = False
         slots = np.arange(self.num_genes)[None]
-        return slots, np.ones_like(slots), allowed
+        return slots, np.ones_like(slots), self.allowed()
 
     def constants(self, channels: np.ndarray, pooling: str) -> np.ndarray:
         """Squared length of the identity [C, C] of a skip-connect, (1, 21, 7)."""

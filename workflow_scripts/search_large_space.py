@@ -1,0 +1,46 @@
+"""Search a large space by angle within a FLOPs limit: by evolution, and to optimality."""
+
+import numpy as np
+import pandas as pd
+
+import job
+from rlnas_core.angle import Statistics, angles, group_sums
+from rlnas_core.evolution import evolve
+from rlnas_core.optimum import largest_angle
+from rlnas_core.spaces import get
+
+log = job.start(snakemake)
+wildcards, params = snakemake.wildcards, snakemake.params
+space = get(wildcards.space, **({"paths": params.paths} if wildcards.space == "darts" else {}))
+statistics = Statistics.load(snakemake.input.statistics)
+sums = group_sums(space, statistics, pooling=params.pooling)
+limit = np.inf if wildcards.limit == "none" else 1e6 * int(wildcards.limit)
+fixed, table = space.cost_table()
+found = evolve(
+    space,
+    lambda genes: angles(space.usage(genes), sums),
+    np.random.default_rng(int(wildcards.seed)),
+    feasible=None if wildcards.limit == "none" else lambda genes: space.cost(genes)[1] <= limit,
+    **params.settings,
+)
+found.trace.to_csv(snakemake.output.trace, index=False)
+best = largest_angle(
+    space, sums, found.genes, cost=(float(fixed[1]), table[1].astype(np.float64)), limit=limit
+)
+genes = np.stack([found.genes, best.genes])
+costs, macs = space.cost(genes)
+rows = pd.DataFrame(
+    {
+        "found_by": ["evolution", "optimum"],
+        "arch": space.to_string(genes),
+        "angle": angles(space.usage(genes), sums),
+        "bound": best.bound,
+        "proven": best.proven,
+        "params": costs,
+        "macs": macs,
+        "limit": wildcards.limit,
+        "channels_within_600M": [space.widest(row, 600e6) for row in genes],
+    }
+).assign(**{name: wildcards[name] for name in ("space", "dataset", "categories", "seed")})
+rows.to_csv(snakemake.output.best, index=False)
+log(f"{best.visited} partial architectures looked at\n{rows.to_string(index=False)}")
