@@ -51,6 +51,18 @@ class LazySGD:
             self._pending, self._late[:] = reached, True
             self._pending[moved], self._late[moved] = np.eye(2), False
 
+    def state(self) -> dict[str, Tensor]:
+        """Everything that the next steps depend on besides the weights."""
+        momenta = {f"momentum.{k}": momentum for k, momentum in enumerate(self.momenta)}
+        return momenta | {"pending": torch.from_numpy(self._pending), "late": torch.from_numpy(self._late)}
+
+    @torch.no_grad()
+    def set_state(self, tensors: dict[str, Tensor]) -> None:
+        """Return to a state that `state` gave."""
+        for k, momentum in enumerate(self.momenta):
+            momentum.copy_(tensors[f"momentum.{k}"])
+        self._pending, self._late = tensors["pending"].numpy().copy(), tensors["late"].numpy().copy()
+
     def settle(self) -> None:
         """Make the moves that were put off."""
         late = np.flatnonzero(self._late)

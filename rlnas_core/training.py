@@ -12,12 +12,12 @@ from typing import Any, Protocol
 import numpy as np
 import pandas as pd
 import torch
-from safetensors.torch import save_model
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 - the name that torch code gives it
 from tqdm import tqdm
 
 from rlnas_core.angle import Statistics
+from rlnas_core.checkpoint import Checkpoint, State, generator_states, key_of, set_generators
 from rlnas_core.data import ImageArray, augment
 from rlnas_core.optimiser import LazySGD
 from rlnas_core.spaces import SearchSpace
@@ -33,12 +33,17 @@ _CHOICES = {
     "schedule": ("cosine", "linear"),
     "decayed": ("all", "convolutions"),
 }
+_CODE = [
+    Path(__file__).parent / name
+    for name in ("training.py", "optimiser.py", "kernels.py", "kernels.cpp", "data.py", "labels.py")
+] + sorted((Path(__file__).parent / "spaces").glob("*.py"))
 
 
 class Labels(Protocol):
     """A source of labels: the classes (B,) of images (B,), fixed or drawn anew at each call."""
 
     categories: int
+    rng: np.random.Generator | None
 
     def __call__(self, indices: np.ndarray) -> np.ndarray:
         """Draw or look up the classes (B,)."""
@@ -164,12 +169,14 @@ def train_supernet(
     log: Callable[[str], None] = print,
     csv_path: str | Path | None = None,
     state_path: str | Path | None = None,
+    save_every: float = 600,
 ) -> tuple[SupernetModule, Statistics]:
     """Train a supernet on images (N, H, W, C) and labels by SGD, one sampled path a step (eq. 5 and 7).
 
-    Statistics are kept of the start and every epoch. Raises ValueError where a batch has too few images,
-    TrainingDivergedError with epoch and step where the loss is no number; the weights of the last whole epoch
-    then remain at `state_path`.
+    Statistics are kept of the start and every epoch. A state is kept at `state_path` after every epoch, every
+    `save_every` seconds and when the process is asked to stop; the same call goes on from it. Raises
+    ValueError where a batch has too few images, TrainingDivergedError with epoch and step where the loss is
+    no number; the state of the last whole epoch then remains.
     """
     steps = len(data) // settings.batch_size
     if steps == 0:
@@ -198,79 +205,108 @@ def train_supernet(
     mean, std = (torch.tensor(value, dtype=torch.float32, device=device) for value in (data.mean, data.std))
     total = steps * settings.epochs
     scheduled = steps * (settings.schedule_epochs or settings.epochs)
-    epochs, records, rows = [0], [weight_sums(model, initial)], []
+    records, rows = [weight_sums(model, initial)], list[dict[str, Any]]()
     paths = model.paths if settings.path_per == "cell" else 1
-    started = time.monotonic()
     progress = tqdm(total=total, unit="step", disable=not sys.stderr.isatty())
-    for epoch in range(1, settings.epochs + 1):
-        order = order_rng.permutation(len(data))
-        losses = torch.zeros((), dtype=torch.float64, device=device)
-        correct, sound = (torch.zeros((), dtype=torch.int64, device=device) for _ in range(2))
-        for step in range(steps):
-            done = (epoch - 1) * steps + step
-            left = 1 - done / scheduled
-            share = left if settings.schedule == "linear" else 0.5 * (1 - math.cos(math.pi * left))
-            rate = (
-                settings.final_learning_rate + (settings.learning_rate - settings.final_learning_rate) * share
+    settled = [space.name, asdict(settings), seed, labels.categories, device.type, kernels, torch.__version__]
+    true = labels(np.arange(len(data))) if labels.rng is None else data.labels
+    checkpoint = Checkpoint(state_path, key_of(settled, data.images, true, *_CODE), every=save_every, log=log)
+    # Sums over an epoch of loss, hits and sound losses; the order's generator is kept as the epoch began.
+    sums = torch.zeros(3, dtype=torch.float32 if device.type == "mps" else torch.float64, device=device)
+    generators = [path_rng, labels.rng, order_rng]
+    order_state = generator_states([order_rng])
+    first_epoch, first_step, spent = 1, 0, 0.0
+
+    def state(epoch: int, step: int) -> State:
+        tensors = {f"weight.{name}": weight for name, weight in model.named_parameters()} | optimiser.state()
+        tensors |= {"crops": crops.get_state(), "sums": sums}
+        for part, values in enumerate(zip(*records, strict=True)):
+            tensors[f"records.{part}"] = torch.from_numpy(np.array(values))
+        position = {"epoch": epoch, "step": step, "rows": rows, "spent": time.monotonic() - started}
+        return tensors, position | {"generators": generator_states(generators[:2]) + order_state}
+
+    if (restored := checkpoint.restore()) is not None:
+        tensors, position = restored
+        with torch.no_grad():
+            for name, weight in model.named_parameters():
+                weight.copy_(tensors[f"weight.{name}"])
+            sums.copy_(tensors["sums"])
+        optimiser.set_state(tensors)
+        crops.set_state(tensors["crops"])
+        set_generators(generators, position["generators"])
+        records = list(zip(*(tensors[f"records.{part}"].numpy() for part in range(2)), strict=True))
+        rows, spent = position["rows"], position["spent"]
+        first_epoch, first_step = position["epoch"], position["step"]
+        progress.update((first_epoch - 1) * steps + first_step)
+        log(f"goes on from {state_path}: epoch {first_epoch}, step {first_step + 1}")
+    started = time.monotonic() - spent
+    with checkpoint.listening():
+        for epoch in range(first_epoch, settings.epochs + 1):
+            order_state = generator_states([order_rng])
+            order = order_rng.permutation(len(data))
+            for step in range(first_step, steps):
+                done = (epoch - 1) * steps + step
+                left = 1 - done / scheduled
+                share = left if settings.schedule == "linear" else 0.5 * (1 - math.cos(math.pi * left))
+                rate = (
+                    settings.final_learning_rate
+                    + (settings.learning_rate - settings.final_learning_rate) * share
+                )
+                indices = np.sort(order[step * settings.batch_size : (step + 1) * settings.batch_size])
+                images = torch.from_numpy(data.images[indices]).to(device)
+                target = torch.from_numpy(labels(indices)).to(device)
+                x = augment(images, data.pad, data.flip, mean, std, crops)
+                with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
+                    scores = model(x, space.sample(paths, path_rng))
+                loss = F.cross_entropy(scores.float(), target, label_smoothing=settings.label_smoothing)
+                loss.backward()
+                if settings.clip_norm is not None:
+                    nn.utils.clip_grad_norm_(model.parameters(), settings.clip_norm)
+                if settings.clip_value is not None:
+                    nn.utils.clip_grad_value_(model.parameters(), settings.clip_value)
+                optimiser.step(rate)
+                # Looked at after the epoch: a device that has to answer at every step stands still meanwhile.
+                sums[0] += loss.detach()
+                sums[1] += (scores.detach().argmax(1) == target).sum()
+                sums[2] += torch.isfinite(sums[0])
+                progress.update()
+                if checkpoint.due() and step + 1 < steps:
+                    checkpoint.save(*state(epoch, step + 1))
+                    checkpoint.stop_if_asked()
+            first_step = 0
+            optimiser.settle()
+            loss_sum, hits, sound = sums.tolist()
+            sums.zero_()
+            mean_loss = loss_sum / steps
+            if sound < steps:
+                raise _diverged(mean_loss, epoch, int(sound) + 1, state_path)
+            accuracy = 100 * hits / (steps * settings.batch_size)
+            elapsed = time.monotonic() - started
+            speed = epoch * steps * settings.batch_size / elapsed
+            log(
+                f"epoch {epoch}/{settings.epochs}: loss {mean_loss:.4f}, accuracy {accuracy:.2f}%, "
+                f"learning rate {rate:.5f}, {speed:.0f} images/s, {elapsed / epoch * (settings.epochs - epoch):.0f} s left"
             )
-            indices = np.sort(order[step * settings.batch_size : (step + 1) * settings.batch_size])
-            images = torch.from_numpy(data.images[indices]).to(device)
-            target = torch.from_numpy(labels(indices)).to(device)
-            x = augment(images, data.pad, data.flip, mean, std, crops)
-            with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
-                scores = model(x, space.sample(paths, path_rng))
-            loss = F.cross_entropy(scores.float(), target, label_smoothing=settings.label_smoothing)
-            loss.backward()
-            if settings.clip_norm is not None:
-                nn.utils.clip_grad_norm_(model.parameters(), settings.clip_norm)
-            if settings.clip_value is not None:
-                nn.utils.clip_grad_value_(model.parameters(), settings.clip_value)
-            optimiser.step(rate)
-            losses += loss.detach()
-            # Looked at after the epoch: a device that has to answer at every step stands still meanwhile.
-            sound += torch.isfinite(losses)
-            correct += (scores.detach().argmax(1) == target).sum()
-            progress.update()
-        optimiser.settle()
-        mean_loss = losses.item() / steps
-        if sound.item() < steps:
-            raise _diverged(mean_loss, epoch, int(sound.item()) + 1, state_path)
-        accuracy = 100 * correct.item() / (steps * settings.batch_size)
-        elapsed = time.monotonic() - started
-        speed = epoch * steps * settings.batch_size / elapsed
-        log(
-            f"epoch {epoch}/{settings.epochs}: loss {mean_loss:.4f}, accuracy {accuracy:.2f}%, learning rate "
-            f"{rate:.5f}, {speed:.0f} images/s, {elapsed / epoch * (settings.epochs - epoch):.0f} s left"
-        )
-        rows.append({"epoch": epoch, "loss": mean_loss, "accuracy": accuracy, "learning_rate": rate})
-        epochs.append(epoch)
-        records.append(weight_sums(model, initial))
-        if state_path is not None:
-            _save_state(model, Path(state_path))
+            rows.append({"epoch": epoch, "loss": mean_loss, "accuracy": accuracy, "learning_rate": rate})
+            records.append(weight_sums(model, initial))
+            order_state = generator_states([order_rng])
+            if epoch < settings.epochs:
+                checkpoint.save(*state(epoch + 1, 0))
+                checkpoint.stop_if_asked()
     progress.close()
     if csv_path is not None:
         pd.DataFrame(rows).to_csv(csv_path, index=False)
-    if state_path is not None:
-        Path(state_path).unlink(missing_ok=True)
+    checkpoint.finish()
     meta = {
         "settings": asdict(settings), "seed": seed, "categories": labels.categories, "kernels": kernels,
         "device": device.type,
     }  # fmt: skip
     model.engine = None
-    return model.cpu(), _statistics(model, epochs, records, meta)
-
-
-def _save_state(model: SupernetModule, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".new")
-    save_model(model, str(temporary))
-    temporary.replace(path)
+    return model.cpu(), _statistics(model, list(range(settings.epochs + 1)), records, meta)
 
 
 def _diverged(loss: float, epoch: int, step: int, state_path: str | Path | None) -> TrainingDivergedError:
-    kept = (
-        f"; the weights after epoch {epoch - 1} are kept at {state_path}" if state_path and epoch > 1 else ""
-    )
+    kept = f"; the state after epoch {epoch - 1} is kept at {state_path}" if state_path and epoch > 1 else ""
     return TrainingDivergedError(
         f"the loss is {loss} at epoch {epoch}, step {step}{kept}; lower supernet.learning_rate"
     )

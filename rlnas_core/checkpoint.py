@@ -1,0 +1,168 @@
+"""States of unfinished trainings, kept outside a job's outputs: a restart goes on where one stopped."""
+
+import hashlib
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+State = tuple[dict[str, Tensor], dict[str, Any]]
+"""Tensors by name, and what JSON can hold."""
+
+
+class Checkpoint:
+    """The last state and the one before it, with a key of everything that decides the result.
+
+    `path` may be None, then nothing is kept. States are saved `every` so many seconds and when the process is
+    asked to stop (SIGTERM, SIGINT); they are safetensors, so nothing in them can run code.
+    """
+
+    def __init__(
+        self, path: str | Path | None, key: str, *, every: float = 600, log: Callable[[str], None] = print
+    ) -> None:
+        self.path, self.key, self.every, self.log = (Path(path) if path else None), key, every, log
+        self.signalled: int | None = None
+        self._saved = time.monotonic()
+
+    def restore(self) -> State | None:
+        """The newest sound state of this key; damaged files are set aside, those of other settings left."""
+        for path in self._files():
+            if not path.exists():
+                continue
+            try:
+                tensors, meta = _read(path)
+            except (SafetensorError, ValueError, KeyError, OSError) as error:
+                aside = path.with_name(path.name + ".damaged")
+                path.replace(aside)
+                self.log(f"the state {path} is damaged ({error}); it is set aside as {aside.name}")
+                continue
+            if meta["key"] != self.key:
+                self.log(f"the state {path} is of other settings, inputs or code; training starts afresh")
+                return None
+            return tensors, meta
+        return None
+
+    def due(self) -> bool:
+        """Whether it is time to save: a while has passed, or the process was asked to stop."""
+        return self.path is not None and (
+            self.signalled is not None or time.monotonic() - self._saved > self.every
+        )
+
+    def save(self, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
+        """Replace the last state at once; the one before it stays until then."""
+        if self.path is None:
+            return
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+        text = json.dumps({**meta, "key": self.key}, sort_keys=True)
+        content = save(tensors, {"state": text, "digest": _digest(tensors, text)})
+        last, before = self._files()
+        new = last.with_name(last.name + ".new")
+        try:
+            with new.open("wb") as stream:
+                stream.write(content)
+                stream.flush()
+                os.fsync(stream.fileno())
+        except OSError as error:
+            new.unlink(missing_ok=True)
+            raise OSError(
+                error.errno, f"the state can't be saved: {error.strerror}; the last one is kept", str(last)
+            ) from error
+        if last.exists():
+            last.replace(before)
+        new.replace(last)
+        self._saved = time.monotonic()
+
+    def finish(self) -> None:
+        """Remove the states of a training that ended."""
+        for path in self._files():
+            path.unlink(missing_ok=True)
+
+    def stop_if_asked(self) -> None:
+        """Raise SystemExit, or KeyboardInterrupt for SIGINT, once the process was asked to stop."""
+        if self.signalled is None:
+            return
+        name = signal.Signals(self.signalled).name
+        self.log(f"stopped by {name}; the state is kept at {self.path}, the same command goes on from there")
+        if self.signalled == signal.SIGINT:
+            raise KeyboardInterrupt
+        raise SystemExit(128 + self.signalled)
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Note within the context that the process is asked to stop, instead of stopping at once."""
+        if self.path is None:
+            yield
+            return
+
+        def note(number: int, frame: Any) -> None:
+            self.signalled = number
+
+        if threading.current_thread() is not threading.main_thread():  # which alone hears signals
+            yield
+            return
+        before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _files(self) -> list[Path]:
+        return [] if self.path is None else [self.path, self.path.with_name(self.path.name + ".before")]
+
+
+def key_of(*parts: Any) -> str:
+    """A hash of settings (anything JSON can hold), arrays and the content of files (paths)."""
+    digest = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, Path):
+            digest.update(part.read_bytes())
+        elif isinstance(part, np.ndarray):
+            # Of very large arrays every so manieth row stands for all.
+            rows = np.ascontiguousarray(part[:: max(1, len(part) // 50_000)])
+            digest.update(repr((part.shape, part.dtype.str)).encode())
+            digest.update(rows.tobytes())
+        else:
+            digest.update(json.dumps(part, sort_keys=True, default=str).encode())
+    return digest.hexdigest()
+
+
+def generator_states(generators: Sequence[np.random.Generator | None]) -> list[Any]:
+    """States of NumPy's generators as JSON can hold them."""
+    return [None if generator is None else generator.bit_generator.state for generator in generators]
+
+
+def set_generators(generators: Sequence[np.random.Generator | None], states: Sequence[Any]) -> None:
+    """Set NumPy's generators to states that `generator_states` gave."""
+    for generator, state in zip(generators, states, strict=True):
+        if generator is not None:
+            generator.bit_generator.state = state
+
+
+def _digest(tensors: dict[str, Tensor], text: str) -> str:
+    digest = hashlib.sha256(text.encode())
+    for name in sorted(tensors):
+        digest.update(name.encode())
+        digest.update(tensors[name].view(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _read(path: Path) -> State:
+    with safe_open(str(path), framework="pt") as file:
+        metadata = file.metadata() or {}
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dictionary
+    if _digest(tensors, metadata["state"]) != metadata["digest"]:
+        raise ValueError("its content doesn't match its digest")
+    return tensors, json.loads(metadata["state"])
