@@ -282,10 +282,13 @@ def train_supernet(
                 raise _diverged(mean_loss, epoch, int(sound) + 1, state_path)
             accuracy = 100 * hits / (steps * settings.batch_size)
             elapsed = time.monotonic() - started
-            speed = epoch * steps * settings.batch_size / elapsed
+            speed, remaining = (
+                epoch * steps * settings.batch_size / elapsed,
+                elapsed / epoch * settings.epochs,
+            )
             log(
                 f"epoch {epoch}/{settings.epochs}: loss {mean_loss:.4f}, accuracy {accuracy:.2f}%, "
-                f"learning rate {rate:.5f}, {speed:.0f} images/s, {elapsed / epoch * (settings.epochs - epoch):.0f} s left"
+                f"learning rate {rate:.5f}, {speed:.0f} images/s, {remaining - elapsed:.0f} s left"
             )
             rows.append({"epoch": epoch, "loss": mean_loss, "accuracy": accuracy, "learning_rate": rate})
             records.append(weight_sums(model, initial))
