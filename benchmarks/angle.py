@@ -5,7 +5,7 @@ import time
 import numpy as np
 import torch
 
-from rlnas_core.angle import architecture_angles
+from rlnas_core.angle import angles, architecture_angles
 from rlnas_core.spaces import get
 from rlnas_core.spaces.nas_bench_201 import NONE, PATHS, POOL, SKIP
 from rlnas_core.training import SupernetSettings, build, compare
@@ -51,6 +51,11 @@ def main() -> None:
     print(f"whole space from statistics: {1e3 * whole:.1f} ms")
     print(f"one architecture by concatenation: {1e3 * each:.2f} ms")
     print(f"ratio an architecture: {each / (whole / len(genes)):.0f}")
+    darts = get("darts", paths="any")
+    sampled, sums = darts.sample(100_000, np.random.default_rng(0)), np.ones((225, 3))
+    started = time.perf_counter()
+    angles(darts.usage(sampled), sums)
+    print(f"100,000 DARTS architectures: {1e3 * (time.perf_counter() - started):.0f} ms")
 
 
 if __name__ == "__main__":
