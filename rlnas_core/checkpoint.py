@@ -17,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+_HASHED = 256 * 2**20  # bytes of an array
 State = tuple[dict[str, Tensor], dict[str, Any]]
 """Tensors by name, and what JSON can hold."""
 
@@ -102,16 +103,14 @@ class Checkpoint:
     @contextmanager
     def listening(self) -> Iterator[None]:
         """Note within the context that the process is asked to stop, instead of stopping at once."""
-        if self.path is None:
+        # Only the main thread hears signals.
+        if self.path is None or threading.current_thread() is not threading.main_thread():
             yield
             return
 
         def note(number: int, frame: Any) -> None:
             self.signalled = number
 
-        if threading.current_thread() is not threading.main_thread():  # which alone hears signals
-            yield
-            return
         before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
         try:
             yield
@@ -130,8 +129,8 @@ def key_of(*parts: Any) -> str:
         if isinstance(part, Path):
             digest.update(part.read_bytes())
         elif isinstance(part, np.ndarray):
-            # Of very large arrays every so manieth row stands for all.
-            rows = np.ascontiguousarray(part[:: max(1, len(part) // 50_000)])
+            # Of a large array every so manieth row stands for all, so that a start reads no more.
+            rows = np.ascontiguousarray(part[:: 1 + part.nbytes // _HASHED])
             digest.update(repr((part.shape, part.dtype.str)).encode())
             digest.update(rows.tobytes())
         else:

@@ -91,9 +91,11 @@ def unusable_files(config: Mapping[str, Any], done: Collection[str] = ()) -> lis
                 benchmark.inspect(entry["source"], entry["path"], entry["checksum"])
                 continue
             asked = {name: entry[name] for name in ("classes", "split")}
-            data.inspect(entry["source"], entry["path"], batch_size=config["supernet"]["batch_size"], **asked)
+            size = config["supernet"]["batch_size"]
+            found, *_ = data.inspect(entry["source"], entry["path"], batch_size=size, **asked)
             if entry["source"] == "image-folder":
-                image_sources.refuse_unreadable(Path(entry["path"]))
+                count = sum(len(pool.labels) for pool in (found.train, found.test) if pool is not None)
+                image_sources.refuse_unreadable(Path(entry["path"]), count)
         except (ValueError, OSError) as error:
             lines.append(f"{key}.path: {error}")
     return lines

@@ -31,6 +31,7 @@ IMAGENET16_CHECKSUMS = {
 IMAGENET16_CLASSES = 120
 _CHUNK = 1024
 _DECODED_TWICE = 100_000
+_BROKEN = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)  # of an image
 _SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 _TEST_FOLDERS = ("test", "val", "valid", "validation")
 
@@ -160,19 +161,18 @@ def image_files(path: Path) -> ImageSource:
     )
 
 
-def refuse_unreadable(path: Path) -> None:
-    """Raise ValueError that names each file of a folder or archive that isn't an image.
+def refuse_unreadable(path: Path, count: int) -> None:
+    """Raise ValueError that names each file of a folder or archive of `count` images that isn't one.
 
     Of more than 100,000 images only the headers are read, since decoding them twice would take hours.
     """
-    whole = sum(1 for _ in _contents(path, read=False)) <= _DECODED_TWICE
     unreadable = []
     for name, content in _contents(path, read=True):
         try:
             with Image.open(io.BytesIO(content)) as picture:
-                if whole:
+                if count <= _DECODED_TWICE:
                     picture.load()
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        except _BROKEN:
             unreadable.append(name)
     _refuse(path, unreadable)
 
@@ -205,7 +205,7 @@ def _file_pool(path: Path, members: dict[str, str], number: dict[str, int]) -> P
             try:
                 with Image.open(io.BytesIO(content)) as picture:
                     image = np.asarray(picture.convert("RGB"))
-            except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+            except _BROKEN:
                 unreadable.append(name)
                 continue
             yield np.array([rows[name]]), resize(image[None], size)

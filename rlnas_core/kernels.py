@@ -137,9 +137,8 @@ class Tape:
         self.weights: list[Tensor] = []
         self.blank = (0, 0)  # offset and size of what has to be zero before the run
         self.size = self.statistics = self.largest = 0
-        self.reach = (
-            0  # the longest way, in floats, from a buffer to the end of what is there at its last use
-        )
+        # The longest way, in floats, from a buffer to the end of what is there at its last use
+        self.reach = 0
         self._instructions: list[list[int]] = []
         self.input = self._allocate(side, channels, constant=True)
 
@@ -275,8 +274,8 @@ class Engine:
     def forward(self, tape: Tape, output: _Value, images: Tensor, keep_values: bool) -> Tensor:
         """Run a tape on images (B, C, H, W); `backward` needs the values kept."""
         self.runs += 1
-        turn = tape.size if keep_values else tape.reach
-        values = self._arena("values", tape.size if keep_values else tape.reach + tape.largest)
+        turn, beyond = (tape.size, 0) if keep_values else (tape.reach, tape.largest)
+        values = self._arena("values", turn + beyond)
         statistics = self._arena("statistics", tape.statistics)
         side, channels = tape.input.side, tape.input.channels
         start = values[: images.numel()].view(side, side, tape.images, channels)

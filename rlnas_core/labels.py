@@ -32,7 +32,7 @@ def draw_fixed_labels(
 class FixedLabels:
     """Labels (N,) that stay with their images for the whole training."""
 
-    rng: np.random.Generator | None = None  # nothing is drawn
+    rng = None  # nothing is drawn
 
     def __init__(self, labels: np.ndarray, categories: int | None = None) -> None:
         self.labels = np.ascontiguousarray(labels, dtype=np.int64)
@@ -63,14 +63,13 @@ class RedrawnLabels:
         self._truth = (
             _checked_truth(method, ground_truth, categories) if method == "shuffle-each-step" else None
         )
-        self.rng: np.random.Generator | None = rng
-        self._draw = rng
+        self.rng = rng
 
     def __call__(self, indices: np.ndarray) -> np.ndarray:
         """Return new labels for a batch, int64 (B,), given its image indices (B,)."""
         if self._truth is None:
-            return self._draw.integers(self.categories, size=len(indices))
-        return self._draw.permutation(self._truth[indices])
+            return self.rng.integers(self.categories, size=len(indices))
+        return self.rng.permutation(self._truth[indices])
 
 
 def _checked(categories: int) -> int:

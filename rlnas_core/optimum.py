@@ -33,18 +33,17 @@ def largest_angle(
     sums: np.ndarray,
     incumbent: np.ndarray,
     *,
-    cost: tuple[float, np.ndarray] | None = None,
     limit: float = np.inf,
     most: int = 500_000,
 ) -> Optimum:
     """Maximise the angle of eq. 9 over a space, starting from an architecture (num_genes,) within the limit.
 
-    `sums` (G, 3) are those of the weight groups, as `angle.angles` takes them; `cost` is what all
-    architectures share and what each gene's operations add, (num_genes, operations). Where more than `most`
-    partial architectures would have to be kept, only the most promising are, and there is no proof. Raises
-    ValueError where the first architecture exceeds the limit.
+    `sums` (G, 3) are those of the weight groups, as `angle.angles` takes them; `limit` is one on the
+    multiply-accumulates of the space's network for ImageNet. Where more than `most` partial architectures
+    would have to be kept, only the most promising are, and there is no proof. Raises ValueError where the
+    first architecture exceeds the limit.
     """
-    search = _Search(space, np.asarray(sums, np.float64), cost, limit, most)
+    search = _Search(space, np.asarray(sums, np.float64), limit, most)
     best = np.asarray(incumbent)
     cosine, spent = search.value(best[None])
     if spent[0] > limit:
@@ -74,14 +73,12 @@ class _Search:
         self,
         space: DARTS | MobileNet,
         sums: np.ndarray,
-        cost: tuple[float, np.ndarray] | None,
         limit: float,
         most: int,
     ) -> None:
         shape = (space.num_genes, len(space.operations))
         self.space, self.sums, self.limit, self.most, self.visited = space, sums, limit, most, 0
-        self.table: np.ndarray = np.zeros(shape) if cost is None else cost[1]
-        self.shared = 0.0 if cost is None else cost[0]
+        (_, self.shared), (_, self.table) = (part.astype(np.float64) for part in space.cost_table())
         self.slots, self.counts, self.allowed = space.layouts()
         groups = sums[1:].reshape(*shape, 3)
         roots = np.sqrt(groups[..., 1:2] * groups[..., 2:])
@@ -92,8 +89,7 @@ class _Search:
     def value(self, genes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Cosine and cost of architectures (N, num_genes)."""
         dot, first, last = (self.space.usage(genes) @ self.sums).T
-        per_gene = self.table[np.arange(self.space.num_genes), np.asarray(genes, dtype=np.int64)]
-        return dot / np.sqrt(first * last), self.shared + per_gene.sum(axis=1)
+        return dot / np.sqrt(first * last), self.shared + self.space.sum_chosen(self.table, genes)
 
     def below(self, known: np.ndarray, cosine: float) -> tuple[np.ndarray | None, bool]:
         """The best architecture below the cosine of a known one, if any, and whether that is certain."""
@@ -143,7 +139,7 @@ class _Search:
 
         `weights` (5, bounds) are those of the sums, `least` (uses, slots, bounds) the least that a slot adds.
         """
-        price = np.abs(self.terms[..., 1]).sum() / max(self.table.sum(), 1e-300)
+        price = np.abs(self.terms[..., 1]).sum() / self.table.sum()
         prices = price * _PRICES if np.isfinite(self.limit) else np.zeros(1)
         if cosine > 0:
             _, first, last = (self.space.usage(known[None]) @ self.sums)[0]

@@ -43,7 +43,10 @@ class Labels(Protocol):
     """A source of labels: the classes (B,) of images (B,), fixed or drawn anew at each call."""
 
     categories: int
-    rng: np.random.Generator | None
+
+    @property
+    def rng(self) -> np.random.Generator | None:
+        """What classes are drawn from; None where they are fixed."""
 
     def __call__(self, indices: np.ndarray) -> np.ndarray:
         """Draw or look up the classes (B,)."""
@@ -209,12 +212,12 @@ def train_supernet(
     paths = model.paths if settings.path_per == "cell" else 1
     progress = tqdm(total=total, unit="step", disable=not sys.stderr.isatty())
     settled = [space.name, asdict(settings), seed, labels.categories, device.type, kernels, torch.__version__]
-    true = labels(np.arange(len(data))) if labels.rng is None else data.labels
-    checkpoint = Checkpoint(state_path, key_of(settled, data.images, true, *_CODE), every=save_every, log=log)
+    fixed = data.labels if labels.rng else labels(np.arange(len(data)))
+    key = key_of(settled, data.images, fixed, *_CODE) if state_path else ""
+    checkpoint = Checkpoint(state_path, key, every=save_every, log=log)
     # Sums over an epoch of loss, hits and sound losses; the order's generator is kept as the epoch began.
     sums = torch.zeros(3, dtype=torch.float32 if device.type == "mps" else torch.float64, device=device)
     generators = [path_rng, labels.rng, order_rng]
-    order_state = generator_states([order_rng])
     first_epoch, first_step, spent = 1, 0, 0.0
 
     def state(epoch: int, step: int) -> State:
@@ -239,10 +242,10 @@ def train_supernet(
         first_epoch, first_step = position["epoch"], position["step"]
         progress.update((first_epoch - 1) * steps + first_step)
         log(f"goes on from {state_path}: epoch {first_epoch}, step {first_step + 1}")
+    order_state = generator_states([order_rng])
     started = time.monotonic() - spent
     with checkpoint.listening():
         for epoch in range(first_epoch, settings.epochs + 1):
-            order_state = generator_states([order_rng])
             order = order_rng.permutation(len(data))
             for step in range(first_step, steps):
                 done = (epoch - 1) * steps + step

@@ -29,7 +29,7 @@ onstart:
     try:
         done = [
             f"datasets.{name}"
-            for name in DATASETS
+            for name in config["datasets"]
             if Path(f"{RESULTS}/data/{name}/dataset.json").exists()
         ]
         unusable = unusable_files(config, done)
@@ -46,7 +46,8 @@ for line in missing_files(config):
 EMBEDDED_BENCHMARK = workflow.source_path("../resources/embedded_benchmark.csv")
 RESULTS = f"results/{config['run']}"
 SUPERNET = "{space}/{dataset}/{labels}/{categories}/{seed}"
-EXPERIMENT = "nas_bench_201/{dataset}/{labels}/{categories}/{seed}"
+EXPERIMENT = SUPERNET.replace("{space}", "nas_bench_201")
+RANDOM_LABELS = SUPERNET.replace("{labels}", "uniform-once")
 DATASETS = sorted(set(config["searches"].values()))
 FIXED_LABELS = ["ground-truth", "uniform-once", "shuffle-once"]
 REDRAWN_LABELS = ["uniform-each-step", "shuffle-each-step"]
@@ -77,7 +78,7 @@ LARGE_SEARCHES = [
     for seed in search["seeds"]
     for limit in search["limits"]
 ]
-LARGE = f"{RESULTS}/searches/{{space}}/{{dataset}}/uniform-once/{{categories}}/{{seed}}/{{limit}}/best.csv"
+LARGE = f"{RESULTS}/searches/{RANDOM_LABELS}/{{limit}}/best.csv"
 
 TABLES = expand(
     f"{RESULTS}/tables/table{{number}}.{{format}}",
@@ -187,7 +188,7 @@ def of_first_seed(pattern):
 def supernet_settings(wildcards):
     """The settings of a supernet: of the enumerated space, or of a large space and its image dataset."""
     if wildcards.space == "nas_bench_201":
-        return {name: config["supernet"][name] for name in config["supernet"]}
+        return config["supernet"]
     return config["large_spaces"][wildcards.space][wildcards.dataset]["supernet"]
 
 

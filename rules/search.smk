@@ -96,7 +96,7 @@ rule search_randomly:
 # The large spaces are not enumerated: statistics alone score what evolution proposes, and bound what it can miss.
 rule search_large_space:
     input:
-        statistics=f"{RESULTS}/supernets/{{space}}/{{dataset}}/uniform-once/{{categories}}/{{seed}}/statistics.npz",
+        statistics=f"{RESULTS}/supernets/{RANDOM_LABELS}/statistics.npz",
     output:
         best=LARGE,
         trace=LARGE.replace("best.csv", "trace.csv"),

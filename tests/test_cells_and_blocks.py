@@ -1,11 +1,10 @@
 """The DARTS and the MobileNet-like space: notation, repair, usage and cost."""
 
-import itertools
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from walks import live_paths
 
 from rlnas_core.spaces import darts, get, mobilenet, published
 
@@ -52,15 +51,10 @@ def test_usage_counts_the_paths_that_a_walk_over_the_cell_finds(paths, most):
     ends = range(2, 6) if paths == "any" else [5]
     for row, cells in zip(genes.reshape(20, 2, 14), usage, strict=True):
         for cell, counted in zip(row, cells, strict=True):
-            live = {edge: gene for edge, gene in zip(darts.EDGES, cell, strict=True) if gene}
             expected = np.zeros((14, 8))
-            for length in range(1, 5):
-                for inner in itertools.combinations(range(2, 6), length):
-                    for start in (0, 1):
-                        steps = list(itertools.pairwise((start, *inner)))
-                        if inner[-1] in ends and all(step in live for step in steps):
-                            for step in steps:
-                                expected[darts.EDGES.index(step), live[step]] += 1
+            for path in live_paths(cell, ends):
+                for step in path:
+                    expected[step] += 1
             np.testing.assert_array_equal(counted, expected)
     everything = np.full((1, 28), darts.SEP_3)
     whole = space.usage(everything)[0, 1:].reshape(2, 14, 8)[0].sum(axis=1)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from walks import live_paths
 
 from rlnas_core.angle import architecture_angles
 from rlnas_core.data import ImageArray
@@ -74,24 +75,15 @@ def vector(space, model, row, pooling):
         return torch.cat(parts)
     for cell, (reducing, width) in enumerate(zip(model.reduces, model.cell_channels(), strict=True)):
         kind = row.reshape(2, 14)[int(reducing)]
-        live = {edge: int(gene) for edge, gene in zip(darts.EDGES, kind, strict=True) if gene}
         ends = range(2, 6) if space.paths == "any" else [5]
-        for length in range(1, 5):
-            for inner in itertools.combinations(range(2, 6), length):
-                for start in (0, 1):
-                    steps = list(itertools.pairwise((start, *inner)))
-                    if inner[-1] not in ends or not all(step in live for step in steps):
-                        continue
-                    for step in steps:
-                        gene = live[step]
-                        place = darts.EDGES.index(step) + 14 * reducing
-                        own = weights.get((cell, place, gene), [])
-                        if gene in (darts.MAX_POOL, darts.AVG_POOL):
-                            size = width * 9 * (1 if pooling == "reference" else width)
-                            parts.append(torch.full((size,), 1 / 9, dtype=torch.float64))
-                        elif gene == darts.SKIP and not own:
-                            parts.append(torch.eye(width, dtype=torch.float64).flatten())
-                        parts += own
+        for edge, gene in itertools.chain.from_iterable(live_paths(kind, ends)):
+            own = weights.get((cell, edge + 14 * reducing, gene), [])
+            if gene in (darts.MAX_POOL, darts.AVG_POOL):
+                size = width * 9 * (1 if pooling == "reference" else width)
+                parts.append(torch.full((size,), 1 / 9, dtype=torch.float64))
+            elif gene == darts.SKIP and not own:
+                parts.append(torch.eye(width, dtype=torch.float64).flatten())
+            parts += own
     return torch.cat(parts)
 
 

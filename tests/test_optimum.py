@@ -22,7 +22,7 @@ def plausible_sums(space, turn, rng):
 
 def cut_down(space, rows, free):
     """The space with only some layouts and a choice in only some genes; and all that is left of it."""
-    slots, counts, allowed = type(space)().layouts()
+    slots, counts, allowed = type(space).layouts(space)
     rng = np.random.default_rng(1)
     rows = np.sort(rng.choice(len(slots), min(rows, len(slots)), replace=False))
     slots, counts, allowed = slots[rows], counts[rows], allowed.copy()
@@ -48,14 +48,12 @@ def cut_down(space, rows, free):
 def test_optimum_is_the_one_that_brute_force_finds(space, layouts, free, turn, quantile):
     everything = cut_down(space, layouts, free)
     sums = plausible_sums(space, turn, np.random.default_rng(0))
-    fixed, table = space.cost_table()
     macs = space.cost(everything)[1]
     limit = np.inf if quantile is None else np.quantile(macs, quantile)
     within = everything[macs <= limit]
     scores = angles(space.usage(within), sums)
-    cost = (float(fixed[1]), table[1].astype(float))
     start = within[np.argmin(macs[macs <= limit])]
-    found = largest_angle(space, sums, start, cost=cost, limit=limit)
+    found = largest_angle(space, sums, start, limit=limit)
     assert found.proven
     assert found.angle == pytest.approx(scores.max(), abs=1e-9)
     assert angles(space.usage(found.genes[None]), sums)[0] == pytest.approx(found.angle, abs=1e-9)
@@ -65,7 +63,6 @@ def test_optimum_is_the_one_that_brute_force_finds(space, layouts, free, turn, q
 @pytest.mark.parametrize(("space", "limit"), [(MobileNet(), 475e6), (DARTS("any"), 600e6)])
 def test_whole_space_is_solved_and_evolution_does_not_beat_it(space, limit):
     sums = plausible_sums(space, 1.4, np.random.default_rng(2))
-    fixed, table = space.cost_table()
     evolved = evolve(
         space,
         lambda genes: angles(space.usage(genes), sums),
@@ -77,8 +74,7 @@ def test_whole_space_is_solved_and_evolution_does_not_beat_it(space, limit):
         feasible=lambda genes: space.cost(genes)[1] <= limit,
     )
     assert space.cost(evolved.genes[None])[1][0] <= limit
-    cost = (float(fixed[1]), table[1].astype(float))
-    found = largest_angle(space, sums, evolved.genes, cost=cost, limit=limit)
+    found = largest_angle(space, sums, evolved.genes, limit=limit)
     assert found.proven or found.bound - found.angle < 0.002
     assert found.angle >= evolved.fitness - 1e-12
     assert space.cost(found.genes[None])[1][0] <= limit
@@ -99,9 +95,8 @@ def test_search_without_a_proof_says_so_and_bounds_what_it_may_have_missed():
 def test_start_over_the_limit_is_refused():
     space = MobileNet()
     sums = plausible_sums(space, 1.4, np.random.default_rng(2))
-    fixed, table = space.cost_table()
     start = np.zeros(21, dtype=np.int8)
     with pytest.raises(
         ValueError, match=r"limit: the architecture to start from costs .*; accepted: at most 1e"
     ):
-        largest_angle(space, sums, start, cost=(float(fixed[1]), table[1].astype(float)), limit=1e6)
+        largest_angle(space, sums, start, limit=1e6)

@@ -15,7 +15,6 @@ space = get(wildcards.space, **({"paths": params.paths} if wildcards.space == "d
 statistics = Statistics.load(snakemake.input.statistics)
 sums = group_sums(space, statistics, pooling=params.pooling)
 limit = np.inf if wildcards.limit == "none" else 1e6 * int(wildcards.limit)
-fixed, table = space.cost_table()
 found = evolve(
     space,
     lambda genes: angles(space.usage(genes), sums),
@@ -24,9 +23,7 @@ found = evolve(
     **params.settings,
 )
 found.trace.to_csv(snakemake.output.trace, index=False)
-best = largest_angle(
-    space, sums, found.genes, cost=(float(fixed[1]), table[1].astype(np.float64)), limit=limit
-)
+best = largest_angle(space, sums, found.genes, limit=limit)
 genes = np.stack([found.genes, best.genes])
 costs, macs = space.cost(genes)
 rows = pd.DataFrame(

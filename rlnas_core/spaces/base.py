@@ -2,11 +2,12 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-if TYPE_CHECKING:  # torch is imported only where networks are built
+if TYPE_CHECKING:
     from torch import nn
 
     from rlnas_core.spaces.layers import SupernetModule
@@ -38,14 +39,6 @@ class SearchSpace(ABC):
         """
 
     @abstractmethod
-    def supernet(self, **network: Any) -> "SupernetModule":
-        """The supernet as a torch module."""
-
-    @abstractmethod
-    def network(self, genes: np.ndarray, **network: Any) -> "nn.Module":
-        """The stand-alone network of one architecture (num_genes,) as a torch module."""
-
-    @abstractmethod
     def cost_table(self, **network: Any) -> tuple[np.ndarray, np.ndarray]:
         """Parameters and multiply-accumulates of what networks share, (2,), and of each gene's operations.
 
@@ -56,9 +49,24 @@ class SearchSpace(ABC):
     def cost(self, genes: np.ndarray, **network: Any) -> tuple[np.ndarray, np.ndarray]:
         """Parameters and multiply-accumulates of the stand-alone networks, two int64 arrays (N,)."""
         fixed, table = self.cost_table(**network)
-        per_gene = table[:, np.arange(self.num_genes), np.asarray(genes, dtype=np.int64)]
-        params, macs = fixed[:, None] + per_gene.sum(axis=2)
+        params, macs = fixed[:, None] + self.sum_chosen(table, genes)
         return params, macs
+
+    def sum_chosen(self, table: np.ndarray, genes: np.ndarray) -> np.ndarray:
+        """Sums (..., N) of the entries of a table (..., num_genes, operations) that architectures choose."""
+        return table[..., np.arange(self.num_genes), np.asarray(genes, dtype=np.int64)].sum(axis=-1)
+
+    def supernet(self, **network: Any) -> "SupernetModule":
+        """The supernet as a torch module; arguments as of `Supernet` in the space's module of networks."""
+        return self._networks().Supernet(**network)
+
+    def network(self, genes: np.ndarray, **network: Any) -> "nn.Module":
+        """A stand-alone network of one architecture (num_genes,), as of `Network` in the same module."""
+        return self._networks().Network(genes, **network)
+
+    def _networks(self) -> Any:
+        # torch is imported only where networks are built
+        return import_module(f"rlnas_core.spaces.{self.name}_network")
 
     def widest(self, genes: np.ndarray, limit: float) -> int | None:
         """The most channels with which an architecture (num_genes,) keeps a limit, if it has any."""

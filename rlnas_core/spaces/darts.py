@@ -3,15 +3,11 @@
 import itertools
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from rlnas_core.cost import convolution, linear
 from rlnas_core.spaces.base import SearchSpace
-
-if TYPE_CHECKING:  # torch is imported only where networks are built
-    from rlnas_core.spaces.darts_network import Network, Supernet
 
 NODES = 4
 INPUTS = 2
@@ -21,7 +17,8 @@ NONE, MAX_POOL, AVG_POOL, SKIP, SEP_3, SEP_5, DIL_3, DIL_5 = range(8)
 KERNELS = {SEP_3: 3, SEP_5: 5, DIL_3: 3, DIL_5: 5}
 _TERM = re.compile(r"\(\s*'([^']*)'\s*,\s*(\d+)\s*\)")
 _LISTS = re.compile(r"normal\s*=\s*\[(.*?)\].*?reduce\s*=\s*\[(.*?)\]", re.DOTALL)
-_INTO = [[e for e, (_, d) in enumerate(EDGES) if d == node] for node in range(INPUTS, INPUTS + NODES)]
+#: The edges into each of the four nodes.
+INTO = [[e for e, (_, d) in enumerate(EDGES) if d == node] for node in range(INPUTS, INPUTS + NODES)]
 
 
 def reduces(cells: int) -> list[bool]:
@@ -52,7 +49,7 @@ class DARTS(SearchSpace):
     def repair(self, genes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Give every node two inputs that aren't `none`, (N, 28) int8: drop or draw some at random."""
         genes = np.array(genes, dtype=np.int8)
-        for edges in _INTO + [[len(EDGES) + e for e in edges] for edges in _INTO]:
+        for edges in INTO + [[len(EDGES) + e for e in edges] for edges in INTO]:
             part = genes[:, edges]
             order = np.argsort((part == NONE) + rng.random(part.shape), axis=1)
             kept, dropped = order[:, :2], order[:, 2:]
@@ -69,7 +66,7 @@ class DARTS(SearchSpace):
         The genes that aren't `none` (T, 16), how many paths use each (T, 16), and the operations that such a
         gene may have (28, 8).
         """
-        pairs = [list(itertools.combinations(edges, 2)) for edges in _INTO]
+        pairs = [list(itertools.combinations(edges, 2)) for edges in INTO]
         cells = np.array([sum(choice, ()) for choice in itertools.product(*pairs)])
         live = np.zeros((len(cells), len(EDGES)), dtype=np.int8)
         np.put_along_axis(live, cells, np.int8(SKIP), axis=1)
@@ -240,15 +237,3 @@ class DARTS(SearchSpace):
             except ValueError as error:
                 raise ValueError(f"{string!r}: {error}") from error
         return np.array(rows, dtype=np.int8).reshape(-1, self.num_genes)
-
-    def supernet(self, **network: Any) -> "Supernet":
-        """The supernet as a torch module; arguments as of `darts_network.Supernet`."""
-        from rlnas_core.spaces.darts_network import Supernet
-
-        return Supernet(**network)
-
-    def network(self, genes: np.ndarray, **network: Any) -> "Network":
-        """A stand-alone network of one architecture (28,), as of `darts_network.Network`."""
-        from rlnas_core.spaces.darts_network import Network
-
-        return Network(genes, **network)

@@ -14,6 +14,7 @@ from rlnas_core.spaces.darts import (
     DIL_5,
     EDGES,
     INPUTS,
+    INTO,
     KERNELS,
     MAX_POOL,
     NODES,
@@ -23,7 +24,7 @@ from rlnas_core.spaces.darts import (
     SKIP,
     reduces,
 )
-from rlnas_core.spaces.layers import SupernetModule, convolution, norm
+from rlnas_core.spaces.layers import SupernetModule, check_sizes, convolution, norm
 
 _OPERATION = re.compile(r"cells\.(\d+)\.operations\.(\d+)_(\d+)\.")
 _AUXILIARY = 128, 768
@@ -102,18 +103,18 @@ class Cell(nn.Module):
     def forward(self, before: Tensor, last: Tensor, genes: list[int], drop: float = 0.0) -> Tensor:
         """The four nodes side by side; `drop` is the chance that an image goes without an operation."""
         nodes = [self.before(before), self.last(last)]
-        edges = list(enumerate(zip(genes, EDGES, strict=True)))
-        for node in range(INPUTS, INPUTS + NODES):
+        for edges in INTO:
             terms = []
-            for edge, (gene, (source, destination)) in edges:
-                if destination == node and gene != NONE:
-                    operation = self.operations[f"{edge}_{gene}"]
-                    term = operation(nodes[source])
-                    if drop and not isinstance(operation, nn.Identity):
-                        kept = torch.rand(len(term), 1, 1, 1, device=term.device) >= drop
-                        term = term * kept / (1 - drop)
-                    terms.append(term)
-            nodes.append(torch.stack(terms).sum(dim=0) if len(terms) > 2 else sum(terms[1:], terms[0]))
+            for edge in edges:
+                if genes[edge] == NONE:
+                    continue
+                operation = self.operations[f"{edge}_{genes[edge]}"]
+                term = operation(nodes[EDGES[edge][0]])
+                if drop and not isinstance(operation, nn.Identity):
+                    kept = torch.rand(len(term), 1, 1, 1, device=term.device) >= drop
+                    term = term * kept / (1 - drop)
+                terms.append(term)
+            nodes.append(sum(terms[1:], terms[0]))
         return torch.cat(nodes[INPUTS:], dim=1)
 
 
@@ -140,9 +141,7 @@ class Supernet(SupernetModule):
         choices: list[tuple[int, ...]] | None = None,
     ) -> None:
         super().__init__()
-        for name, size in {"classes": classes, "channels": channels, "cells": cells}.items():
-            if size < 1:
-                raise ValueError(f"{name}: got {size}; accepted: a whole number from 1")
+        check_sizes(classes=classes, channels=channels, cells=cells)
         if dilated_norm not in ("reference", "paper"):
             raise ValueError(f"dilated_norm: got {dilated_norm!r}; accepted: reference, paper")
         self.dilated_norm = dilated_norm
@@ -201,11 +200,10 @@ class Supernet(SupernetModule):
             if match is None:
                 continue
             cell, edge, gene = (int(part) for part in match.groups())
+            times = 1
             if gene in (DIL_3, DIL_5) and weight.ndim == 1 and self.dilated_norm == "reference":
-                if name.endswith("bias"):
-                    continue
-                weights.append((cell, edge + len(EDGES) * self.reduces[cell], gene, weight))
-            weights.append((cell, edge + len(EDGES) * self.reduces[cell], gene, weight))
+                times = 0 if name.endswith("bias") else 2
+            weights += [(cell, edge + len(EDGES) * self.reduces[cell], gene, weight)] * times
         return weights
 
     def fixed_weights(self) -> list[Tensor]:

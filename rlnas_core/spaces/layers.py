@@ -45,6 +45,13 @@ def norm(channels: int, affine: bool, running: bool) -> nn.Module:
     return nn.BatchNorm2d(channels, affine=affine) if running else BatchNorm(channels, affine)
 
 
+def check_sizes(**sizes: int) -> None:
+    """Raise ValueError that names a size below 1."""
+    for name, size in sizes.items():
+        if size < 1:
+            raise ValueError(f"{name}: got {size}; accepted: a whole number from 1")
+
+
 class SupernetModule(nn.Module, ABC):
     """A supernet: a network that runs one path a step and says which weights belong to which group.
 

@@ -1,15 +1,11 @@
 """The MobileNet-like space: 21 blocks, each an inverted residual of one of six shapes or a skip-connect."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from rlnas_core.cost import convolution, linear
 from rlnas_core.spaces.base import SearchSpace
-
-if TYPE_CHECKING:  # torch is imported only where networks are built
-    from rlnas_core.spaces.mobilenet_network import Network, Supernet
 
 #: Output channels, blocks and stride of the first block of each stage.
 STAGES = ((32, 4, 2), (56, 4, 2), (112, 4, 2), (128, 4, 1), (256, 4, 2), (432, 1, 1))
@@ -102,15 +98,3 @@ class MobileNet(SearchSpace):
                     )
             rows.append([self.operations.index(name) for name in names])
         return np.array(rows, dtype=np.int8).reshape(-1, self.num_genes)
-
-    def supernet(self, **network: Any) -> "Supernet":
-        """The supernet as a torch module; arguments as of `mobilenet_network.Supernet`."""
-        from rlnas_core.spaces.mobilenet_network import Supernet
-
-        return Supernet(**network)
-
-    def network(self, genes: np.ndarray, **network: Any) -> "Network":
-        """A stand-alone network of one architecture (21,), as of `mobilenet_network.Network`."""
-        from rlnas_core.spaces.mobilenet_network import Network
-
-        return Network(genes, **network)

@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
-from rlnas_core.spaces.layers import SupernetModule, convolution, norm
+from rlnas_core.spaces.layers import SupernetModule, check_sizes, convolution, norm
 from rlnas_core.spaces.mobilenet import BLOCKS, CHANGES, FIRST, LAST, SHAPES, SKIP, STEM
 
 _OPERATION = re.compile(r"blocks\.(\d+)\.(\d+)\.(expand|depthwise|project)\.(\d)\.")
-_CONVOLUTION, _NORM = "0", "1"
+_NORM = "1"
 
 
 def _layer(
@@ -54,8 +54,7 @@ class Supernet(SupernetModule):
         choices: list[tuple[int, ...]] | None = None,
     ) -> None:
         super().__init__()
-        if classes < 1:
-            raise ValueError(f"classes: got {classes}; accepted: a whole number from 1")
+        check_sizes(classes=classes)
         choices = choices or [tuple(range(SKIP))] * len(BLOCKS)
         self.groups = (1, len(BLOCKS), len(SHAPES) + 1)
         self.stem = _layer(in_channels, STEM, 3, 2, running)
@@ -71,14 +70,11 @@ class Supernet(SupernetModule):
 
     def forward(self, images: Tensor, path: np.ndarray) -> Tensor:
         """Class scores (B, classes) of images (B, C, H, W) under a path (21,) or (1, 21)."""
-        return self.classifier(self._features(images, path)[-1].mean(dim=(2, 3)))
-
-    def _features(self, images: Tensor, path: np.ndarray) -> list[Tensor]:
-        """What each block and the last layer put out."""
-        outputs = [self.first(self.stem(images))]
+        x = self.first(self.stem(images))
         for block, gene in zip(self.blocks, np.asarray(path).reshape(-1).tolist(), strict=True):
-            outputs.append(outputs[-1] if gene == SKIP else block.get_submodule(str(gene))(outputs[-1]))
-        return [*outputs, self.last(outputs[-1])]
+            if gene != SKIP:
+                x = block.get_submodule(str(gene))(x)
+        return self.classifier(self.last(x).mean(dim=(2, 3)))
 
     def operation_weights(self) -> list[tuple[int, int, int, Tensor]]:
         """(0, block, operation, weight): a block's three convolutions and the norms of the first two."""

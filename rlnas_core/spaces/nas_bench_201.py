@@ -2,15 +2,11 @@
 
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from rlnas_core.cost import convolution, linear
 from rlnas_core.spaces.base import SearchSpace
-
-if TYPE_CHECKING:  # torch is imported only where networks are built
-    from rlnas_core.spaces.nas_bench_201_network import Network, Supernet
 
 #: (source, destination) of each edge, in the order of the benchmark's strings.
 EDGES = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
@@ -151,15 +147,3 @@ class NASBench201(SearchSpace):
                 )
             rows.append([codes[name] for name in match.groups()])
         return np.array(rows, dtype=np.int8).reshape(-1, 6)
-
-    def supernet(self, **network: Any) -> "Supernet":
-        """The supernet as a torch module; arguments as of `nas_bench_201_network.Supernet`."""
-        from rlnas_core.spaces.nas_bench_201_network import Supernet
-
-        return Supernet(**network)
-
-    def network(self, genes: np.ndarray, **network: Any) -> "Network":
-        """A stand-alone network of one architecture (6,), as of `nas_bench_201_network.Network`."""
-        from rlnas_core.spaces.nas_bench_201_network import Network
-
-        return Network(genes, **network)

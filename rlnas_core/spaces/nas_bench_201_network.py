@@ -7,7 +7,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from rlnas_core.kernels import Eager, Operations, accelerate
-from rlnas_core.spaces.layers import SupernetModule, convolution, norm
+from rlnas_core.spaces.layers import SupernetModule, check_sizes, convolution, norm
 from rlnas_core.spaces.nas_bench_201 import CONV_1X1, CONV_3X3, EDGES, KERNELS, NONE, POOL
 
 _OPERATION = re.compile(r"cells\.(\d+)\.convolutions\.(\d+)_(\d+)\.0\.weight")
@@ -86,10 +86,7 @@ class Supernet(SupernetModule):
         running: bool = False,
     ) -> None:
         super().__init__()
-        sizes = {"classes": classes, "channels": channels, "cells": cells, "in_channels": in_channels}
-        for name, size in sizes.items():
-            if size < 1:
-                raise ValueError(f"{name}: got {size}; accepted: a whole number from 1")
+        check_sizes(classes=classes, channels=channels, cells=cells, in_channels=in_channels)
         choices = choices or [(CONV_1X1, CONV_3X3)] * len(EDGES)
         self.stem = convolution(in_channels, channels, 3)
         self.stem_norm = norm(channels, True, running)
