@@ -1,5 +1,6 @@
 """The whole workflow through Snakemake: a tiny run, twice; as a module; the paper's plan; what is refused."""
 
+import json
 import os
 import subprocess
 import sys
@@ -284,3 +285,27 @@ def test_unusable_files_stop_before_the_first_job(tmp_path, change, message):
     output = of_this_workflow(tmp_path, config=TINY | change, check=False)
     assert message in output
     assert not (tmp_path / "results").exists()
+
+
+JOB_OF_ONE_THREAD = """
+import json, sys
+sys.path.insert(0, {scripts!r})
+import scipy.linalg, sklearn, torch, threadpoolctl, job
+job.start(snakemake)
+pools = [(pool["user_api"], pool["num_threads"]) for pool in threadpoolctl.threadpool_info()]
+json.dump([*pools, ("torch", torch.get_num_threads())], open(snakemake.output[0], "w"))
+"""
+
+
+def test_a_job_keeps_every_library_to_its_threads(tmp_path, monkeypatch):
+    """Snakemake sets the pools of BLAS and OpenMP for a script, whatever the environment says."""
+    for library in ("OMP", "OPENBLAS", "MKL"):
+        monkeypatch.setenv(f"{library}_NUM_THREADS", "2")
+    (tmp_path / "limited.py").write_text(JOB_OF_ONE_THREAD.format(scripts=str(ROOT / "workflow_scripts")))
+    (tmp_path / "Snakefile").write_text(
+        "rule:\n    output: 'pools'\n    log: 'log'\n    script: 'limited.py'\n"
+    )
+    snakemake(tmp_path, "--snakefile", str(tmp_path / "Snakefile"))
+    pools = json.loads((tmp_path / "pools").read_text())
+    assert {library for library, _ in pools} == {"blas", "openmp", "torch"}
+    assert {threads for _, threads in pools} == {1}
