@@ -112,7 +112,8 @@ def _take(
                 lock.acquire(blocking=False)
                 yield lock
 
-    # All or none, one process at a time: nobody waits with a device in hand, so there is no deadlock.
+    # One process looks at a time, so that a look isn't taken for a job. It takes all or none: nobody waits
+    # with a device in hand, so there is no deadlock.
     with FileLock(folder / "door.lock", fallback_to_soft=False):
         free = {device: list(free_places(identity)) for device, identity in devices.items()}
         chosen = sorted((device for device in devices if free[device]), key=lambda d: -len(free[d]))[:count]

@@ -91,6 +91,26 @@ def test_all_processes_are_served_and_no_device_has_too_many(tmp_path, counts, s
     assert all(1 <= peak <= share for peak in peaks), list(peaks)
 
 
+def start_at_once(folder, together, lines):
+    put_in(folder)
+    for turn in range(20):
+        together.wait()
+        with devices.hold("cuda", share=2, log=lambda line, turn=turn: lines.put((turn, line))):
+            together.wait()
+
+
+def test_jobs_that_start_at_once_do_not_take_each_others_look_for_a_job(tmp_path):
+    together, lines = PROCESSES.Barrier(3, timeout=PATIENCE), PROCESSES.Queue()
+    jobs = [PROCESSES.Process(target=start_at_once, args=(tmp_path, together, lines)) for _ in range(3)]
+    for process in jobs:
+        process.start()
+    said = sorted(lines.get(timeout=PATIENCE) for _ in range(60))
+    each = [f"holds cuda:{index} ({uuid})" for index, uuid in enumerate((A, B, C))]
+    assert said == [(turn, line) for turn in range(20) for line in each]
+    for process in jobs:
+        process.join(PATIENCE)
+
+
 def hold_until_told(folder, visible, count, lines, told):
     put_in(folder, visible)
     with devices.hold("cuda", count, log=lines.put) as held:
@@ -210,6 +230,14 @@ def test_auto_falls_back_to_the_cpu_with_a_warning(machine):
     with pytest.warns(UserWarning, match="there is no GPU") as caught, devices.hold() as held:
         assert held == [torch.device("cpu")]
     assert caught[0].filename == __file__
+
+
+def test_auto_takes_mps_where_there_is_no_cuda(machine, monkeypatch):
+    machine(gpus=0)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    with devices.hold() as held:
+        assert held == [torch.device("mps", 0)]
+        assert devices.environment(held) == os.environ
 
 
 @pytest.mark.parametrize(
