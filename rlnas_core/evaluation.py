@@ -6,17 +6,16 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from rlnas_core.data import ImageArray, normalise
+from rlnas_core.data import ImageArray
+from rlnas_core.loop import pick_device
 from rlnas_core.spaces.layers import SupernetModule
 from rlnas_core.spaces.nas_bench_201 import NASBench201
-from rlnas_core.training import pick_device
 
 _BATCH = 256  # images evaluated at once, so that memory doesn't grow with their number
 
 
-def _draw(data: ImageArray, images: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    chosen = np.sort(rng.choice(len(data), size=min(images, len(data)), replace=False))
-    return chosen, data.images[chosen]
+def _draw(data: ImageArray, images: int, rng: np.random.Generator) -> np.ndarray:
+    return np.sort(rng.choice(len(data), size=min(images, len(data)), replace=False))
 
 
 @torch.no_grad()
@@ -45,21 +44,15 @@ def validation_accuracy(
             "validation accuracy needs validation images: got 0; give the data set a labelled part"
         )
     rng = np.random.default_rng(seed)
-    _, calibrating = _draw(calibration, calibration_images, rng)
-    chosen, validating = _draw(validation, images, rng)
+    calibrating = _draw(calibration, calibration_images, rng)
+    chosen = _draw(validation, images, rng)
     target_device = pick_device(device)
     if target_device.type != "cpu" or not model.accelerate():
         model.to(target_device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     model.eval()
-
-    def prepared(part: np.ndarray) -> torch.Tensor:
-        return normalise(torch.from_numpy(part).to(target_device), calibration.mean, calibration.std)
-
-    x, target = (
-        prepared(calibrating),
-        torch.from_numpy(np.asarray(validation_labels)[chosen]).to(target_device),
-    )
-    batches = list(zip(prepared(validating).split(_BATCH), target.split(_BATCH), strict=True))
+    x, y = calibration.plain(calibrating, target_device), validation.plain(chosen, target_device)
+    target = torch.from_numpy(np.asarray(validation_labels)[chosen]).to(target_device)
+    batches = list(zip(y.split(_BATCH), target.split(_BATCH), strict=True))
     distinct, inverse = np.unique(space.canonical(genes), axis=0, return_inverse=True)
     accuracies = np.empty(len(distinct))
     started = time.monotonic()

@@ -41,25 +41,32 @@ def evolve(
     mutations: int = 50,
     crossovers: int = 50,
     mutation_probability: float = 0.1,
+    mutated: str = "reference",
     feasible: Feasible | None = None,
 ) -> Result:
     """Search for the architecture with the highest fitness (sec. 3.1; settings of sec. 4.1).
 
     The first generation is random. Each later one holds mutations and crossovers of the `keep` fittest so
-    far, filled up to `population` with random architectures. No architecture is scored twice, so a small
-    space can run out: the search ends then. Raises `ValueError` on settings that contradict each other, on
-    scores of a wrong shape or that are no numbers, and where no feasible architecture turns up.
+    far, filled up to `population` with random architectures. `mutated` says which genes may change in a
+    mutation: those that the authors' code mutates (`reference`) or `all`. No architecture is scored twice, so
+    a small space can run out: the search ends then. Raises `ValueError` on settings that contradict each
+    other, on scores of a wrong shape or that are no numbers, and where no feasible architecture turns up.
     """
     if mutations + crossovers > population or keep < 1:
         raise ValueError(
             f"evolution: got keep {keep}, {mutations} mutations and {crossovers} crossovers; accepted: keep "
             f"at least 1, mutations and crossovers together at most the population of {population}"
         )
+    if mutated not in ("reference", "all"):
+        raise ValueError(f"mutated: got {mutated!r}; accepted: reference, all")
+    may_change = np.ones(space.num_genes, dtype=bool)
+    if mutated == "reference":
+        may_change[space.never_mutated] = False
     redrawn = np.flatnonzero(np.array(space.operations) != "none")
 
     def mutate(n: int) -> np.ndarray:
         parents = kept[rng.integers(len(kept), size=n)]
-        redraw = rng.random(parents.shape) < mutation_probability
+        redraw = (rng.random(parents.shape) < mutation_probability) & may_change
         children = np.where(redraw, rng.choice(redrawn, size=parents.shape), parents)
         return space.repair(children.astype(parents.dtype), rng)
 
@@ -95,6 +102,22 @@ def evolve(
             "0; loosen the limit or ask for at least one iteration"
         )
     return Result(kept[0], float(scores.max()), pd.concat(trace, ignore_index=True))
+
+
+def random_architecture(space: SearchSpace, rng: np.random.Generator, limit: float) -> np.ndarray:
+    """Draw an architecture (genes,) whose ImageNet network keeps a limit on multiply-accumulates.
+
+    Raises ValueError where none turns up.
+    """
+    for _ in range(_ROUNDS):
+        genes = space.sample(1000, rng)
+        genes = genes[space.cost(genes)[1] <= limit]
+        if len(genes):
+            return genes[0]
+    raise ValueError(
+        f"limit: got {limit:.4g}, which none of {1000 * _ROUNDS} random architectures keeps; accepted: "
+        f"more than {space.cheapest():.4g}, what the cheapest takes"
+    )
 
 
 def exact_best(space: NASBench201, scores: np.ndarray) -> np.ndarray:

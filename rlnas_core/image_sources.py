@@ -31,7 +31,7 @@ IMAGENET16_CHECKSUMS = {
 IMAGENET16_CLASSES = 120
 _CHUNK = 1024
 _DECODED_TWICE = 100_000
-_BROKEN = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)  # of an image
+BROKEN = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)  # of an image
 _SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 _TEST_FOLDERS = ("test", "val", "valid", "validation")
 
@@ -40,10 +40,14 @@ Chunks = Iterator[tuple[np.ndarray, np.ndarray]]
 
 @dataclass(frozen=True)
 class Pool:
-    """Images of one split: labels (N,), and a reader by size S of rows (k,) with images (k, S, S, C)."""
+    """Images of one split: labels (N,), a reader by size S of rows (k,) with images (k, S, S, C), paths.
+
+    The paths (N,) are those of a folder's images; there are none where images aren't files of their own.
+    """
 
     labels: np.ndarray
     read: Callable[[int], Chunks]
+    files: np.ndarray = field(default_factory=lambda: np.empty(0, "U1"))
 
 
 @dataclass(frozen=True)
@@ -147,11 +151,16 @@ def image_files(path: Path) -> ImageSource:
             raise ValueError(f"{path}: '{full}' is neither in train/ nor in {', '.join(_TEST_FOLDERS)}")
         members[split][full] = inner[0] if len(inner) > 1 else ""
     classes = sorted(set(members["train"].values()))
-    unknown = sorted(set(members["test"].values()) - set(classes))
-    if unknown or ("" in classes and len(classes) > 1):
+    tested = set(members["test"].values()) or set(classes)
+    if "" in classes and len(classes) > 1:
         raise ValueError(
-            f"{path}: class folders {', '.join(map(repr, unknown or classes))} don't fit; accepted: every "
-            "image in a class folder and the test images in those of training, or no class folders at all"
+            f"{path}: some images are in class folders ({', '.join(classes[1:])}) and some in none; "
+            "accepted: every image in a class folder, or no class folders at all"
+        )
+    if tested != set(classes):
+        raise ValueError(
+            f"{path}: the class folders of training and test images differ; only in training: "
+            f"{_some(set(classes) - tested)}; only in test: {_some(tested - set(classes))}"
         )
     number = {name: -1 if name == "" else row for row, name in enumerate(classes)}
     train, test = (_file_pool(path, members[split], number) for split in ("train", "test"))
@@ -159,6 +168,11 @@ def image_files(path: Path) -> ImageSource:
     return ImageSource(
         len(classes) if classes != [""] else 0, 3, train, test if members["test"] else None, checksums
     )
+
+
+def _some(names: set[str]) -> str:
+    first = ", ".join(sorted(names)[:10]) or "none"
+    return first if len(names) <= 10 else f"{first} and {len(names) - 10} more"
 
 
 def refuse_unreadable(path: Path, count: int) -> None:
@@ -172,7 +186,7 @@ def refuse_unreadable(path: Path, count: int) -> None:
             with Image.open(io.BytesIO(content)) as picture:
                 if count <= _DECODED_TWICE:
                     picture.load()
-        except _BROKEN:
+        except BROKEN:
             unreadable.append(name)
     _refuse(path, unreadable)
 
@@ -205,13 +219,14 @@ def _file_pool(path: Path, members: dict[str, str], number: dict[str, int]) -> P
             try:
                 with Image.open(io.BytesIO(content)) as picture:
                     image = np.asarray(picture.convert("RGB"))
-            except _BROKEN:
+            except BROKEN:
                 unreadable.append(name)
                 continue
             yield np.array([rows[name]]), resize(image[None], size)
         _refuse(path, unreadable)
 
-    return Pool(np.array([number[name] for name in members.values()], dtype=np.int64), read)
+    files = np.array([str(path / name) for name in members]) if path.is_dir() else np.empty(0, "U1")
+    return Pool(np.array([number[name] for name in members.values()], dtype=np.int64), read, files)
 
 
 def _contents(path: Path, read: bool) -> Iterator[tuple[str, bytes]]:

@@ -11,7 +11,7 @@ from rlnas_core.kernels import library, pointers
 
 
 class LazySGD:
-    """SGD with Nesterov momentum and weight decay, equal to torch's up to rounding.
+    """SGD with momentum, Nesterov's or plain, and weight decay, equal to torch's up to rounding.
 
     `weight_decay` is one for all or one a weight. A step moves the weights that have a gradient. Those
     without one are left alone for good, or, where `without_gradient` is "zero", move as if it were zero; as
@@ -25,10 +25,11 @@ class LazySGD:
         momentum: float,
         weight_decay: float | Sequence[float],
         without_gradient: str,
+        nesterov: bool = True,
     ) -> None:
         self.weights = weights
         self.momenta = [torch.zeros_like(weight) for weight in weights]
-        self._momentum, self._zero = momentum, without_gradient == "zero"
+        self._momentum, self._zero, self._nesterov = momentum, without_gradient == "zero", nesterov
         self._decay = np.broadcast_to(weight_decay, (len(weights),)).astype(np.float64)
         self._pending = np.tile(np.eye(2), (len(weights), 1, 1))
         self._late = np.zeros(len(weights), dtype=bool)
@@ -37,10 +38,11 @@ class LazySGD:
         """Move the weights by their gradients, which are then dropped."""
         m, d, r = self._momentum, self._decay, learning_rate
         # (weight, momentum) after a step: a matrix times what they were, plus a column times the gradient.
+        ahead = m if self._nesterov else 0.0
         matrix = np.empty((len(self.weights), 2, 2))
-        matrix[:, 0, 0], matrix[:, 0, 1] = 1 - r * (1 + m) * d, -r * m * m
+        matrix[:, 0, 0], matrix[:, 0, 1] = 1 - r * (1 + ahead) * d, -r * m * (ahead or 1)
         matrix[:, 1, 0], matrix[:, 1, 1] = d, m
-        gradient = np.array([-r * (1 + m), 1.0])
+        gradient = np.array([-r * (1 + ahead), 1.0])
         moved = np.array([k for k, weight in enumerate(self.weights) if weight.grad is not None], dtype=int)
         reached = matrix @ self._pending
         columns = np.broadcast_to(gradient, (len(moved), 2))

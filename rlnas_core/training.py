@@ -1,8 +1,5 @@
 """Training a supernet on one sampled path a step (Sec. 3.1, 3.2 and the reference settings)."""
 
-import math
-import sys
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -10,33 +7,18 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-import pandas as pd
 import torch
-from torch import nn
+from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the name that torch code gives it
-from tqdm import tqdm
 
+from rlnas_core import processes
 from rlnas_core.angle import Statistics
-from rlnas_core.checkpoint import Checkpoint, State, generator_states, key_of, set_generators
-from rlnas_core.data import ImageArray, augment
-from rlnas_core.optimiser import LazySGD
+from rlnas_core.data import ImageArray
+from rlnas_core.loop import Task, TrainingSettings, fit, pick_device
 from rlnas_core.spaces import SearchSpace
 from rlnas_core.spaces.layers import SupernetModule, initialise
 
-_CHOICES = {
-    "path_per": ("cell", "architecture"),
-    "unsampled_gradient": ("zero", "absent"),
-    "initialisation": ("default", "normal", "uniform"),
-    "precision": ("float32", "bfloat16"),
-    "device": ("auto", "cpu", "cuda", "mps"),
-    "kernels": ("auto", "torch"),
-    "schedule": ("cosine", "linear"),
-    "decayed": ("all", "convolutions"),
-}
-_CODE = [
-    Path(__file__).parent / name
-    for name in ("training.py", "optimiser.py", "kernels.py", "kernels.cpp", "data.py", "labels.py")
-] + sorted((Path(__file__).parent / "spaces").glob("*.py"))
+_CODE = [Path(__file__), Path(__file__).with_name("labels.py")]
 
 
 class Labels(Protocol):
@@ -54,53 +36,25 @@ class Labels(Protocol):
 
 
 @dataclass(frozen=True)
-class SupernetSettings:
+class SupernetSettings(TrainingSettings):
     """Settings of a supernet and its training; defaults are the reference's; ValueError for a wrong one."""
 
     channels: int = 16
     cells: int = 5
     imagenet: bool = False
     affine: bool = False
-    epochs: int = 250
-    schedule_epochs: int | None = None
-    batch_size: int = 64
-    learning_rate: float = 0.025
-    final_learning_rate: float = 0.001
-    momentum: float = 0.9
-    schedule: str = "cosine"
-    weight_decay: float = 5e-4
-    decayed: str = "all"
-    label_smoothing: float = 0.0
-    clip_norm: float | None = None
-    clip_value: float | None = None
     path_per: str = "cell"
     unsampled_gradient: str = "zero"
     initialisation: str = "default"
-    precision: str = "float32"
-    device: str = "auto"
-    kernels: str = "auto"
 
-    def __post_init__(self) -> None:
-        for name, accepted in _CHOICES.items():
-            if getattr(self, name) not in accepted:
-                raise ValueError(f"{name}: got {getattr(self, name)!r}; accepted: {', '.join(accepted)}")
-        if self.schedule_epochs is not None and self.schedule_epochs < self.epochs:
-            raise ValueError(
-                f"schedule_epochs: got {self.schedule_epochs}; accepted: epochs ({self.epochs}) or more"
-            )
-
-
-class TrainingDivergedError(RuntimeError):
-    """The loss became NaN or infinite."""
-
-
-def pick_device(name: str) -> torch.device:
-    """The device of that name; `auto` takes CUDA, then MPS, then the CPU."""
-    if name != "auto":
-        return torch.device(name)
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    @classmethod
+    def choices(cls) -> dict[str, tuple[str, ...]]:
+        """The words that settings accept."""
+        return super().choices() | {
+            "path_per": ("cell", "architecture"),
+            "unsampled_gradient": ("zero", "absent"),
+            "initialisation": ("default", "normal", "uniform"),
+        }
 
 
 def build(
@@ -162,6 +116,63 @@ def untrained_statistics(
     return compare(first, second, {"settings": asdict(settings), "seed": seed})
 
 
+class _Supernet(Task):
+    """A supernet, and images with labels; one path a step, alike in all processes."""
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        data: ImageArray,
+        labels: Labels,
+        settings: SupernetSettings,
+        seeds: list[np.random.SeedSequence],
+        device: torch.device,
+    ) -> None:
+        weights_seed, path_seed, crop_seed = seeds
+        self.space, self.data, self.labels, self.settings, self.device = space, data, labels, settings, device
+        self.path_rng = np.random.default_rng(path_seed)
+        self.crops = torch.Generator(device).manual_seed(int(crop_seed.generate_state(1)[0]))
+        self.generators = [self.path_rng, labels.rng]
+        weights = int(weights_seed.generate_state(1)[0])
+        self.model: SupernetModule = build(space, labels.categories, data.channels, settings, weights)
+        self.initial = _copies(self.model)
+        self.records = [weight_sums(self.model, self.initial)]
+        self.paths = self.model.paths if settings.path_per == "cell" else 1
+        own = settings.kernels == "auto" and device.type == "cpu" and settings.precision == "float32"
+        # The kernels know one process only, since normalisation is over the whole batch.
+        self.kernels = "own" if own and processes.count() == 1 and self.model.accelerate() else "torch"
+        if self.kernels == "torch":
+            self.model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def loss(self, indices: np.ndarray, part: slice) -> tuple[Tensor, Tensor]:
+        target = torch.from_numpy(self.labels(indices)[part]).to(self.device)
+        images = self.data.batch(indices, part, self.crops)
+        scores = self.model(images, self.space.sample(self.paths, self.path_rng)).float()
+        loss = F.cross_entropy(scores, target, label_smoothing=self.settings.label_smoothing)
+        return loss, (scores.detach().argmax(1) == target).sum()
+
+    def expect(self, indices: np.ndarray) -> None:
+        self.data.expect(indices)
+
+    def after_epoch(self, epoch: int) -> dict[str, float]:
+        self.records.append(weight_sums(self.model, self.initial))
+        return {}
+
+    def state(self) -> dict[str, Tensor]:
+        records = zip(("operations", "fixed"), zip(*self.records, strict=True), strict=True)
+        return {name: torch.from_numpy(np.array(values)) for name, values in records} | {
+            "crops": self.crops.get_state()
+        }
+
+    def set_state(self, tensors: dict[str, Tensor]) -> None:
+        operations, fixed = (tensors[name].numpy() for name in ("operations", "fixed"))
+        self.records = list(zip(operations, fixed, strict=True))
+        self.crops.set_state(tensors["crops"])
+
+
 def train_supernet(
     space: SearchSpace,
     data: ImageArray,
@@ -170,149 +181,35 @@ def train_supernet(
     seed: int,
     *,
     log: Callable[[str], None] = print,
-    csv_path: str | Path | None = None,
-    state_path: str | Path | None = None,
-    save_every: float = 600,
+    **options: Any,
 ) -> tuple[SupernetModule, Statistics]:
     """Train a supernet on images (N, H, W, C) and labels by SGD, one sampled path a step (eq. 5 and 7).
 
-    Statistics are kept of the start and every epoch. A state is kept at `state_path` after every epoch, every
-    `save_every` seconds and when the process is asked to stop; the same call goes on from it. Raises
-    ValueError where a batch has too few images, TrainingDivergedError with epoch and step where the loss is
-    no number; the state of the last whole epoch then remains.
+    Statistics are kept of the start and every epoch. Under `torchrun` each process takes a part of every
+    batch. Options, states and errors are those of `loop.fit`.
     """
-    steps = len(data) // settings.batch_size
-    if steps == 0:
-        raise ValueError(
-            f"too few images for a batch: got {len(data)}, batch_size is {settings.batch_size}; "
-            "lower supernet.batch_size or give more images"
-        )
     device = pick_device(settings.device)
+    processes.join(device)
     # Independent streams, so that for instance another path setting leaves the order of images as it was.
     weights_seed, path_seed, order_seed, crop_seed = np.random.SeedSequence(seed).spawn(4)
-    path_rng, order_rng = np.random.default_rng(path_seed), np.random.default_rng(order_seed)
-    crops = torch.Generator(device).manual_seed(int(crop_seed.generate_state(1)[0]))
-    model = build(
-        space, labels.categories, data.images.shape[-1], settings, int(weights_seed.generate_state(1)[0])
-    )
-    initial = _copies(model)
-    kernels = "torch"
-    if settings.kernels == "auto" and device.type == "cpu" and settings.precision == "float32":
-        kernels = "own" if model.accelerate() else kernels
-    if kernels == "torch":
-        model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    log(f"device {device}, {torch.get_num_threads()} threads, kernels: {kernels}")
-    weights = list(model.parameters())
-    decays = [settings.weight_decay * (settings.decayed == "all" or weight.ndim == 4) for weight in weights]
-    optimiser = LazySGD(weights, settings.momentum, decays, settings.unsampled_gradient)
-    mean, std = (torch.tensor(value, dtype=torch.float32, device=device) for value in (data.mean, data.std))
-    total = steps * settings.epochs
-    scheduled = steps * (settings.schedule_epochs or settings.epochs)
-    records, rows = [weight_sums(model, initial)], list[dict[str, Any]]()
-    paths = model.paths if settings.path_per == "cell" else 1
-    progress = tqdm(total=total, unit="step", disable=not sys.stderr.isatty())
-    settled = [space.name, asdict(settings), seed, labels.categories, device.type, kernels, torch.__version__]
+    task = _Supernet(space, data, labels, settings, [weights_seed, path_seed, crop_seed], device)
+    if processes.rank() == 0:
+        threads = f"{torch.get_num_threads()} threads"
+        log(f"device {device}, {processes.count()} processes of {threads}, kernels: {task.kernels}")
     fixed = data.labels if labels.rng else labels(np.arange(len(data)))
-    key = key_of(settled, data.images, fixed, *_CODE) if state_path else ""
-    checkpoint = Checkpoint(state_path, key, every=save_every, log=log)
-    # Sums over an epoch of loss, hits and sound losses; the order's generator is kept as the epoch began.
-    sums = torch.zeros(3, dtype=torch.float32 if device.type == "mps" else torch.float64, device=device)
-    generators = [path_rng, labels.rng, order_rng]
-    first_epoch, first_step, spent = 1, 0, 0.0
-
-    def state(epoch: int, step: int) -> State:
-        tensors = {f"weight.{name}": weight for name, weight in model.named_parameters()} | optimiser.state()
-        tensors |= {"crops": crops.get_state(), "sums": sums}
-        for part, values in enumerate(zip(*records, strict=True)):
-            tensors[f"records.{part}"] = torch.from_numpy(np.array(values))
-        position = {"epoch": epoch, "step": step, "rows": rows, "spent": time.monotonic() - started}
-        return tensors, position | {"generators": generator_states(generators[:2]) + order_state}
-
-    if (restored := checkpoint.restore()) is not None:
-        tensors, position = restored
-        with torch.no_grad():
-            for name, weight in model.named_parameters():
-                weight.copy_(tensors[f"weight.{name}"])
-            sums.copy_(tensors["sums"])
-        optimiser.set_state(tensors)
-        crops.set_state(tensors["crops"])
-        set_generators(generators, position["generators"])
-        records = list(zip(*(tensors[f"records.{part}"].numpy() for part in range(2)), strict=True))
-        rows, spent = position["rows"], position["spent"]
-        first_epoch, first_step = position["epoch"], position["step"]
-        progress.update((first_epoch - 1) * steps + first_step)
-        log(f"goes on from {state_path}: epoch {first_epoch}, step {first_step + 1}")
-    order_state = generator_states([order_rng])
-    started = time.monotonic() - spent
-    with checkpoint.listening():
-        for epoch in range(first_epoch, settings.epochs + 1):
-            order = order_rng.permutation(len(data))
-            for step in range(first_step, steps):
-                done = (epoch - 1) * steps + step
-                left = 1 - done / scheduled
-                share = left if settings.schedule == "linear" else 0.5 * (1 - math.cos(math.pi * left))
-                rate = (
-                    settings.final_learning_rate
-                    + (settings.learning_rate - settings.final_learning_rate) * share
-                )
-                indices = np.sort(order[step * settings.batch_size : (step + 1) * settings.batch_size])
-                images = torch.from_numpy(data.images[indices]).to(device)
-                target = torch.from_numpy(labels(indices)).to(device)
-                x = augment(images, data.pad, data.flip, mean, std, crops)
-                with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
-                    scores = model(x, space.sample(paths, path_rng))
-                loss = F.cross_entropy(scores.float(), target, label_smoothing=settings.label_smoothing)
-                loss.backward()
-                if settings.clip_norm is not None:
-                    nn.utils.clip_grad_norm_(model.parameters(), settings.clip_norm)
-                if settings.clip_value is not None:
-                    nn.utils.clip_grad_value_(model.parameters(), settings.clip_value)
-                optimiser.step(rate)
-                # Looked at after the epoch: a device that has to answer at every step stands still meanwhile.
-                sums[0] += loss.detach()
-                sums[1] += (scores.detach().argmax(1) == target).sum()
-                sums[2] += torch.isfinite(sums[0])
-                progress.update()
-                if checkpoint.due() and step + 1 < steps:
-                    checkpoint.save(*state(epoch, step + 1))
-                    checkpoint.stop_if_asked()
-            first_step = 0
-            optimiser.settle()
-            loss_sum, hits, sound = sums.tolist()
-            sums.zero_()
-            mean_loss = loss_sum / steps
-            if sound < steps:
-                raise _diverged(mean_loss, epoch, int(sound) + 1, state_path)
-            accuracy = 100 * hits / (steps * settings.batch_size)
-            elapsed = time.monotonic() - started
-            speed, remaining = (
-                epoch * steps * settings.batch_size / elapsed,
-                elapsed / epoch * settings.epochs,
-            )
-            log(
-                f"epoch {epoch}/{settings.epochs}: loss {mean_loss:.4f}, accuracy {accuracy:.2f}%, "
-                f"learning rate {rate:.5f}, {speed:.0f} images/s, {remaining - elapsed:.0f} s left"
-            )
-            rows.append({"epoch": epoch, "loss": mean_loss, "accuracy": accuracy, "learning_rate": rate})
-            records.append(weight_sums(model, initial))
-            order_state = generator_states([order_rng])
-            if epoch < settings.epochs:
-                checkpoint.save(*state(epoch + 1, 0))
-                checkpoint.stop_if_asked()
-    progress.close()
-    if csv_path is not None:
-        pd.DataFrame(rows).to_csv(csv_path, index=False)
-    checkpoint.finish()
-    meta = {
-        "settings": asdict(settings), "seed": seed, "categories": labels.categories, "kernels": kernels,
-        "device": device.type,
-    }  # fmt: skip
-    model.engine = None
-    return model.cpu(), _statistics(model, list(range(settings.epochs + 1)), records, meta)
-
-
-def _diverged(loss: float, epoch: int, step: int, state_path: str | Path | None) -> TrainingDivergedError:
-    kept = f"; the state after epoch {epoch - 1} is kept at {state_path}" if state_path and epoch > 1 else ""
-    return TrainingDivergedError(
-        f"the loss is {loss} at epoch {epoch}, step {step}{kept}; lower supernet.learning_rate"
+    fit(
+        task,
+        settings,
+        np.random.default_rng(order_seed),
+        device=device,
+        key=[space.name, seed, labels.categories, device.type, task.kernels, data.images, fixed, *_CODE],
+        unsampled_gradient=settings.unsampled_gradient,
+        log=log,
+        **options,
     )
+    meta = {
+        "space": space.name, "settings": asdict(settings), "seed": seed, "categories": labels.categories,
+        "kernels": task.kernels, "device": device.type,
+    }  # fmt: skip
+    task.model.engine = None
+    return task.model.cpu(), _statistics(task.model, list(range(settings.epochs + 1)), task.records, meta)

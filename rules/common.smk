@@ -1,4 +1,5 @@
 # From the configuration to the list of experiments, and where their files lie
+import re
 import sys
 from pathlib import Path
 
@@ -80,6 +81,36 @@ LARGE_SEARCHES = [
 ]
 LARGE = f"{RESULTS}/searches/{RANDOM_LABELS}/{{limit}}/best.csv"
 
+# Architectures with a network of their own: published ones by name, random ones as random-SEED-LIMIT, those found as
+# DATASET-CATEGORIES-SEED-LIMIT, and what DARTS found without a limit also with as many channels as 600 million allow.
+RETRAINED = "{space}/{dataset}/{architecture}/{seed}"
+
+
+def architectures(space, retraining):
+    """The architectures of a space that a section of the configuration asks for."""
+    found = [
+        f"{dataset}-{classes(config, dataset)}-{seed}-{limit}{scaled}"
+        for searched, dataset, seed, limit in LARGE_SEARCHES
+        if searched == space
+        for scaled in (["", "-scaled"] if space == "darts" and limit == "none" else [""])
+    ]
+    random = [f"random-0-{limit}" for limit in retraining["random"]]
+    return retraining["published"] + random + (found if retraining["found"] else [])
+
+
+ABSENT = dict.fromkeys(
+    ["top1", "top5"],
+    "not run: needs ImageNet; give its folder as datasets.imagenet.path and the architectures in retraining.SPACE.imagenet, "
+    "as config/imagenet.yaml does",
+)
+RETRAININGS = [
+    {"space": space, "dataset": dataset, "architecture": architecture, "seed": seed}
+    for space, datasets in config["retraining"].items()
+    for dataset, retraining in datasets.items()
+    for architecture in architectures(space, retraining)
+    for seed in retraining["seeds"]
+]
+
 TABLES = expand(
     f"{RESULTS}/tables/table{{number}}.{{format}}",
     number=[1, 2, 6, 7, *COST_TABLES],
@@ -109,6 +140,7 @@ wildcard_constraints:
     split="train|valid",
     indicator="angle|validation-accuracy",
     search="angle|validation-accuracy|random-search",
+    architecture="[A-Za-z0-9-]+",
 
 
 def seeds_of(labels, indicator):
@@ -208,6 +240,40 @@ def found(belongs):
             for space, dataset, seed, limit in LARGE_SEARCHES
             if belongs(int(wildcards.number), space, dataset, limit)
         ]
+
+    return paths
+
+
+def search_of_architecture(wildcards):
+    """The search that found an architecture; none for a published or a random one."""
+    place = re.fullmatch(r"([a-z0-9]+)-(\d+)-(\d+)-(none|\d+)(-scaled)?", wildcards.architecture)
+    if place is None:
+        return {}
+    names = ("dataset", "categories", "seed", "limit")
+    return {"search": LARGE.format(space=wildcards.space, **dict(zip(names, place.groups())))}
+
+
+def of_random(wildcards):
+    """The seed and the limit of a random architecture; no limit for any other."""
+    place = re.fullmatch(r"random-(\d+)-(\d+)", wildcards.architecture)
+    return (int(place[1]), int(place[2])) if place else (0, 0)
+
+
+def retrained(pattern):
+    """Files of retrained architectures that belong into a numbered table, by their space."""
+
+    def paths(wildcards):
+        spaces = {
+            3: "darts",
+            4: "darts",
+            5: "mobilenet",
+            8: "darts",
+            9: "mobilenet",
+            10: "darts",
+            11: "mobilenet",
+        }
+        space = spaces[int(wildcards.number)]
+        return [pattern.format(**run) for run in RETRAININGS if run["space"] == space]
 
     return paths
 

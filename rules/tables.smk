@@ -5,6 +5,8 @@
 rule tabulate_costs:
     input:
         searches=found(of_table),
+        architectures=retrained(f"{RESULTS}/architectures/{{space}}/{{architecture}}.csv"),
+        accuracies=retrained(f"{RESULTS}/retrained/{RETRAINED}/accuracy.csv"),
     output:
         csv=f"{RESULTS}/tables/table{{number}}.csv",
         md=f"{RESULTS}/tables/table{{number}}.md",
@@ -15,6 +17,8 @@ rule tabulate_costs:
             category="Tables",
             labels={"table": "{number}", "shows": "parameters and FLOPs of published architectures"},
         ),
+    params:
+        notes=ABSENT,
     log:
         f"{RESULTS}/logs/tabulate/table{{number}}.log",
     benchmark:

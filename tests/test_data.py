@@ -16,7 +16,7 @@ import torchvision
 from PIL import Image
 
 from rlnas_core import image_sources
-from rlnas_core.data import augment, load, normalise, prepare
+from rlnas_core.data import augment, draw_crops, load, normalise, prepare
 
 CIFAR10_JPEG = Path(__file__).parents[2] / "shared" / "data" / "cifar10_jpeg.tar.xz"
 
@@ -154,8 +154,11 @@ def test_links_in_an_archive_are_not_followed(tmp_path):
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        ({"a/1.png": 1, "b/2.png": 1, "3.png": 1}, "class folders '', 'a', 'b' don't fit"),
-        ({"train/a/1.png": 1, "train/b/1.png": 1, "test/c/2.png": 1}, "class folders 'c' don't fit"),
+        ({"a/1.png": 1, "b/2.png": 1, "3.png": 1}, r"some images are in class folders \(a, b\)"),
+        (
+            {"train/a/1.png": 1, "train/b/1.png": 1, "test/c/2.png": 1},
+            "only in training: a, b; only in test: c",
+        ),
         ({"train/a/1.png": 1, "rest/b/1.png": 1}, "neither in train/ nor in test"),
     ],
 )
@@ -315,7 +318,7 @@ def test_images_shrink_to_the_exact_mean_of_each_area():
 def test_augmented_images_are_crops_of_the_padded_image_or_of_its_mirror(flip, channels):
     images = torch.randint(1, 256, (64, 8, 8, channels), dtype=torch.uint8)
     mean, std = (0.5,) * channels, (0.25,) * channels
-    out = augment(images, 2, flip, mean, std, torch.Generator().manual_seed(1))
+    out = augment(images, draw_crops(64, 2, flip, torch.Generator().manual_seed(1)), 2, mean, std)
     assert out.shape == (64, channels, 8, 8)
     assert out.dtype == torch.float32
     assert out.is_contiguous(memory_format=torch.channels_last)

@@ -4,13 +4,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rlnas_core import spaces
-from rlnas_core.evolution import evolve, exact_best
+from rlnas_core.evolution import evolve, exact_best, random_architecture
 
 
 class ToySpace:
     """Chains of operations that start with something."""
 
     operations = ("none", "skip", "conv", "pool")
+    never_mutated = slice(0)
 
     def __init__(self, num_genes=4):
         self.num_genes = num_genes
@@ -150,3 +151,30 @@ def test_evolution_on_nas_bench_201_finds_the_largest_of_all_scores():
     assert found.trace["arch"].is_unique
     assert found.fitness >= np.sort(scores)[-30]
     assert space.to_string(found.genes[None])[0] == found.trace.loc[found.trace["fitness"].idxmax(), "arch"]
+
+
+@pytest.mark.parametrize("mutated", ["reference", "all"])
+def test_mutations_of_the_reference_leave_the_reduction_cell_alone(mutated):
+    space = spaces.get("darts")
+    settings = {"population": 20, "keep": 5, "mutations": 10, "crossovers": 0, "iterations": 5}
+    rng = np.random.default_rng(0)
+    trace = evolve(space, lambda genes: genes @ np.arange(28.0), rng, mutated=mutated, **settings).trace
+    genes = {origin: space.from_string(rows["arch"]) for origin, rows in trace.groupby("origin")}
+    parents = {tuple(row) for row in genes["random"][:, 14:].tolist()}
+    inherited = [tuple(row) in parents for row in genes["mutation"][:, 14:].tolist()]
+    assert all(inherited) == (mutated == "reference")
+
+
+def test_unknown_mutation_is_refused():
+    with pytest.raises(ValueError, match="mutated: got 'none'; accepted: reference, all"):
+        evolve(ToySpace(), lambda genes: genes.sum(axis=1), np.random.default_rng(0), mutated="none")
+
+
+@pytest.mark.parametrize(("space", "limit"), [("darts", 450e6), ("mobilenet", 475e6)])
+def test_random_architectures_keep_their_limit(space, limit):
+    space = spaces.get(space)
+    drawn = np.array([random_architecture(space, np.random.default_rng(seed), limit) for seed in range(20)])
+    assert (space.cost(drawn)[1] <= limit).all()
+    assert len(np.unique(drawn, axis=0)) == 20
+    with pytest.raises(ValueError, match="what the cheapest takes"):
+        random_architecture(space, np.random.default_rng(0), 1e6)

@@ -10,8 +10,9 @@ import torch
 from rlnas_core.data import load, prepare
 from rlnas_core.evaluation import validation_accuracy
 from rlnas_core.labels import FixedLabels
+from rlnas_core.loop import TrainingDivergedError
 from rlnas_core.spaces import get
-from rlnas_core.training import SupernetSettings, TrainingDivergedError, train_supernet
+from rlnas_core.training import SupernetSettings, train_supernet
 
 SPACE = get("nas_bench_201")
 SETTINGS = SupernetSettings(channels=8, cells=1, epochs=2)
@@ -106,11 +107,6 @@ def test_loss_that_is_no_number_stops_with_epoch_and_step_and_keeps_the_last_sta
     with pytest.raises(TrainingDivergedError, match="epoch 2, step 2"):
         train(digits[0], state_path=state)
     assert state.exists()
-
-
-def test_finished_training_leaves_no_state(digits, tmp_path):
-    train(digits[0], state_path=tmp_path / "last.safetensors")
-    assert not (tmp_path / "last.safetensors").exists()
 
 
 def test_too_few_images_for_a_batch_are_refused(digits):

@@ -14,6 +14,7 @@ from PIL import Image
 from rlnas_core.spaces import get
 
 ROOT = Path(__file__).parents[1]
+SHORT = {"epochs": 1, "batch_size": 256, "device": "cpu"}
 TINY = {
     "run": "tiny",
     "datasets": {"digits": {"source": "digits", "image_size": 4}},
@@ -32,13 +33,21 @@ TINY = {
     "large_spaces": {
         "darts": {
             "digits": {
-                "supernet": {"channels": 2, "cells": 3, "epochs": 1, "batch_size": 256, "device": "cpu"},
+                "supernet": {"channels": 2, "cells": 3, **SHORT},
                 "limits": [None, 600],
             }
         },
-        "mobilenet": {
-            "digits": {"supernet": {"epochs": 1, "batch_size": 256, "device": "cpu"}, "limits": [475]}
+        "mobilenet": {"digits": {"supernet": SHORT, "limits": [475]}},
+    },
+    "retraining": {
+        "darts": {
+            "digits": {
+                "published": ["RLNAS-cifar10"],
+                "random": [600],
+                "network": {"channels": 2, "cells": 3, "imagenet": False, "auxiliary": 0.4, **SHORT},
+            }
         },
+        "mobilenet": {"digits": {"published": ["RLNAS-mobilenet"], "found": False, "network": SHORT}},
     },
     "validation": {"seeds": [0], "images": 16, "calibration_images": 16},
     "evolution": {"iterations": 2},
@@ -140,15 +149,17 @@ def test_the_same_command_twice_gives_the_same_bytes(runs):
             for folder in (
                 "benchmark",
                 "figures",
+                "architectures",
                 "labels",
                 "ranking",
+                "retrained",
                 "scores",
                 "searches",
                 "supernets",
                 "tables",
             )
             for path in (run / folder).rglob("*")
-            if path.is_file() and path.name != "training.csv"  # which holds images per second
+            if path.is_file()
         }
         for run in runs
     )
@@ -168,6 +179,25 @@ def test_the_random_label_supernet_is_trained_once_and_shared(runs):
         "nas_bench_201/digits/uniform-once/10/1",
         "nas_bench_201/digits/uniform-once/20/0",
     ]
+
+
+def test_retrained_networks_have_columns_of_their_own_beside_the_papers(runs):
+    table = pd.read_csv(runs[0] / "tables/table3.csv").set_index(["row", "column"])
+    rows = [
+        row for row, column in table.index if column == "digits/top1" and table.loc[(row, column), "runs"]
+    ]
+    assert rows == [
+        "cifar10/RLNAS",
+        "this run, digits, evolution",
+        "this run, digits within 600M, evolution",
+        "this run, digits, evolution, scaled within 600M",
+        "this run, random within 600M",
+    ]
+    scaled = table.loc[("this run, digits, evolution, scaled within 600M", "flops"), "mean"]
+    assert 550 < scaled <= 600
+    assert table.loc[("cifar10/RLNAS", "top1"), "runs"] == 0
+    assert "datasets.imagenet.path" in table.loc[("cifar10/RLNAS", "top1"), "note"]
+    assert pd.read_csv(runs[0] / "tables/table5.csv")["column"].isin(["digits/top5"]).any()
 
 
 def test_every_job_leaves_a_log_and_its_runtime(runs):

@@ -1,8 +1,12 @@
 """What every script starts with: the library on the path; the job's threads, log and experiment."""
 
 import logging
+import os
+import signal
+import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -11,13 +15,17 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+_UNTIL_THE_END = ExitStack()
+
 
 def start(snakemake: Any) -> Callable[[str], None]:
     """Keep torch to the job's threads, send tracebacks to its log too, and return a function to log with."""
     if torch := sys.modules.get("torch"):
-        torch.set_num_threads(snakemake.threads)
+        torch.set_num_threads(max(1, snakemake.threads // int(os.environ.get("WORLD_SIZE", "1"))))
+    # The job began the log before it started processes.
+    mode = "a" if "RANK" in os.environ else "w"
     logging.basicConfig(
-        filename=snakemake.log[0], filemode="w", format="%(asctime)s %(message)s", level=logging.INFO
+        filename=snakemake.log[0], filemode=mode, format="%(asctime)s %(message)s", level=logging.INFO
     )
     logging.captureWarnings(True)
 
@@ -27,6 +35,35 @@ def start(snakemake: Any) -> Callable[[str], None]:
 
     sys.excepthook = log_error
     return logging.info
+
+
+def leads() -> bool:
+    """Whether this process is the job's only or first one, which writes the outputs."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
+def take_devices(snakemake: Any, name: str, log: Callable[[str], None]) -> None:
+    """Hold as many devices of that name as the job has GPUs until it ends; for several, start a process each.
+
+    Those run the same script again, each with a part of every batch, and the job ends with them.
+    """
+    from rlnas_core import devices
+
+    if "RANK" in os.environ:
+        return  # the process that started this one holds them
+    count = max(1, snakemake.resources.get("gpu", 0))
+    held = _UNTIL_THE_END.enter_context(devices.hold(name, count, snakemake.config["jobs_per_gpu"], log=log))
+    if count == 1:
+        if held[0].type == "cuda":
+            sys.modules["torch"].cuda.set_device(held[0])
+        return
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count)]
+    threads = str(max(1, snakemake.threads // count))
+    environment = devices.environment(held) | {"OMP_NUM_THREADS": threads}
+    job = subprocess.Popen([sys.executable, *launcher, sys.argv[0]], env=environment)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda number, frame: job.send_signal(number))
+    sys.exit(job.wait())
 
 
 def experiment(snakemake: Any) -> dict[str, Any]:

@@ -21,6 +21,12 @@ class SearchSpace(ABC):
     operations: tuple[str, ...]
     sizes: tuple[str, ...]
     """The sizes of a supernet that its user may choose."""
+    channels: int | None = None
+    """The initial channels of its networks for ImageNet, where they can be chosen."""
+    never_mutated = slice(0)
+    """The genes that mutations of the authors' code leave alone."""
+    extras: tuple[str, ...] = ()
+    """What a stand-alone network may have besides: an `auxiliary` head, paths that `drop` out."""
 
     @abstractmethod
     def repair(self, genes: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -40,6 +40,9 @@ class DARTS(SearchSpace):
         "sep_conv_3x3", "sep_conv_5x5", "dil_conv_3x3", "dil_conv_5x5",
     )  # fmt: skip
     sizes = ("channels", "cells", "imagenet", "affine")
+    channels = 48
+    never_mutated = slice(len(EDGES), None)  # the reduction cell's
+    extras = ("auxiliary", "drop")
 
     def __init__(self, paths: str = "last") -> None:
         if paths not in ("last", "any"):

@@ -1,6 +1,7 @@
 """Networks of DARTS cells as torch modules: the supernet and the stand-alone network."""
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name that torch code gives it
 
+from rlnas_core import processes
 from rlnas_core.spaces.darts import (
     AVG_POOL,
     DIL_3,
@@ -100,8 +102,10 @@ class Cell(nn.Module):
             }
         )
 
-    def forward(self, before: Tensor, last: Tensor, genes: list[int], drop: float = 0.0) -> Tensor:
-        """The four nodes side by side; `drop` is the chance that an image goes without an operation."""
+    def forward(
+        self, before: Tensor, last: Tensor, genes: list[int], drop: Callable[[Tensor], Tensor] | None
+    ) -> Tensor:
+        """The four nodes side by side; `drop` leaves some images without what an operation gave."""
         nodes = [self.before(before), self.last(last)]
         for edges in INTO:
             terms = []
@@ -110,10 +114,7 @@ class Cell(nn.Module):
                     continue
                 operation = self.operations[f"{edge}_{genes[edge]}"]
                 term = operation(nodes[EDGES[edge][0]])
-                if drop and not isinstance(operation, nn.Identity):
-                    kept = torch.rand(len(term), 1, 1, 1, device=term.device) >= drop
-                    term = term * kept / (1 - drop)
-                terms.append(term)
+                terms.append(drop(term) if drop and not isinstance(operation, nn.Identity) else term)
             nodes.append(sum(terms[1:], terms[0]))
         return torch.cat(nodes[INPUTS:], dim=1)
 
@@ -181,7 +182,9 @@ class Supernet(SupernetModule):
         """Class scores (B, classes) of images (B, C, H, W) under a path (28,) or (1, 28)."""
         return self.classifier(self._features(images, path)[-1].mean(dim=(2, 3)))
 
-    def _features(self, images: Tensor, path: np.ndarray, drop: float = 0.0) -> list[Tensor]:
+    def _features(
+        self, images: Tensor, path: np.ndarray, drop: Callable[[Tensor], Tensor] | None = None
+    ) -> list[Tensor]:
         """What each cell puts out."""
         kinds = np.asarray(path).reshape(2, -1).tolist()
         before = self.stem(images)
@@ -219,8 +222,11 @@ class Network(Supernet):
     """The stand-alone network of one architecture (28,), with affine normalisation and running statistics.
 
     With an auxiliary head, training gives (scores, auxiliary scores), the head reading the cell after the
-    second reduction. `drop` is the chance that a path is dropped in training.
+    second reduction. `drop` is the chance that an image goes without an operation in training, drawn by
+    `generator`.
     """
+
+    generator: torch.Generator | None = None
 
     def __init__(
         self, genes: np.ndarray, *, auxiliary: bool = False, drop: float = 0.0, **sizes: Any
@@ -235,10 +241,10 @@ class Network(Supernet):
                 nn.ReLU(),
                 nn.AdaptiveAvgPool2d(2),
                 convolution(NODES * self.widths[self.head_at], inner, 1),
-                nn.BatchNorm2d(inner),
+                norm(inner, True, True),
                 nn.ReLU(),
                 nn.Conv2d(inner, outer, 2, bias=False),
-                nn.BatchNorm2d(outer),
+                norm(outer, True, True),
                 nn.ReLU(),
                 nn.Flatten(),
                 nn.Linear(outer, self.classifier.out_features),
@@ -246,8 +252,14 @@ class Network(Supernet):
 
     def forward(self, images: Tensor, path: np.ndarray | None = None) -> Any:
         """Class scores (B, classes) of images (B, C, H, W)."""
-        outputs = self._features(images, self.genes, self.drop if self.training else 0.0)
+        outputs = self._features(images, self.genes, self._drop if self.training and self.drop else None)
         scores = self.classifier(outputs[-1].mean(dim=(2, 3)))
         if self.auxiliary is not None and self.training:
             return scores, self.auxiliary(outputs[self.head_at])
         return scores
+
+    def _drop(self, term: Tensor) -> Tensor:
+        # Drawn for the whole batch, of which this process may have a part.
+        draws = torch.rand(processes.count() * len(term), device=term.device, generator=self.generator)
+        kept = draws[processes.part(len(draws))] >= self.drop
+        return term * kept[:, None, None, None] / (1 - self.drop)

@@ -11,7 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name that torch code gives it
 
+from rlnas_core import processes
 from rlnas_core.kernels import Engine
+
+_EPS = 1e-5
 
 
 class BatchNorm(nn.Module):
@@ -28,10 +31,37 @@ class BatchNorm(nn.Module):
         """Normalise (B, C, H, W) channel by channel."""
         if self.collecting:
             self.statistics = torch.var_mean(x, dim=(0, 2, 3), correction=0)
+        if self.statistics is None and processes.count() > 1:
+            return _standardise(x, *processes.var_mean(x)[:2], self.weight, self.bias)
         if self.statistics is None:
             return F.batch_norm(x, None, None, self.weight, self.bias, training=True)
         variance, mean = self.statistics
         return F.batch_norm(x, mean, variance, self.weight, self.bias, training=False)
+
+
+class RunningBatchNorm(nn.BatchNorm2d):
+    """Batch normalisation with running statistics, over the batch of all processes."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise (B, C, H, W) channel by channel."""
+        if not self.training or processes.count() == 1:
+            return super().forward(x)
+        variance, mean, size = processes.var_mean(x)
+        if self.num_batches_tracked is not None:
+            self.num_batches_tracked.add_(1)
+        running = (self.running_mean, mean), (self.running_var, variance * (size / (size - 1)))
+        for kept, new in running:
+            if kept is not None and self.momentum is not None:
+                kept.lerp_(new.detach(), self.momentum)
+        return _standardise(x, variance, mean, self.weight, self.bias)
+
+
+def _standardise(
+    x: Tensor, variance: Tensor, mean: Tensor, weight: Tensor | None, bias: Tensor | None
+) -> Tensor:
+    scale = torch.rsqrt(variance + _EPS)
+    x = (x - mean[:, None, None]) * (scale if weight is None else weight * scale)[:, None, None]
+    return x if bias is None else x + bias[:, None, None]
 
 
 def convolution(inputs: int, outputs: int, kernel: int, stride: int = 1, **options: Any) -> nn.Conv2d:
@@ -42,7 +72,7 @@ def convolution(inputs: int, outputs: int, kernel: int, stride: int = 1, **optio
 
 def norm(channels: int, affine: bool, running: bool) -> nn.Module:
     """Batch normalisation with running statistics, or by the batch at hand."""
-    return nn.BatchNorm2d(channels, affine=affine) if running else BatchNorm(channels, affine)
+    return RunningBatchNorm(channels, affine=affine) if running else BatchNorm(channels, affine)
 
 
 def check_sizes(**sizes: int) -> None:

@@ -1,0 +1,63 @@
+# From an architecture of a large space to the accuracy of its own network
+
+
+rule choose_architecture:
+    input:
+        unpack(search_of_architecture),
+    output:
+        architecture=f"{RESULTS}/architectures/{{space}}/{{architecture}}.csv",
+    params:
+        scaled=lambda wildcards: wildcards.architecture.endswith("-scaled"),
+        seed=lambda wildcards: of_random(wildcards)[0],
+        limit=lambda wildcards: of_random(wildcards)[1],
+    log:
+        f"{RESULTS}/logs/choose_architecture/{{space}}/{{architecture}}.log",
+    benchmark:
+        f"{RESULTS}/runtimes/choose_architecture/{{space}}/{{architecture}}.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    conda:
+        "../envs/analysis.yaml"
+    script:
+        "../workflow_scripts/choose_architecture.py"
+
+
+rule retrain_architecture:
+    input:
+        architecture=f"{RESULTS}/architectures/{{space}}/{{architecture}}.csv",
+        train_images=f"{RESULTS}/data/{{dataset}}/train_images.npy",
+        train_labels=f"{RESULTS}/data/{{dataset}}/train_labels.npy",
+        valid_images=f"{RESULTS}/data/{{dataset}}/valid_images.npy",
+        valid_labels=f"{RESULTS}/data/{{dataset}}/valid_labels.npy",
+        description=f"{RESULTS}/data/{{dataset}}/dataset.json",
+    output:
+        accuracy=f"{RESULTS}/retrained/{RETRAINED}/accuracy.csv",
+        weights=f"{RESULTS}/retrained/{RETRAINED}/weights.safetensors",
+        training=report(
+            f"{RESULTS}/retrained/{RETRAINED}/training.csv",
+            caption="../report/retraining.rst",
+            category="Retraining",
+            labels={
+                "space": "{space}",
+                "dataset": "{dataset}",
+                "architecture": "{architecture}",
+                "seed": "{seed}",
+            },
+        ),
+    params:
+        settings=lambda wildcards: config["retraining"][wildcards.space][wildcards.dataset]["network"],
+        state=f"{RESULTS}/states/retrained/{RETRAINED}.safetensors",
+    log:
+        f"{RESULTS}/logs/retrain_architecture/{RETRAINED}.log",
+    benchmark:
+        f"{RESULTS}/runtimes/retrain_architecture/{RETRAINED}.tsv"
+    threads: config["jobs"]["retraining"]["threads"]
+    resources:
+        mem_mb=config["jobs"]["retraining"]["mem_mb"],
+        runtime=config["jobs"]["retraining"]["runtime"],
+    conda:
+        "../envs/rlnas.yaml"
+    script:
+        "../workflow_scripts/retrain_architecture.py"

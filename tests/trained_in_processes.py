@@ -1,0 +1,93 @@
+"""Train a few things under torchrun, or alone, and write what each process saw."""
+
+import dataclasses
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import save_model
+
+from rlnas_core.data import ImageArray, load
+from rlnas_core.labels import RedrawnLabels
+from rlnas_core.retrain import RetrainingSettings, retrain
+from rlnas_core.spaces import get
+from rlnas_core.training import SupernetSettings, train_supernet
+
+SHORT = {"device": "cpu", "kernels": "torch", "epochs": 1, "batch_size": 128, "learning_rate": 0.01}
+SUPERNETS = {
+    "nas_bench_201": SupernetSettings(channels=4, cells=1, **SHORT),
+    "darts": SupernetSettings(channels=4, cells=3, affine=True, clip_norm=5, nesterov=False, **SHORT),
+    "mobilenet": SupernetSettings(clip_value=5, decayed="convolutions", **SHORT),
+}
+NETWORK = RetrainingSettings(
+    channels=4, cells=3, imagenet=False, auxiliary=0.4, drop=0.2, warmup_epochs=0.5, **SHORT
+)
+
+
+class Doubled(ImageArray):
+    """Images in float64, in which rounding is no matter."""
+
+    def batch(self, indices, part, generator):
+        return super().batch(indices, part, generator).double()
+
+    def plain(self, indices, device):
+        return super().plain(indices, device).double()
+
+
+def quiet(line):
+    """Log nothing."""
+
+
+def watched(space, seen):
+    draw = space.sample
+
+    def sample(n, rng):
+        seen.append(draw(n, rng))
+        return seen[-1]
+
+    space.sample = sample
+    return space
+
+
+def main(folder, out, rank):
+    images, valid = (Doubled(**vars(load(folder, split))) for split in ("train", "valid"))
+    images = dataclasses.replace(images, images=images.images[:640], labels=images.labels[:640])
+    single = ImageArray(**vars(images))
+    labels = RedrawnLabels("shuffle-each-step", images.labels, 10, np.random.default_rng(0))
+    for name, settings in SUPERNETS.items():
+        # Depthwise convolutions of many channels take very long in float64.
+        torch.set_default_dtype(torch.float32 if name == "mobilenet" else torch.float64)
+        seen = []
+        _, statistics = train_supernet(
+            watched(get(name), seen),
+            single if name == "mobilenet" else images,
+            labels,
+            settings,
+            0,
+            log=lambda line: None,
+        )
+        statistics.save(out / f"{name}-{rank}.npz")
+        np.save(out / f"{name}-{rank}-paths.npy", np.array(seen))
+    torch.set_default_dtype(torch.float64)
+    state = None if rank == "alone" else out / "state"
+    space = get("darts")
+    genes = space.sample(1, np.random.default_rng(0))[0]
+    model, accuracies = retrain(
+        space,
+        genes,
+        images,
+        valid,
+        NETWORK,
+        0,
+        log=quiet,
+        state_path=state,
+    )
+    save_model(model, out / f"network-{rank}.safetensors")
+    np.save(out / f"network-{rank}-accuracies.npy", list(accuracies.values()))
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    main(Path(sys.argv[1]), Path(sys.argv[2]), os.environ.get("RANK", "alone"))

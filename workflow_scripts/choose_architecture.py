@@ -1,0 +1,34 @@
+"""Write down one architecture of a large space: a published one, one that a search found, or a random one."""
+
+import numpy as np
+import pandas as pd
+
+import job
+from rlnas_core.evolution import random_architecture
+from rlnas_core.spaces import get, published
+
+log = job.start(snakemake)
+wildcards, params = snakemake.wildcards, snakemake.params
+space = get(wildcards.space)
+network = {}
+if snakemake.input:
+    found = pd.read_csv(snakemake.input.search).set_index("found_by").loc["evolution"]
+    genes = space.from_string([found["arch"]])[0]
+    if params.scaled:
+        network = {"channels": int(found["channels_within_600M"])}
+elif params.limit:
+    genes = random_architecture(space, np.random.default_rng(params.seed), 1e6 * params.limit)
+else:
+    genes, network = published()[wildcards.architecture].genes, published()[wildcards.architecture].network
+costs, macs = space.cost(genes[None], **network)
+row = {
+    "space": space.name,
+    "architecture": wildcards.architecture,
+    "arch": space.to_string(genes[None])[0],
+    "params": costs[0],
+    "macs": macs[0],
+}
+if space.channels:
+    row["channels"] = network.get("channels", space.channels)
+pd.DataFrame([row]).to_csv(snakemake.output.architecture, index=False)
+log(row)
