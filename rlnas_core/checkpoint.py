@@ -85,11 +85,6 @@ class Checkpoint:
         new.replace(last)
         self._saved = time.monotonic()
 
-    def finish(self) -> None:
-        """Remove the states of a training that ended."""
-        for path in self._files():
-            path.unlink(missing_ok=True)
-
     def stop_if_asked(self) -> None:
         """Raise SystemExit, or KeyboardInterrupt for SIGINT, once the process was asked to stop."""
         if self.signalled is None:
@@ -120,6 +115,12 @@ class Checkpoint:
 
     def _files(self) -> list[Path]:
         return [] if self.path is None else [self.path, self.path.with_name(self.path.name + ".before")]
+
+
+def remove_states(path: str | Path) -> None:
+    """Remove the states of a training whose results are written, also one that was cut off in the writing."""
+    for end in ("", ".before", ".new"):
+        Path(f"{path}{end}").unlink(missing_ok=True)
 
 
 def key_of(*parts: Any) -> str:

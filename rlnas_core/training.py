@@ -177,9 +177,10 @@ def train_supernet(
     """Train a supernet on images (N, H, W, C) and labels by SGD, one sampled path a step (eq. 5 and 7).
 
     Statistics are kept of the start and every epoch. A state is kept at `state_path` after every epoch, every
-    `save_every` seconds and when the process is asked to stop; the same call goes on from it. Raises
-    ValueError where a batch has too few images, TrainingDivergedError with epoch and step where the loss is
-    no number; the state of the last whole epoch then remains.
+    `save_every` seconds and when the process is asked to stop; the same call goes on from it. It is the
+    caller's to remove (`remove_states`) once the results are written. Raises ValueError where a batch has too
+    few images, TrainingDivergedError with epoch and step where the loss is no number; the state of the last
+    whole epoch then remains.
     """
     steps = len(data) // settings.batch_size
     if steps == 0:
@@ -296,13 +297,11 @@ def train_supernet(
             rows.append({"epoch": epoch, "loss": mean_loss, "accuracy": accuracy, "learning_rate": rate})
             records.append(weight_sums(model, initial))
             order_state = generator_states([order_rng])
-            if epoch < settings.epochs:
-                checkpoint.save(*state(epoch + 1, 0))
-                checkpoint.stop_if_asked()
+            checkpoint.save(*state(epoch + 1, 0))
+            checkpoint.stop_if_asked()
     progress.close()
     if csv_path is not None:
         pd.DataFrame(rows).to_csv(csv_path, index=False)
-    checkpoint.finish()
     meta = {
         "settings": asdict(settings), "seed": seed, "categories": labels.categories, "kernels": kernels,
         "device": device.type,

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from rlnas_core.checkpoint import Checkpoint
+from rlnas_core.checkpoint import Checkpoint, remove_states
 from rlnas_core.data import load, prepare
 from rlnas_core.labels import FixedLabels, RedrawnLabels
 from rlnas_core.spaces import get
@@ -68,6 +68,11 @@ def test_training_stopped_by_sigterm_goes_on_to_the_same_bytes(digits, tmp_path,
     np.testing.assert_array_equal(resumed.fixed, undisturbed.fixed)
     for own, other in zip(resumed_model.parameters(), model.parameters(), strict=True):
         assert torch.equal(own, other)
+    again_model, again = train(digits, labels_of(digits, method), state, settings, lines.append)
+    assert "goes on from" in lines[-1]
+    np.testing.assert_array_equal(again.operations, undisturbed.operations)
+    assert all(map(torch.equal, again_model.parameters(), model.parameters()))
+    remove_states(state)
     assert list(state.parent.iterdir()) == []
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 

@@ -108,11 +108,6 @@ def test_loss_that_is_no_number_stops_with_epoch_and_step_and_keeps_the_last_sta
     assert state.exists()
 
 
-def test_finished_training_leaves_no_state(digits, tmp_path):
-    train(digits[0], state_path=tmp_path / "last.safetensors")
-    assert not (tmp_path / "last.safetensors").exists()
-
-
 def test_too_few_images_for_a_batch_are_refused(digits):
     with pytest.raises(ValueError, match="too few images"):
         train(digits[0], SupernetSettings(batch_size=5000))

@@ -3,6 +3,7 @@
 import logging
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -10,6 +11,13 @@ from typing import Any
 import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+# A job that outlives its Snakemake keeps the folder locked; rules/common.smk looks.
+with suppress(ImportError, OSError):
+    import fcntl
+
+    _at_work = open(".snakemake/rlnas.lock")  # noqa: SIM115 - the lock lasts as long as the process
+    fcntl.flock(_at_work, fcntl.LOCK_SH)
 
 
 def start(snakemake: Any) -> Callable[[str], None]:

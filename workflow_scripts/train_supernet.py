@@ -6,6 +6,7 @@ import numpy as np
 from safetensors.torch import save_model
 
 import job
+from rlnas_core.checkpoint import remove_states
 from rlnas_core.data import load
 from rlnas_core.labels import FIXED_METHODS, FixedLabels, RedrawnLabels
 from rlnas_core.spaces import get
@@ -31,3 +32,5 @@ model, statistics = train_supernet(
 )
 statistics.save(snakemake.output.statistics)
 save_model(model, snakemake.output.weights)
+# Not before: a disk that is full by now mustn't cost the training.
+remove_states(snakemake.params.state)
