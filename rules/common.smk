@@ -16,6 +16,7 @@ from rlnas_core.config import (
     unusable_files,
     validate,
 )
+from rlnas_core.files import obstacles
 
 try:
     with open(workflow.source_path("../config/schema.yaml")) as schema:
@@ -50,15 +51,14 @@ if workflow.is_main_process and workflow.modifier.is_main_snakefile():
 onstart:
     if missing_files(config):
         raise WorkflowError("files are missing:\n  " + "\n  ".join(missing_files(config)))
+    jobs = list(workflow.dag.needrun_jobs())
+    unusable = obstacles(Path(RESULTS), sorted({Path(file) for job in jobs for file in job.input}))
     try:
-        done = [
-            f"datasets.{name}"
-            for name in config["datasets"]
-            if Path(f"{RESULTS}/data/{name}/dataset.json").exists()
-        ]
-        unusable = unusable_files(config, done)
+        read = {f"datasets.{job.wildcards.dataset}" for job in jobs if job.name == "prepare_dataset"}
+        read |= {"benchmark" for job in jobs if job.name == "extract_benchmark"}
+        unusable += unusable_files(config, read)
     except ImportError:
-        unusable = []  # the jobs have an environment of their own, and check again
+        pass  # the jobs have an environment of their own, and check again
     if unusable:
         raise WorkflowError("files can't be used:\n  " + "\n  ".join(unusable))
 
