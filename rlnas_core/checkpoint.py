@@ -66,7 +66,7 @@ class Checkpoint:
             return
         self.path.parent.mkdir(parents=True, exist_ok=True)
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-        text = json.dumps({**meta, "key": self.key}, sort_keys=True)
+        text = json.dumps({**meta, "key": self.key})
         content = save(tensors, {"state": text, "digest": _digest(tensors, text)})
         last, before = self._files()
         new = last.with_name(last.name + ".new")

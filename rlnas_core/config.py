@@ -74,8 +74,8 @@ def missing_files(config: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def unusable_files(config: Mapping[str, Any], done: Collection[str] = ()) -> list[str]:
-    """Return one line for each source whose files can't be used; keys in `done` were prepared before.
+def unusable_files(config: Mapping[str, Any], read: Collection[str]) -> list[str]:
+    """Return one line for each source, of those whose keys are in `read`, whose files can't be used.
 
     It reads tables, checksums and images. Files that aren't there are left to `missing_files`.
     """
@@ -84,7 +84,7 @@ def unusable_files(config: Mapping[str, Any], done: Collection[str] = ()) -> lis
 
     lines = []
     for key, entry in _sources(config).items():
-        if key in done or (entry["path"] is None and entry["source"] != "digits"):
+        if key not in read or (entry["path"] is None and entry["source"] != "digits"):
             continue
         try:
             if key == "benchmark":

@@ -1,7 +1,11 @@
 """Files from elsewhere: checksums, and pickles that can hold nothing but data."""
 
 import hashlib
+import os
 import pickle
+import time
+from collections.abc import Iterable
+from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
 
@@ -15,6 +19,8 @@ _PLAIN_CLASSES = {
     "numpy._core.numeric": {"_frombuffer"},
     "_codecs": {"encode"},
 }
+
+_CLOCK_TOLERANCE = 1.0  # seconds, between clocks of a network
 
 
 def digest(path: Path, algorithm: str = "sha256") -> str:
@@ -40,6 +46,22 @@ def verify(path: Path, checksum: str) -> None:
             f"checksum mismatch: {path} has {algorithm}:{got}, expected {algorithm}:{expected}; "
             "the file is damaged or another version: delete it and fetch it again"
         )
+
+
+def obstacles(folder: Path, inputs: Iterable[Path]) -> list[str]:
+    """Return a line where a folder can't be written, and one for each input of the future.
+
+    What is made of a file of the future is always older than the file, so that it is made again without end.
+    """
+    parent = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    lines = [] if os.access(parent, os.W_OK) else [f"{parent}: can't be written; make it writable"]
+    now = time.time()
+    return lines + [
+        f"{path}: got the modification time {datetime.fromtimestamp(changed):%Y-%m-%d %H:%M:%S}, which this "
+        "machine's clock hasn't reached; set the clock, or touch the file"
+        for path in inputs
+        if path.exists() and (changed := path.stat().st_mtime) > now + _CLOCK_TOLERANCE
+    ]
 
 
 class _PlainUnpickler(pickle.Unpickler):

@@ -1,6 +1,8 @@
 # From the configuration to the list of experiments, and where their files lie
 import re
+import socket
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import yaml
@@ -15,6 +17,7 @@ from rlnas_core.config import (
     unusable_files,
     validate,
 )
+from rlnas_core.files import obstacles
 
 try:
     with open(workflow.source_path("../config/schema.yaml")) as schema:
@@ -23,19 +26,40 @@ except ConfigurationError as error:
     raise WorkflowError(str(error))
 
 
+# Snakemake's own lock outlives a Snakemake that was killed; one of the operating system's doesn't. All of this workflow's
+# processes share one, so who can have it alone finds nobody at work and may remove what the killed left. Hosts may not
+# see each other's, hence only on the host that was at work last.
+if workflow.is_main_process and workflow.modifier.is_main_snakefile():
+    with suppress(ImportError, OSError):
+        import fcntl
+
+        Path(".snakemake").mkdir(exist_ok=True)
+        at_work = open(".snakemake/rlnas.lock", "a+")  # the lock lasts as long as the process
+        with suppress(BlockingIOError):
+            fcntl.flock(at_work, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            left = list(Path(".snakemake/locks").glob("*.lock"))
+            at_work.seek(0)
+            if not left or at_work.read() == socket.gethostname():
+                for lock in left:
+                    logger.warning(f"Removed {lock}, which a killed Snakemake had left.")
+                    lock.unlink()
+                at_work.truncate(0)
+                print(socket.gethostname(), end="", file=at_work, flush=True)
+        fcntl.flock(at_work, fcntl.LOCK_SH)
+
+
 # A dry run plans without the files that only a person can fetch; a real run stops before its first job.
 onstart:
     if missing_files(config):
         raise WorkflowError("files are missing:\n  " + "\n  ".join(missing_files(config)))
+    jobs = list(workflow.dag.needrun_jobs())
+    unusable = obstacles(Path(RESULTS), sorted({Path(file) for job in jobs for file in job.input}))
     try:
-        done = [
-            f"datasets.{name}"
-            for name in config["datasets"]
-            if Path(f"{RESULTS}/data/{name}/dataset.json").exists()
-        ]
-        unusable = unusable_files(config, done)
+        read = {f"datasets.{job.wildcards.dataset}" for job in jobs if job.name == "prepare_dataset"}
+        read |= {"benchmark" for job in jobs if job.name == "extract_benchmark"}
+        unusable += unusable_files(config, read)
     except ImportError:
-        unusable = []  # the jobs have an environment of their own, and check again
+        pass  # the jobs have an environment of their own, and check again
     if unusable:
         raise WorkflowError("files can't be used:\n  " + "\n  ".join(unusable))
 

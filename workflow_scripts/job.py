@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -16,6 +16,13 @@ import pandas as pd
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 _UNTIL_THE_END = ExitStack()
+
+# A job that outlives its Snakemake keeps the folder locked; rules/common.smk looks.
+with suppress(ImportError, OSError):
+    import fcntl
+
+    _at_work = open(".snakemake/rlnas.lock")  # noqa: SIM115 - the lock lasts as long as the process
+    fcntl.flock(_at_work, fcntl.LOCK_SH)
 
 
 def start(snakemake: Any) -> Callable[[str], None]:
