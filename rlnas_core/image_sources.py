@@ -4,7 +4,7 @@ import io
 import tarfile
 import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -159,6 +159,22 @@ def image_files(path: Path) -> ImageSource:
     return ImageSource(
         len(classes) if classes != [""] else 0, 3, train, test if members["test"] else None, checksums
     )
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Image.Image]:
+    """An image file, of which only the header is read yet; ValueError names a damaged one."""
+    try:
+        with Image.open(path) as picture:
+            yield picture
+    except _BROKEN as error:
+        raise ValueError(f"{path} is no sound image: {error}; replace it") from error
+
+
+def read_picture(path: Path, mode: str) -> Image.Image:
+    """An image file, decoded to one of PIL's modes; ValueError names a damaged one."""
+    with opened(path) as picture:
+        return picture.convert(mode)
 
 
 def refuse_unreadable(path: Path, count: int) -> None:
