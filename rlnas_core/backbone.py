@@ -19,10 +19,10 @@ Network = darts_network.Network | mobilenet_network.Network
 class Backbone(nn.Module):
     """The features of a network's last cell or block at strides 8, 16 and 32, without its classifier.
 
-    `output_stride` 16 takes the stride from the last stage and spaces its filters two pixels apart instead, so
-    that pretrained weights see what they saw. MobileNet-like features are those before the last 1x1
-    convolution, which is there for the classifier. Takes the network over. Raises ValueError for a network of
-    other strides and for another output stride.
+    `output_stride` 16 takes the stride from the last stage and spaces its filters two pixels apart instead:
+    every second feature is then that of stride 32. MobileNet-like features are those before the last 1x1
+    convolution, which is there for the classifier. Takes the network over. Raises ValueError for a network
+    of other strides and for another output stride.
     """
 
     #: As torchvision's segmentation models name the features that they read.
@@ -30,13 +30,13 @@ class Backbone(nn.Module):
 
     def __init__(self, network: Network, output_stride: int = 32) -> None:
         super().__init__()
-        parts, channels, strides = zip(*network.body(), strict=True)
+        channels, strides = zip(*network.body(), strict=True)
         ends = [end for end, stride in enumerate(strides) if stride not in strides[end + 1 :]]
         if [strides[end] for end in ends if strides[end] >= _STRIDES[0]] != _STRIDES:
             raise ValueError(
-                f"the backbone's stages do not fit: got a {network.space} network of {len(parts)} cells or "
-                f"blocks whose strides are {', '.join(str(strides[end]) for end in ends)}; accepted: features "
-                "at strides 8, 16 and 32 (of the DARTS space: imagenet: true and 3 or more cells)"
+                f"the backbone's stages do not fit: got a {network.space} network of {len(strides)} cells or "
+                f"blocks whose strides are {', '.join(str(strides[end]) for end in ends)}; accepted: "
+                "features at strides 8, 16 and 32 (of the DARTS space: imagenet: true and 3 or more cells)"
             )
         if output_stride not in _STRIDES[1:]:
             raise ValueError(f"output_stride: got {output_stride}; accepted: 16, 32")
@@ -45,7 +45,7 @@ class Backbone(nn.Module):
         for name in network.head:
             setattr(network, name, None)
         if output_stride < _STRIDES[-1]:
-            for part in parts[self.ends[-2] + 1 :]:
+            for part in network.last_stage():
                 _take_stride(part)
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
@@ -88,7 +88,9 @@ def _take_stride(part: nn.Module) -> None:
                 setattr(module, name, _Dilated(layer))
             elif layer.kernel_size != (1, 1):
                 layer.dilation = tuple(2 * size for size in layer.dilation)
-                layer.padding = tuple(2 * size for size in layer.padding)
+                layer.padding = tuple(
+                    d * (k // 2) for d, k in zip(layer.dilation, layer.kernel_size, strict=True)
+                )
 
 
 def load_backbone(network: Network, path: str | Path) -> None:

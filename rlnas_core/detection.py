@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import math
 import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +24,7 @@ from rlnas_core.backbone import Backbone, Network, drawn_from
 from rlnas_core.image_sources import read_picture
 
 MEASURES = ("AP", "AP50", "AP75", "APS", "APM", "APL")
+_CHANNELS = 256
 _NAMED = 5  # mistakes that a message lists
 
 
@@ -42,6 +44,7 @@ class DetectionSettings:
     weight_decay: float = 1e-4
     warmup_steps: int = 1000
     decay_epochs: tuple[int, ...] = (8, 11)
+    clip_norm: float | None = None
     short_side: int = 800
     long_side: int = 1333
     channels: int = 256
@@ -49,10 +52,11 @@ class DetectionSettings:
 
 @dataclass(frozen=True)
 class CocoImages:
-    """Images of one split: paths (N), ids (N,), and the boxes of all, image k's from starts[k] to starts[k+1].
+    """Images of one split: paths (N), ids (N,) and the boxes of all.
 
-    `boxes` (M, 4) float32 are left, top, right, bottom in pixels; `labels` (M,) are places in `categories`, the
-    category ids of the file. Crowds are no boxes to train on; the evaluation reads them from `annotations`.
+    `boxes` (M, 4) float32 are left, top, right, bottom in pixels, image k's from starts[k] to starts[k+1];
+    `labels` (M,) are places in `categories`, the category ids of the file. Crowds are no boxes to train on;
+    the evaluation reads them from `annotations`.
     """
 
     annotations: Path
@@ -100,8 +104,8 @@ def _read_split(root: Path, split: str) -> CocoImages:
     there = {file.name for file in folder.iterdir()}
     if absent := [name for name in names if name not in there]:
         raise FileNotFoundError(
-            f"{path} lists {len(absent)} images that are not in {folder}: {_some(absent)}; unpack {split}.zip "
-            "again or take them and their annotations out of the file"
+            f"{path} lists {len(absent)} images that are not in {folder}: {_some(absent)}; "
+            f"unpack {split}.zip again or take them and their annotations out of the file"
         )
     categories = np.unique(np.array([category["id"] for category in categories], dtype=np.int64))
     own = np.array([annotation["id"] for annotation in annotations], dtype=np.int64)
@@ -158,13 +162,18 @@ def build(network: Network, classes: int, settings: DetectionSettings, seed: int
             backbone, FeaturePyramidNetwork(backbone.channels, settings.channels, coarser)
         )
         pyramid.out_channels = settings.channels  # type: ignore[assignment]  # where RetinaNet looks for it
-        return RetinaNet(
+        model = RetinaNet(
             pyramid,
             classes,
             min_size=settings.short_side,
             max_size=settings.long_side,
             detections_per_img=100,
         )
+    # The heads' first weights are meant for 256 channels; in narrower ones what they say would fade.
+    for head in (model.head.classification_head, model.head.regression_head):
+        for weight in head.conv.parameters():
+            weight.data *= math.sqrt(_CHANNELS / settings.channels)
+    return model
 
 
 class DetectionTask:

@@ -1,6 +1,7 @@
 """Miniature COCO and Cityscapes in the layouts of the real ones: shapes drawn on real photographs."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -33,15 +34,16 @@ def _shade(colour: tuple[int, int, int], rng: np.random.Generator) -> tuple[int,
     return tuple(np.clip(colour + rng.integers(-_SHADE, _SHADE + 1, 3), 0, 255).tolist())
 
 
-def _draw(canvas: ImageDraw.ImageDraw, shape: str, box: np.ndarray, fill: int | tuple[int, ...]) -> None:
-    """A shape that fills a box of left, top, right, bottom, the last ones included."""
-    left, top, right, bottom = box.tolist()
-    if shape == "disc":
-        canvas.ellipse((left, top, right, bottom), fill)
-    elif shape == "triangle":
-        canvas.polygon([((left + right) / 2, top), (left, bottom), (right, bottom)], fill)
-    else:
-        canvas.rectangle((left, top, right, bottom), fill)
+def _draw(shape: str, box: Sequence[float], *on: tuple[ImageDraw.ImageDraw, int | tuple[int, ...]]) -> None:
+    """A shape that fills a box of left, top, right, bottom, the last ones included, on images in a colour."""
+    left, top, right, bottom = box
+    for canvas, colour in on:
+        if shape == "disc":
+            canvas.ellipse((left, top, right, bottom), colour)
+        elif shape == "triangle":
+            canvas.polygon([((left + right) / 2, top), (left, bottom), (right, bottom)], colour)
+        else:
+            canvas.rectangle((left, top, right, bottom), colour)
 
 
 def make_coco(
@@ -52,7 +54,7 @@ def make_coco(
     (root / "annotations").mkdir(parents=True, exist_ok=True)
     for split, count in (("train2017", train), ("val2017", valid)):
         (root / split).mkdir(exist_ok=True)
-        images, annotations = [], []
+        images, annotations = list[dict](), list[dict]()
         for number in range(1, count + 1):
             name = f"{number:012d}.jpg"
             images.append({"id": number, "file_name": name, "width": side, "height": side})
@@ -63,7 +65,7 @@ def make_coco(
                 category, _, shape, colour = _THINGS[rng.integers(len(_THINGS))]
                 size = rng.integers(side // 4, side // 2 - 4, 2)
                 start = side // 2 * np.array(divmod(quarter, 2)) + rng.integers(0, side // 2 - size)
-                _draw(canvas, shape, np.concatenate([start, start + size - 1]), _shade(colour, rng))
+                _draw(shape, (*start.tolist(), *(start + size - 1).tolist()), (canvas, _shade(colour, rng)))
                 annotations.append(
                     {
                         "id": len(annotations) + 1,
@@ -94,23 +96,22 @@ def make_cityscapes(
             kind = number % len(photographs)
             picture = _background(photographs[kind], size, rng)
             labels = Image.new("L", size, (_BUILDING, _VEGETATION)[kind])
-            canvases = [ImageDraw.Draw(image) for image in (picture, labels)]
+            scene, ids = ImageDraw.Draw(picture), ImageDraw.Draw(labels)
             horizon = int(rng.integers(height // 2, 2 * height // 3))
-
-            def draw(shape: str, box: list[int], colour: tuple[int, int, int], label: int) -> None:
-                for canvas, fill in zip(canvases, (_shade(colour, rng), label), strict=True):  # noqa: B023
-                    _draw(canvas, shape, np.array(box), fill)
-
-            draw("rectangle", [0, horizon, 2 * height, height], (120, 120, 125), _ROAD)
+            below = (0, horizon, 2 * height, height)
+            _draw("rectangle", below, (scene, _shade((120, 120, 125), rng)), (ids, _ROAD))
             for place in rng.permutation(4)[: rng.integers(2, 4)]:
                 left = height // 2 * int(place) + int(rng.integers(height // 8))
                 tall = int(rng.integers(height // 4, height // 2))
                 foot = horizon + int(rng.integers(height // 4))
                 if rng.random() < 0.5:
-                    draw("rectangle", [left, foot - tall // 2, left + 3 * height // 8, foot], (40, 60, 200), _CAR)
+                    box = (left, foot - tall // 2, left + 3 * height // 8, foot)
+                    _draw("rectangle", box, (scene, _shade((40, 60, 200), rng)), (ids, _CAR))
                 else:
-                    draw("disc", [left, foot - tall, left + tall // 2, foot], (220, 60, 60), _PERSON)
-            draw("rectangle", [0, height - height // 16, 2 * height, height], (20, 20, 20), _OUTSIDE)
+                    box = (left, foot - tall, left + tall // 2, foot)
+                    _draw("disc", box, (scene, _shade((220, 60, 60), rng)), (ids, _PERSON))
+            edge = (0, height - height // 16, 2 * height, height)
+            _draw("rectangle", edge, (scene, (20, 20, 20)), (ids, _OUTSIDE))
             stem = f"miniature_{number:06d}_000019"
             picture.save(folders[0] / f"{stem}_leftImg8bit.png")
             labels.save(folders[1] / f"{stem}_gtFine_labelIds.png")

@@ -35,8 +35,8 @@ _NAMED = 5  # mistakes that a message lists
 class SegmentationSettings:
     """DeepLab-v3's training: the paper's crop and iterations, the rest MMSegmentation's for them.
 
-    The learning rate falls by the polynomial of `power` to `final_learning_rate`; `auxiliary` is the weight of
-    the loss of a head on the features at stride 16.
+    The learning rate falls by the polynomial of `power` to `final_learning_rate`; `auxiliary` is the weight
+    of the loss of a head on the features at stride 16.
     """
 
     iterations: int = 40_000
@@ -81,8 +81,8 @@ def _read_split(root: Path, split: str) -> CityImages:
     ]
     if absent := [path for path in labels if not path.exists()]:
         raise FileNotFoundError(
-            f"{len(absent)} label images are missing, the first is {absent[0]}; unpack gtFine_trainvaltest.zip "
-            "again or take their photographs away"
+            f"{len(absent)} label images are missing, the first is {absent[0]}; unpack "
+            "gtFine_trainvaltest.zip again or take their photographs away"
         )
     wrong = []
     for path, label in zip(photographs, labels, strict=True):
@@ -118,8 +118,8 @@ class ChannelDropout(nn.Module):
 def build(network: Network, seed: int) -> DeepLabV3:
     """DeepLab-v3 on a network, whose weights stay; those of the heads are drawn from the seed.
 
-    The network's last stage is dilated to an output stride of 16; a second head, for training alone, reads the
-    stage before. Raises ValueError for a network without features at strides 8, 16 and 32.
+    The network's last stage is dilated to an output stride of 16; a second head, for training alone, reads
+    the stage before. Raises ValueError for a network without features at strides 8, 16 and 32.
     """
     backbone = Backbone(network, output_stride=16)
     _, middle, last = backbone.channels
@@ -155,13 +155,17 @@ class SegmentationTask:
                 dropout.kept = torch.from_numpy(kept[part].astype(np.float32)).to(device)
         with ThreadPoolExecutor(torch.get_num_threads()) as pool:
             pairs = list(pool.map(self._crop, indices[part], draws))
-        images, labels = (torch.from_numpy(np.stack(arrays)).to(device) for arrays in zip(*pairs, strict=True))
+        images, labels = (
+            torch.from_numpy(np.stack(arrays)).to(device) for arrays in zip(*pairs, strict=True)
+        )
         scores = self.model(normalise(images, _MEAN, _STD))
         losses = [
             F.cross_entropy(scores[name].float(), labels.long(), ignore_index=IGNORED, reduction="sum")
             for name in ("out", "aux")
         ]
-        return (losses[0] + self.settings.auxiliary * losses[1]) / labels.numel(), torch.zeros((), device=device)
+        return (losses[0] + self.settings.auxiliary * losses[1]) / labels.numel(), torch.zeros(
+            (), device=device
+        )
 
     def _crop(self, index: int, draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Pixels (crop, crop, 3) and classes (crop, crop) of an image by four numbers from 0 to 1.

@@ -262,7 +262,13 @@ class Network(Supernet):
         """What each cell puts out of images (B, C, H, W)."""
         return self._features(images, self.genes, self.drop if self.training else 0.0)
 
-    def body(self) -> list[tuple[nn.Module, int, int]]:
-        """(cell, channels, stride) of each of the features; the stride is in pixels of the image."""
+    def body(self) -> list[tuple[int, int]]:
+        """(channels, stride) of each of the features; the stride is in pixels of the image."""
         strides = self.stem_stride * 2 ** np.cumsum(self.reduces)
-        return list(zip(self.cells, [NODES * width for width in self.widths], strides.tolist(), strict=True))
+        return list(zip([NODES * width for width in self.widths], strides.tolist(), strict=True))
+
+    def last_stage(self) -> list[nn.Module]:
+        """What makes the features of the largest stride from those before; its layers of stride 2 are all."""
+        first = len(self.reduces) - 1 - self.reduces[::-1].index(True)
+        # The reduction cell brings its inputs to one resolution before it halves that.
+        return [self.cells[first].operations, *self.cells[first + 1 :]]

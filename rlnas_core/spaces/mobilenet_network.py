@@ -121,9 +121,12 @@ class Network(Supernet):
         """What each block puts out of images (B, C, H, W)."""
         return self._features(images, self.genes)
 
-    def body(self) -> list[tuple[nn.Module, int, int]]:
-        """(block, channels, stride) of each of the features; the stride is in pixels of the image."""
+    def body(self) -> list[tuple[int, int]]:
+        """(channels, stride) of each of the features; the stride is in pixels of the image."""
         _, outputs, strides = np.array(BLOCKS).T
-        return list(
-            zip(self.blocks, outputs.tolist(), (_STEM_STRIDE * strides.cumprod()).tolist(), strict=True)
-        )
+        return list(zip(outputs.tolist(), (_STEM_STRIDE * strides.cumprod()).tolist(), strict=True))
+
+    def last_stage(self) -> list[nn.Module]:
+        """What makes the features of the largest stride from those before."""
+        first = max(block for block, (_, _, stride) in enumerate(BLOCKS) if stride > 1)
+        return list(self.blocks[first:])
