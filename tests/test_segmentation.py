@@ -24,6 +24,7 @@ from rlnas_core.segmentation import (
     read_cityscapes,
 )
 from rlnas_core.spaces import get
+from rlnas_core.spaces.layers import initialise
 
 SETTINGS = SegmentationSettings(crop=97)
 SIZES = {
@@ -223,8 +224,10 @@ def test_perfect_predictions_have_a_mean_iou_of_100_and_shifted_ones_less(citysc
 
 def test_deeplab_learns_the_miniature(miniature):
     train, valid = read_cityscapes(miniature)
-    torch.manual_seed(0)
-    model = build(network("darts-3"), 0)
+    backbone = network("darts-3")
+    initialise(backbone, torch.Generator().manual_seed(0))
+    model = build(backbone, 0)
     untrained = mean_iou(model, valid)
-    descend(SegmentationTask(model, train, SETTINGS, np.random.default_rng(0)), epochs=6, batch=8, rate=0.02)
-    assert mean_iou(model, valid) > untrained + 15
+    descend(SegmentationTask(model, train, SETTINGS, np.random.default_rng(0)), epochs=8, batch=8, rate=0.02)
+    # One class for all pixels has at most a fifth of the mean over five classes.
+    assert mean_iou(model, valid) > max(untrained, 20)
