@@ -33,9 +33,8 @@ class DetectionSettings:
     """RetinaNet and its training; defaults are Detectron2's 1x schedule with the paper's 800 pixels.
 
     The learning rate is linear over `warmup_steps` and falls to a tenth after each of `decay_epochs`. Images
-    are brought to a `short_side` of so many pixels, or less where the other would pass `long_side`; gradients
-    to a norm of at most `clip_norm`, null for any;
-    `channels` is the width of the feature pyramid.
+    are brought to a `short_side` of so many pixels, or less where the other would pass `long_side`;
+    gradients to a norm of at most `clip_norm`, None for any. `channels` is the width of the feature pyramid.
     """
 
     epochs: int = 12
