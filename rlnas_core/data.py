@@ -104,12 +104,7 @@ class ImageFiles(ImageArray):
         return normalise(torch.from_numpy(np.stack(views)).to(device), self.mean, self.std)
 
     def _decode(self, index: int) -> Image.Image:
-        path = str(self.images[index])
-        try:
-            with Image.open(path) as picture:
-                return picture.convert("RGB")
-        except image_sources.BROKEN as error:
-            raise ValueError(f"{path} isn't a readable image ({error}); remove or replace it") from error
+        return image_sources.read_picture(Path(self.images[index]), "RGB")
 
     def _view(self, index: int, draws: np.ndarray) -> np.ndarray:
         expected = self._expected.get(int(index))

@@ -4,7 +4,7 @@ import io
 import tarfile
 import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -173,6 +173,22 @@ def image_files(path: Path) -> ImageSource:
 def _some(names: set[str]) -> str:
     first = ", ".join(sorted(names)[:10]) or "none"
     return first if len(names) <= 10 else f"{first} and {len(names) - 10} more"
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Image.Image]:
+    """An image file, of which only the header is read yet; ValueError names a damaged one."""
+    try:
+        with Image.open(path) as picture:
+            yield picture
+    except BROKEN as error:
+        raise ValueError(f"{path} is no sound image: {error}; replace it") from error
+
+
+def read_picture(path: Path, mode: str) -> Image.Image:
+    """An image file, decoded to one of PIL's modes; ValueError names a damaged one."""
+    with opened(path) as picture:
+        return picture.convert(mode)
 
 
 def refuse_unreadable(path: Path, count: int) -> None:

@@ -44,7 +44,7 @@ class FactorizedReduce(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) to (B, outputs, H/2, W/2), rounded up."""
         x = F.relu(x)
-        odd = F.pad(x[:, :, 1:, 1:], (0, x.shape[3] % 2, 0, x.shape[2] % 2))
+        odd = F.pad(x[:, :, 1:, 1:], (0, 1, 0, 1))
         return self.norm(torch.cat([self.even(x), self.odd(odd)], dim=1))
 
 
@@ -147,6 +147,7 @@ class Supernet(SupernetModule):
             raise ValueError(f"dilated_norm: got {dilated_norm!r}; accepted: reference, paper")
         self.dilated_norm = dilated_norm
         choices = choices or [tuple(range(8))] * (2 * len(EDGES))
+        self.stem_stride = 8 if imagenet else 1
         if imagenet:
             self.stem = nn.Sequential(
                 convolution(in_channels, channels // 2, 3, 2),
@@ -227,15 +228,19 @@ class Network(Supernet):
     """
 
     generator: torch.Generator | None = None
+    space = "darts"
+    #: The parts that only classification needs.
+    head = ("classifier", "auxiliary")
 
     def __init__(
         self, genes: np.ndarray, *, auxiliary: bool = False, drop: float = 0.0, **sizes: Any
     ) -> None:
         self.genes = np.asarray(genes)
         super().__init__(choices=[(int(g),) for g in self.genes], affine=True, running=True, **sizes)
-        self.drop, self.head_at = drop, self.reduces.index(True, self.reduces.index(True) + 1)
+        self.drop = drop
         self.auxiliary: nn.Module | None = None
         if auxiliary:
+            self.head_at = self.reduces.index(True, self.reduces.index(True) + 1)
             inner, outer = _AUXILIARY
             self.auxiliary = nn.Sequential(
                 nn.ReLU(),
@@ -252,11 +257,26 @@ class Network(Supernet):
 
     def forward(self, images: Tensor, path: np.ndarray | None = None) -> Any:
         """Class scores (B, classes) of images (B, C, H, W)."""
-        outputs = self._features(images, self.genes, self._drop if self.training and self.drop else None)
+        outputs = self.features(images)
         scores = self.classifier(outputs[-1].mean(dim=(2, 3)))
         if self.auxiliary is not None and self.training:
             return scores, self.auxiliary(outputs[self.head_at])
         return scores
+
+    def features(self, images: Tensor) -> list[Tensor]:
+        """What each cell puts out of images (B, C, H, W)."""
+        return self._features(images, self.genes, self._drop if self.training and self.drop else None)
+
+    def body(self) -> list[tuple[int, int]]:
+        """(channels, stride) of each of the features; the stride is in pixels of the image."""
+        strides = self.stem_stride * 2 ** np.cumsum(self.reduces)
+        return list(zip([NODES * width for width in self.widths], strides.tolist(), strict=True))
+
+    def last_stage(self) -> list[nn.Module]:
+        """What makes the features of the largest stride from those before; its layers of stride 2 are all."""
+        first = len(self.reduces) - 1 - self.reduces[::-1].index(True)
+        # The reduction cell brings its inputs to one resolution before it halves that.
+        return [self.cells[first].operations, *self.cells[first + 1 :]]
 
     def _drop(self, term: Tensor) -> Tensor:
         # Drawn for the whole batch, of which this process may have a part.

@@ -11,6 +11,7 @@ from rlnas_core.spaces.mobilenet import BLOCKS, CHANGES, FIRST, LAST, SHAPES, SK
 
 _OPERATION = re.compile(r"blocks\.(\d+)\.(\d+)\.(expand|depthwise|project)\.(\d)\.")
 _NORM = "1"
+_STEM_STRIDE = 2
 
 
 def _layer(
@@ -70,11 +71,17 @@ class Supernet(SupernetModule):
 
     def forward(self, images: Tensor, path: np.ndarray) -> Tensor:
         """Class scores (B, classes) of images (B, C, H, W) under a path (21,) or (1, 21)."""
+        return self.classifier(self.last(self._features(images, path)[-1]).mean(dim=(2, 3)))
+
+    def _features(self, images: Tensor, path: np.ndarray) -> list[Tensor]:
+        """What each block puts out."""
         x = self.first(self.stem(images))
+        outputs = []
         for block, gene in zip(self.blocks, np.asarray(path).reshape(-1).tolist(), strict=True):
             if gene != SKIP:
                 x = block.get_submodule(str(gene))(x)
-        return self.classifier(self.last(x).mean(dim=(2, 3)))
+            outputs.append(x)
+        return outputs
 
     def operation_weights(self) -> list[tuple[int, int, int, Tensor]]:
         """(0, block, operation, weight): a block's three convolutions and the norms of the first two."""
@@ -98,6 +105,10 @@ class Supernet(SupernetModule):
 class Network(Supernet):
     """The stand-alone network of one architecture (21,), with running statistics."""
 
+    space = "mobilenet"
+    #: The parts that only classification needs.
+    head = ("last", "classifier")
+
     def __init__(self, genes: np.ndarray, **sizes: Any) -> None:
         self.genes = np.asarray(genes)
         super().__init__(choices=[(int(g),) for g in self.genes], running=True, **sizes)
@@ -105,3 +116,17 @@ class Network(Supernet):
     def forward(self, images: Tensor, path: np.ndarray | None = None) -> Tensor:
         """Class scores (B, classes) of images (B, C, H, W)."""
         return super().forward(images, self.genes)
+
+    def features(self, images: Tensor) -> list[Tensor]:
+        """What each block puts out of images (B, C, H, W)."""
+        return self._features(images, self.genes)
+
+    def body(self) -> list[tuple[int, int]]:
+        """(channels, stride) of each of the features; the stride is in pixels of the image."""
+        _, outputs, strides = np.array(BLOCKS).T
+        return list(zip(outputs.tolist(), (_STEM_STRIDE * strides.cumprod()).tolist(), strict=True))
+
+    def last_stage(self) -> list[nn.Module]:
+        """What makes the features of the largest stride from those before."""
+        first = max(block for block, (_, _, stride) in enumerate(BLOCKS) if stride > 1)
+        return list(self.blocks[first:])
