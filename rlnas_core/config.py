@@ -1,7 +1,8 @@
 """Check a configuration against its schema and fill in the defaults."""
 
 import copy
-from collections.abc import Collection, Iterator, Mapping
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ _FETCH_HINTS = {
     "imagenet16-120": "Fetch the ImageNet16-120 pickle batches that the NAS-Bench-201 authors publish",
     "official": "Fetch NAS-Bench-201-v1_1-096897.pth, which the NAS-Bench-201 authors publish",
     "nats-bench": "Fetch and unpack the simple NATS-tss folder that the NATS-Bench authors publish",
+    "coco": "Fetch annotations/, train2017/ and val2017/ of COCO 2017 into one folder",
+    "cityscapes": "Fetch leftImg8bit/ and gtFine/ of Cityscapes into one folder",
     "csv": "Give a table with the columns index, arch and accuracies in percent",
 }
 _NEEDED = ("path", "classes")
@@ -80,7 +83,7 @@ def unusable_files(config: Mapping[str, Any], read: Collection[str]) -> list[str
     It reads tables, checksums and images. Files that aren't there are left to `missing_files`.
     """
     # Planning needs none of these, and an environment that only plans may not have them.
-    from rlnas_core import benchmark, data, image_sources
+    from rlnas_core import benchmark, data, detection, image_sources, segmentation
 
     lines = []
     for key, entry in _sources(config).items():
@@ -89,6 +92,12 @@ def unusable_files(config: Mapping[str, Any], read: Collection[str]) -> list[str
         try:
             if key == "benchmark":
                 benchmark.inspect(entry["source"], entry["path"], entry["checksum"])
+                continue
+            if key == "transfer.coco":
+                detection.read_coco(entry["path"])
+                continue
+            if key == "transfer.cityscapes":
+                segmentation.read_cityscapes(entry["path"])
                 continue
             asked = {name: entry[name] for name in ("classes", "split")}
             size = config["supernet"]["batch_size"]
@@ -109,11 +118,17 @@ def classes(config: Mapping[str, Any], dataset: str) -> int:
 
 def _sources(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Everything that is read from files of the user, by its key."""
-    large = {dataset for datasets in config["large_spaces"].values() for dataset in datasets}
-    used = sorted(set(config["searches"].values()) | large)
+    of_large = [*config["large_spaces"].values(), *config["retraining"].values()]
+    used = sorted({*config["searches"].values(), *(dataset for datasets in of_large for dataset in datasets)})
+    transfers = {
+        f"transfer.{name}": transfer
+        for name, transfer in config["transfer"].items()
+        if transfer["source"] != "miniature" and any(transfer["architectures"].values())
+    }
     return {
         **{f"datasets.{name}": config["datasets"][name] for name in used},
         "benchmark": config["benchmark"],
+        **transfers,
     }
 
 
@@ -160,7 +175,12 @@ def _explain(error: ValidationError) -> str:
 def _resolved(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Mapping[str, Any]:
     if "$ref" not in schema:
         return schema
-    return {**root["$defs"][schema["$ref"].rsplit("/", 1)[1]], **schema}
+    shared = root["$defs"][schema["$ref"].rsplit("/", 1)[1]]
+    return {
+        **shared,
+        **schema,
+        "properties": {**shared.get("properties", {}), **schema.get("properties", {})},
+    }
 
 
 def _with_defaults(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any]) -> Any:
@@ -204,6 +224,7 @@ def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
                     for limit in limits
                     if limit < cheapest
                 )
+    yield from _contradictions_of_networks(config)
     for name, entry in datasets.items():
         key, fixed = f"datasets.{name}", CLASSES.get(entry["source"])
         if fixed is None:
@@ -229,6 +250,42 @@ def _contradictions_of_evolution(key: str, settings: Mapping[str, Any]) -> Itera
         yield f"{key}: got mutations + crossovers {children}; accepted: at most {population} (population)"
     if keep > population:
         yield f"{key}.keep: got {keep}; accepted: at most {population} (population)"
+
+
+def _contradictions_of_networks(config: Mapping[str, Any]) -> Iterator[str]:
+    for space, retrainings in config["retraining"].items():
+        for dataset, retraining in retrainings.items():
+            key = f"retraining.{space}.{dataset}"
+            if dataset not in config["datasets"]:
+                yield f"{key}: got an unknown dataset; accepted: {', '.join(config['datasets'])}"
+            yield from _unknown_architectures(f"{key}.published", config, space, retraining["published"])
+    for name, transfer in config["transfer"].items():
+        for space, architectures in transfer["architectures"].items():
+            key, pretrained = f"transfer.{name}", transfer["pretrained"]
+            yield from _unknown_architectures(f"{key}.architectures.{space}", config, space, architectures)
+            if architectures and pretrained is not None and pretrained not in config["retraining"][space]:
+                yield (
+                    f"{key}.pretrained: got {pretrained}, but there is no retraining.{space}.{pretrained}; "
+                    "accepted: a dataset that the space's networks are retrained on, or null for none"
+                )
+
+
+def _unknown_architectures(
+    key: str, config: Mapping[str, Any], space: str, names: Sequence[str]
+) -> Iterator[str]:
+    try:
+        from rlnas_core.spaces import published
+    except ImportError:
+        return
+    known = [name for name, architecture in published().items() if architecture.space.name == space]
+    searched = "|".join(config["large_spaces"][space]) or "-"
+    pattern = rf"random-\d+-\d+|({searched})-\d+-\d+-(none|\d+)(-scaled)?"
+    for name in names:
+        if name not in known and (key.endswith("published") or not re.fullmatch(pattern, name)):
+            yield (
+                f"{key}: got {name}; accepted: {', '.join(known)}"
+                + (", random-SEED-LIMIT or one that a search finds" if "transfer" in key else "")
+            )
 
 
 def _cheapest(name: str) -> float | None:

@@ -20,31 +20,33 @@ from torchvision.models.detection import RetinaNet
 from torchvision.ops import FeaturePyramidNetwork
 from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
-from rlnas_core.backbone import Backbone, Network, drawn_from
+from rlnas_core import processes
+from rlnas_core.backbone import Backbone, Network, drawn_from, load_backbone
 from rlnas_core.image_sources import read_picture
+from rlnas_core.loop import Task, TrainingSettings, fit, pick_device
 
 MEASURES = ("AP", "AP50", "AP75", "APS", "APM", "APL")
+_CODE = [Path(__file__), Path(__file__).with_name("backbone.py")]
 _CHANNELS = 256
 _NAMED = 5  # mistakes that a message lists
 
 
 @dataclass(frozen=True)
-class DetectionSettings:
+class DetectionSettings(TrainingSettings):
     """RetinaNet and its training; defaults are Detectron2's 1x schedule with the paper's 800 pixels.
 
-    The learning rate is linear over `warmup_steps` and falls to a tenth after each of `decay_epochs`. Images
-    are brought to a `short_side` of so many pixels, or less where the other would pass `long_side`;
-    gradients to a norm of at most `clip_norm`, None for any. `channels` is the width of the feature pyramid.
+    Its warm-up of 1000 steps is 0.14 epochs of COCO. Images are brought to a `short_side` of so many pixels,
+    or less where the other would pass `long_side`; `channels` is the width of the feature pyramid.
     """
 
     epochs: int = 12
     batch_size: int = 16
     learning_rate: float = 0.01
-    momentum: float = 0.9
+    schedule: str = "steps"
+    step_epochs: tuple[int, ...] = (8, 11)
+    warmup_epochs: float = 0.14
+    nesterov: bool = False
     weight_decay: float = 1e-4
-    warmup_steps: int = 1000
-    decay_epochs: tuple[int, ...] = (8, 11)
-    clip_norm: float | None = None
     short_side: int = 800
     long_side: int = 1333
     channels: int = 256
@@ -176,17 +178,19 @@ def build(network: Network, classes: int, settings: DetectionSettings, seed: int
     return model
 
 
-class DetectionTask:
+class DetectionTask(Task):
     """Training of RetinaNet on the images that have boxes; each is mirrored with probability a half."""
 
     def __init__(self, model: RetinaNet, data: CocoImages, rng: np.random.Generator) -> None:
-        self.model, self.data, self.generators = model, data, [rng]
+        self.model, self.data, self.rng, self.generators = model, data, rng, [rng]
         self.images = np.flatnonzero(np.diff(data.starts))
-        self.length = len(self.images)
 
-    def loss(self, indices: np.ndarray, part: slice) -> tuple[Tensor, Tensor]:
-        """Mean loss over a part of the batch `indices` (B,), and zero."""
-        mirrored = self.generators[0].random(len(indices))[part] < 0.5
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def loss(self, indices: np.ndarray, part: slice) -> tuple[Tensor, None]:
+        """Mean loss over a part of the batch `indices` (B,)."""
+        mirrored = self.rng.random(len(indices))[part] < 0.5
         rows = self.images[indices[part]]
         device = next(self.model.parameters()).device
         images = _load([self.data.paths[row] for row in rows], device)
@@ -201,11 +205,39 @@ class DetectionTask:
                 boxes = torch.stack([width - right, top, width - left, bottom], dim=1)
             targets.append({"boxes": boxes, "labels": torch.from_numpy(self.data.labels[chosen]).to(device)})
         losses = self.model(images, targets)
-        return losses["classification"] + losses["bbox_regression"], torch.zeros((), device=device)
+        return losses["classification"] + losses["bbox_regression"], None
 
-    def after_epoch(self, epoch: int) -> dict[str, float]:
-        """Nothing: COCO is evaluated once, after training."""
-        return {}
+
+def train_detector(
+    network: Network,
+    data: CocoImages,
+    settings: DetectionSettings,
+    seed: int,
+    *,
+    pretrained: Path | None = None,
+    **options: Any,
+) -> RetinaNet:
+    """Train RetinaNet on a network, from retrained weights where there are some (`load_backbone`).
+
+    Under `torchrun` each process takes a part of every batch. Options, states and errors are those of
+    `loop.fit`.
+    """
+    if pretrained:
+        load_backbone(network, pretrained)
+    device = pick_device(settings.device)
+    processes.join(device)
+    weights_seed, order_seed, draws_seed = np.random.SeedSequence(seed).spawn(3)
+    model = build(network, len(data.categories), settings, int(weights_seed.generate_state(1)[0])).to(device)
+    key = [network.space, network.genes, seed, device.type, data.ids, data.boxes, data.labels, *_CODE]
+    fit(
+        DetectionTask(model, data, np.random.default_rng(draws_seed)),
+        settings,
+        np.random.default_rng(order_seed),
+        device=device,
+        key=[*key, *([pretrained] if pretrained else [])],
+        **options,
+    )
+    return model
 
 
 def _load(paths: Sequence[Path], device: torch.device) -> list[Tensor]:

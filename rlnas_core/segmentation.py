@@ -3,6 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,10 +16,14 @@ from torchvision.models.segmentation import DeepLabV3
 from torchvision.models.segmentation.deeplabv3 import DeepLabHead
 from torchvision.models.segmentation.fcn import FCNHead
 
-from rlnas_core.backbone import Backbone, Network, drawn_from
+from rlnas_core import processes
+from rlnas_core.backbone import Backbone, Network, drawn_from, load_backbone
 from rlnas_core.data import normalise
 from rlnas_core.image_sources import opened, read_picture
+from rlnas_core.loop import Task, TrainingSettings, fit, pick_device
+from rlnas_core.spaces.layers import RunningBatchNorm
 
+_CODE = [Path(__file__), Path(__file__).with_name("backbone.py")]
 IGNORED = 255
 _EVALUATED = {kind.id: kind.train_id for kind in Cityscapes.classes if not kind.ignore_in_eval}
 CLASSES = len(_EVALUATED)
@@ -32,19 +37,19 @@ _NAMED = 5  # mistakes that a message lists
 
 
 @dataclass(frozen=True)
-class SegmentationSettings:
+class SegmentationSettings(TrainingSettings):
     """DeepLab-v3's training: the paper's crop and iterations, the rest MMSegmentation's for them.
 
-    The learning rate falls by the polynomial of `power` to `final_learning_rate`; `auxiliary` is the weight
-    of the loss of a head on the features at stride 16.
+    The paper's 40,000 iterations are 108 epochs of Cityscapes. `auxiliary` is the weight of the loss of a
+    head on the features at stride 16.
     """
 
-    iterations: int = 40_000
+    epochs: int = 108
     batch_size: int = 8
     learning_rate: float = 0.01
     final_learning_rate: float = 1e-4
-    power: float = 0.9
-    momentum: float = 0.9
+    schedule: str = "poly"
+    nesterov: bool = False
     weight_decay: float = 5e-4
     crop: int = 769
     auxiliary: float = 0.4
@@ -129,24 +134,31 @@ def build(network: Network, seed: int) -> DeepLabV3:
     head[0].project[3] = nn.Identity()
     head.insert(len(head) - 1, ChannelDropout(head[-1].in_channels))
     auxiliary[3] = ChannelDropout(auxiliary[-1].in_channels)
-    return DeepLabV3(backbone, head, auxiliary)
+    model = DeepLabV3(backbone, head, auxiliary)
+    for module in model.modules():
+        if type(module) is nn.BatchNorm2d:
+            module.__class__ = RunningBatchNorm  # which knows of other processes
+    return model
 
 
-class SegmentationTask:
+class SegmentationTask(Task):
     """Training of DeepLab-v3 on crops of photographs that are scaled and mirrored at random."""
 
     def __init__(
         self, model: DeepLabV3, data: CityImages, settings: SegmentationSettings, rng: np.random.Generator
     ) -> None:
-        self.model, self.data, self.settings, self.generators = model, data, settings, [rng]
-        self.length = len(data.photographs)
+        self.model, self.data, self.settings = model, data, settings
+        self.rng, self.generators = rng, [rng]
 
-    def loss(self, indices: np.ndarray, part: slice) -> tuple[Tensor, Tensor]:
-        """Mean loss over the pixels of a part of the batch `indices` (B,), and zero.
+    def __len__(self) -> int:
+        return len(self.data.photographs)
+
+    def loss(self, indices: np.ndarray, part: slice) -> tuple[Tensor, None]:
+        """Mean loss over the pixels of a part of the batch `indices` (B,).
 
         Ignored pixels count as without loss, so that the mean over parts is that of the batch.
         """
-        rng, batch = self.generators[0], len(indices)
+        rng, batch = self.rng, len(indices)
         draws = rng.random((batch, 4))[part]
         device = next(self.model.parameters()).device
         for dropout in self.model.modules():
@@ -163,9 +175,7 @@ class SegmentationTask:
             F.cross_entropy(scores[name].float(), labels.long(), ignore_index=IGNORED, reduction="sum")
             for name in ("out", "aux")
         ]
-        return (losses[0] + self.settings.auxiliary * losses[1]) / labels.numel(), torch.zeros(
-            (), device=device
-        )
+        return (losses[0] + self.settings.auxiliary * losses[1]) / labels.numel(), None
 
     def _crop(self, index: int, draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Pixels (crop, crop, 3) and classes (crop, crop) of an image by four numbers from 0 to 1.
@@ -193,9 +203,38 @@ class SegmentationTask:
         image[:height, :width], target[:height, :width] = pixels, classes
         return image, target
 
-    def after_epoch(self, epoch: int) -> dict[str, float]:
-        """Nothing: whole images are evaluated once, after training."""
-        return {}
+
+def train_segmenter(
+    network: Network,
+    data: CityImages,
+    settings: SegmentationSettings,
+    seed: int,
+    *,
+    pretrained: Path | None = None,
+    **options: Any,
+) -> DeepLabV3:
+    """Train DeepLab-v3 on a network, from retrained weights where there are some (`load_backbone`).
+
+    Under `torchrun` each process takes a part of every batch. Options, states and errors are those of
+    `loop.fit`.
+    """
+    if pretrained:
+        load_backbone(network, pretrained)
+    device = pick_device(settings.device)
+    processes.join(device)
+    weights_seed, order_seed, draws_seed = np.random.SeedSequence(seed).spawn(3)
+    model = build(network, int(weights_seed.generate_state(1)[0])).to(device)
+    files = [[str(path) for path in paths] for paths in (data.photographs, data.labels)]
+    key = [network.space, network.genes, seed, device.type, *files, *_CODE]
+    fit(
+        SegmentationTask(model, data, settings, np.random.default_rng(draws_seed)),
+        settings,
+        np.random.default_rng(order_seed),
+        device=device,
+        key=[*key, *([pretrained] if pretrained else [])],
+        **options,
+    )
+    return model
 
 
 @torch.no_grad()

@@ -57,6 +57,9 @@ onstart:
     try:
         read = {f"datasets.{job.wildcards.dataset}" for job in jobs if job.name == "prepare_dataset"}
         read |= {"benchmark" for job in jobs if job.name == "extract_benchmark"}
+        read |= {
+            f"transfer.{job.wildcards.scenes}" for job in jobs if job.name == "transfer_architecture"
+        }
         unusable += unusable_files(config, read)
     except ImportError:
         pass  # the jobs have an environment of their own, and check again
@@ -122,11 +125,28 @@ def architectures(space, retraining):
     return retraining["published"] + random + (found if retraining["found"] else [])
 
 
+TRANSFERRED = "{space}/{scenes}/{architecture}/{seed}"
+TRANSFERS = [
+    {"space": space, "scenes": scenes, "architecture": architecture, "seed": seed}
+    for scenes, transfer in config["transfer"].items()
+    for space, names in transfer["architectures"].items()
+    for architecture in names
+    for seed in transfer["seeds"]
+]
 ABSENT = dict.fromkeys(
     ["top1", "top5"],
     "not run: needs ImageNet; give its folder as datasets.imagenet.path and the architectures in retraining.SPACE.imagenet, "
     "as config/imagenet.yaml does",
 )
+for scenes, name, columns in (
+    ("coco", "COCO", ["AP", "AP50", "AP75", "APS", "APM", "APL"]),
+    ("cityscapes", "Cityscapes", ["mIoU"]),
+):
+    ABSENT |= dict.fromkeys(
+        columns,
+        f"not run: needs {name}; give its folder as transfer.{scenes}.path and the architectures in "
+        f"transfer.{scenes}.architectures, as config/imagenet.yaml does",
+    )
 RETRAININGS = [
     {"space": space, "dataset": dataset, "architecture": architecture, "seed": seed}
     for space, datasets in config["retraining"].items()
@@ -165,6 +185,7 @@ wildcard_constraints:
     indicator="angle|validation-accuracy",
     search="angle|validation-accuracy|random-search",
     architecture="[A-Za-z0-9-]+",
+    scenes="coco|cityscapes",
 
 
 def seeds_of(labels, indicator):
@@ -283,8 +304,40 @@ def of_random(wildcards):
     return (int(place[1]), int(place[2])) if place else (0, 0)
 
 
+def transfer_inputs(wildcards):
+    """The images, real or in miniature, and the weights of a retrained network to begin with, if any."""
+    transfer = config["transfer"][wildcards.scenes]
+    miniature = f"{RESULTS}/data/miniature-{wildcards.scenes}"
+    inputs = {"scenes": miniature if transfer["source"] == "miniature" else transfer["path"]}
+    if dataset := transfer["pretrained"]:
+        seed = config["retraining"][wildcards.space][dataset]["seeds"][0]
+        retrained = RETRAINED.format(**{**wildcards, "dataset": dataset, "seed": seed})
+        inputs["weights"] = f"{RESULTS}/retrained/{retrained}/weights.safetensors"
+    return inputs
+
+
+def backbone_sizes(wildcards):
+    """Sizes of a backbone: those of the retrained network, or the transfer's own where none was trained."""
+    transfer = config["transfer"][wildcards.scenes]
+    dataset = transfer["pretrained"]
+    sizes = config["retraining"][wildcards.space][dataset]["network"] if dataset else transfer["network"]
+    return {name: sizes[name] for name in ("channels", "cells") if sizes[name] is not None}
+
+
+def transferred(pattern):
+    """Files of the transfer that belong into a numbered table."""
+
+    def paths(wildcards):
+        tables = {("darts", "coco"): 8, ("mobilenet", "coco"): 9}
+        tables |= {("darts", "cityscapes"): 10, ("mobilenet", "cityscapes"): 11}
+        number = int(wildcards.number)
+        return [pattern.format(**run) for run in TRANSFERS if tables[run["space"], run["scenes"]] == number]
+
+    return paths
+
+
 def retrained(pattern):
-    """Files of retrained architectures that belong into a numbered table, by their space."""
+    """Files of architectures, retrained or transferred, that belong into a numbered table by their space."""
 
     def paths(wildcards):
         spaces = {
@@ -297,7 +350,8 @@ def retrained(pattern):
             11: "mobilenet",
         }
         space = spaces[int(wildcards.number)]
-        return [pattern.format(**run) for run in RETRAININGS if run["space"] == space]
+        runs = RETRAININGS + (TRANSFERS if "{dataset}" not in pattern else [])
+        return sorted({pattern.format(**run) for run in runs if run["space"] == space})
 
     return paths
 

@@ -7,6 +7,7 @@ rule tabulate_costs:
         searches=found(of_table),
         architectures=retrained(f"{RESULTS}/architectures/{{space}}/{{architecture}}.csv"),
         accuracies=retrained(f"{RESULTS}/retrained/{RETRAINED}/accuracy.csv"),
+        measures=transferred(f"{RESULTS}/transferred/{TRANSFERRED}/measures.csv"),
     output:
         csv=f"{RESULTS}/tables/table{{number}}.csv",
         md=f"{RESULTS}/tables/table{{number}}.md",
@@ -19,6 +20,7 @@ rule tabulate_costs:
         ),
     params:
         notes=ABSENT,
+        sources={scenes: transfer["source"] for scenes, transfer in config["transfer"].items()},
     log:
         f"{RESULTS}/logs/tabulate/table{{number}}.log",
     benchmark:

@@ -8,11 +8,11 @@ def descend(task, *, epochs, batch, rate, clip=1e9):
     """Train with a linear warm-up of 20 steps and a linear end."""
     weights = list(task.model.parameters())
     optimiser = torch.optim.SGD(weights, rate, momentum=0.9, weight_decay=1e-4)
-    order, steps = np.random.default_rng(0), epochs * (task.length // batch)
+    order, steps = np.random.default_rng(0), epochs * (len(task) // batch)
     task.model.train()
     for step in range(steps):
-        if step % (task.length // batch) == 0:
-            batches = order.permutation(task.length)[: task.length // batch * batch].reshape(-1, batch)
+        if step % (len(task) // batch) == 0:
+            batches = order.permutation(len(task))[: len(task) // batch * batch].reshape(-1, batch)
         optimiser.param_groups[0]["lr"] = rate * min((step + 1) / 20, 1, 3 * (1 - step / steps))
         loss, _ = task.loss(batches[step % len(batches)], slice(0, batch))
         optimiser.zero_grad()

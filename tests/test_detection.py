@@ -193,7 +193,7 @@ def test_crowds_and_images_without_boxes_do_not_train(coco):
     change(coco, edit)
     train = read_coco(coco)[0]
     task = DetectionTask(build(network("darts"), 3, SETTINGS, 0), train, np.random.default_rng(0))
-    assert (len(train.ids), task.length, train.starts[1]) == (4, 3, 0)
+    assert (len(train.ids), len(task), train.starts[1]) == (4, 3, 0)
 
 
 def test_a_damaged_image_is_named(coco):

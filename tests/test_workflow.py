@@ -49,6 +49,19 @@ TINY = {
         },
         "mobilenet": {"digits": {"published": ["RLNAS-mobilenet"], "found": False, "network": SHORT}},
     },
+    "transfer": {
+        scenes: {
+            "source": "miniature",
+            "pretrained": None,
+            "architectures": {"darts": ["DARTS-v2"]},
+            "network": {"channels": 4, "cells": 3},
+            "training": {"epochs": 1, "device": "cpu", **options},
+        }
+        for scenes, options in {
+            "coco": {"short_side": 64, "channels": 16},
+            "cityscapes": {"crop": 65},
+        }.items()
+    },
     "validation": {"seeds": [0], "images": 16, "calibration_images": 16},
     "evolution": {"iterations": 2},
     "ranking": {"resamples": 5},
@@ -157,6 +170,7 @@ def test_the_same_command_twice_gives_the_same_bytes(runs):
                 "searches",
                 "supernets",
                 "tables",
+                "transferred",
             )
             for path in (run / folder).rglob("*")
             if path.is_file()
@@ -198,6 +212,14 @@ def test_retrained_networks_have_columns_of_their_own_beside_the_papers(runs):
     assert table.loc[("cifar10/RLNAS", "top1"), "runs"] == 0
     assert "datasets.imagenet.path" in table.loc[("cifar10/RLNAS", "top1"), "note"]
     assert pd.read_csv(runs[0] / "tables/table5.csv")["column"].isin(["digits/top5"]).any()
+
+
+def test_transferred_networks_are_measured_in_columns_that_say_miniature(runs):
+    for number, column in ((8, "AP50"), (10, "mIoU")):
+        table = pd.read_csv(runs[0] / f"tables/table{number}.csv").set_index(["row", "column"])
+        assert table.loc[("DARTS-v2", f"miniature/{column}"), "runs"] == 1
+        assert table.loc[("DARTS-v2", column), "runs"] == 0
+        assert "needs" in table.loc[("DARTS-v2", column), "note"]
 
 
 def test_every_job_leaves_a_log_and_its_runtime(runs):

@@ -49,10 +49,16 @@ for file in snakemake.input.accuracies:
             # The paper's accuracies are those on ImageNet; any other dataset has columns of its own.
             column = run["column"] if run["dataset"] == "imagenet" else f"{run['dataset']}/{run['column']}"
             measured.append((rows[run["architecture"]], column, run["seed"], run["value"]))
+for file in snakemake.input.measures:
+    for run in pd.read_csv(file).to_dict("records"):
+        if run["architecture"] in rows:
+            small = snakemake.params.sources[run["dataset"]] == "miniature"
+            column = f"miniature/{run['column']}" if small else run["column"]
+            measured.append((rows[run["architecture"]], column, run["seed"], run["value"]))
 cells = pd.DataFrame(measured, columns=["row", "column", "seed", "value"]).drop_duplicates(
     ["row", "column", "seed"]
 )
-unknown = "not built: the paper doesn't say what it is made of"
+unknown = "quoted: the paper doesn't say what it is made of, or it is of another space"
 notes = dict.fromkeys(set(paper["row"]) - set(cells["row"]), unknown) | snakemake.params.notes
 table = tables.tidy(cells, number, notes)
 tables.write(table, number, Path(snakemake.output.csv).with_suffix(""))

@@ -1,0 +1,46 @@
+"""Train RetinaNet on COCO, or DeepLab-v3 on Cityscapes, with the network of an architecture as backbone."""
+
+from pathlib import Path
+
+import pandas as pd
+from safetensors.torch import save_model
+
+import job
+from rlnas_core import detection, segmentation
+from rlnas_core.checkpoint import remove_states
+from rlnas_core.spaces import get
+
+log = job.start(snakemake)
+wildcards, params = snakemake.wildcards, snakemake.params
+detects = wildcards.scenes == "coco"
+kind = detection.DetectionSettings if detects else segmentation.SegmentationSettings
+settings = kind(**params.settings)
+job.take_devices(snakemake, settings.device, log)
+described = pd.read_csv(snakemake.input.architecture).iloc[0]
+space = get(wildcards.space)
+network = {"channels": described.get("channels"), **params.network, "imagenet": True}
+genes = space.from_string([described["arch"]])[0]
+sizes = {name: int(value) for name, value in network.items() if name in space.sizes}
+train, valid = (detection.read_coco if detects else segmentation.read_cityscapes)(snakemake.input.scenes)
+model = (detection.train_detector if detects else segmentation.train_segmenter)(
+    space.network(genes, classes=1, **sizes),
+    train,
+    settings,
+    int(wildcards.seed),
+    pretrained=Path(snakemake.input.weights) if snakemake.input.get("weights") else None,
+    log=log,
+    csv_path=snakemake.output.training,
+    state_path=params.state,
+)
+if job.leads():
+    if detects:
+        found = detection.detect(model, valid, settings.batch_size)
+        measures = detection.average_precision(valid, found)
+    else:
+        measures = {"mIoU": segmentation.mean_iou(model, valid)}
+    rows = pd.DataFrame({"column": measures.keys(), "value": measures.values()})
+    names = {"space": space.name, "architecture": wildcards.architecture, "seed": wildcards.seed}
+    rows.assign(dataset=wildcards.scenes, **names).to_csv(snakemake.output.measures, index=False)
+    save_model(model, snakemake.output.weights, {"space": space.name, "arch": described["arch"]})
+    remove_states(params.state)
+    log(rows.to_string(index=False))
