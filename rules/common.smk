@@ -150,6 +150,11 @@ def of_categories(pattern):
     )
 
 
+def job_resource(job, key):
+    """What a job may use of memory or time: more at each attempt, where a cluster stopped the one before."""
+    return lambda wildcards, attempt: config["jobs"][job][key] * attempt
+
+
 def dataset_files(wildcards):
     """Files of the user that a dataset is read from; a source that can be downloaded has none."""
     return config["datasets"][wildcards.dataset]["path"] or []
