@@ -173,14 +173,13 @@ def _explain(error: ValidationError) -> str:
 
 
 def _resolved(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A schema with what it refers to; what stands beside the reference, in properties too, goes first."""
     if "$ref" not in schema:
         return schema
     shared = root["$defs"][schema["$ref"].rsplit("/", 1)[1]]
-    return {
-        **shared,
-        **schema,
-        "properties": {**shared.get("properties", {}), **schema.get("properties", {})},
-    }
+    own, others = (part.get("properties", {}) for part in (schema, shared))
+    properties = {name: {**others.get(name, {}), **own.get(name, {})} for name in others | own}
+    return {**shared, **schema, "properties": properties}
 
 
 def _with_defaults(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any]) -> Any:

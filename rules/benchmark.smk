@@ -15,8 +15,8 @@ rule extract_benchmark:
         f"{RESULTS}/runtimes/extract_benchmark.tsv"
     threads: config["jobs"]["benchmark"]["threads"]
     resources:
-        mem_mb=config["jobs"]["benchmark"]["mem_mb"],
-        runtime=config["jobs"]["benchmark"]["runtime"],
+        mem_mb=job_resource("benchmark", "mem_mb"),
+        runtime=job_resource("benchmark", "runtime"),
     conda:
         "../envs/rlnas.yaml"
     priority: 100

@@ -227,6 +227,11 @@ def of_categories(pattern):
     )
 
 
+def job_resource(job, key):
+    """What a job may use of memory or time: more at each attempt, where a cluster stopped the one before."""
+    return lambda wildcards, attempt: config["jobs"][job][key] * attempt
+
+
 def dataset_files(wildcards):
     """Files of the user that a dataset is read from; a source that can be downloaded has none."""
     return config["datasets"][wildcards.dataset]["path"] or []
@@ -308,7 +313,7 @@ def transfer_inputs(wildcards):
     """The images, real or in miniature, and the weights of a retrained network to begin with, if any."""
     transfer = config["transfer"][wildcards.scenes]
     miniature = f"{RESULTS}/data/miniature-{wildcards.scenes}"
-    inputs = {"scenes": miniature if transfer["source"] == "miniature" else transfer["path"]}
+    inputs = {"scenes": miniature if transfer["source"] == "miniature" else transfer["path"] or []}
     if dataset := transfer["pretrained"]:
         seed = config["retraining"][wildcards.space][dataset]["seeds"][0]
         retrained = RETRAINED.format(**{**wildcards, "dataset": dataset, "seed": seed})

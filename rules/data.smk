@@ -20,8 +20,8 @@ rule prepare_dataset:
         f"{RESULTS}/runtimes/prepare_dataset/{{dataset}}.tsv"
     threads: config["jobs"]["data"]["threads"]
     resources:
-        mem_mb=config["jobs"]["data"]["mem_mb"],
-        runtime=config["jobs"]["data"]["runtime"],
+        mem_mb=job_resource("data", "mem_mb"),
+        runtime=job_resource("data", "runtime"),
     conda:
         "../envs/rlnas.yaml"
     priority: 100

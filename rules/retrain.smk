@@ -55,8 +55,9 @@ rule retrain_architecture:
         f"{RESULTS}/runtimes/retrain_architecture/{RETRAINED}.tsv"
     threads: config["jobs"]["retraining"]["threads"]
     resources:
-        mem_mb=config["jobs"]["retraining"]["mem_mb"],
-        runtime=config["jobs"]["retraining"]["runtime"],
+        mem_mb=job_resource("retraining", "mem_mb"),
+        runtime=job_resource("retraining", "runtime"),
+        gpu=config["jobs"]["retraining"]["gpus"],
     conda:
         "../envs/rlnas.yaml"
     script:

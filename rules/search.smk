@@ -42,8 +42,9 @@ rule score_validation_accuracy:
         f"{RESULTS}/runtimes/score_validation_accuracy/{EXPERIMENT}.tsv"
     threads: config["jobs"]["validation"]["threads"]
     resources:
-        mem_mb=config["jobs"]["validation"]["mem_mb"],
-        runtime=config["jobs"]["validation"]["runtime"],
+        mem_mb=job_resource("validation", "mem_mb"),
+        runtime=job_resource("validation", "runtime"),
+        gpu=config["jobs"]["validation"]["gpus"],
     conda:
         "../envs/rlnas.yaml"
     script:

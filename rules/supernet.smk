@@ -30,8 +30,9 @@ rule train_supernet:
         f"{RESULTS}/runtimes/train_supernet/{SUPERNET}.tsv"
     threads: config["jobs"]["supernet"]["threads"]
     resources:
-        mem_mb=config["jobs"]["supernet"]["mem_mb"],
-        runtime=config["jobs"]["supernet"]["runtime"],
+        mem_mb=job_resource("supernet", "mem_mb"),
+        runtime=job_resource("supernet", "runtime"),
+        gpu=config["jobs"]["supernet"]["gpus"],
     conda:
         "../envs/rlnas.yaml"
     wildcard_constraints:

@@ -46,8 +46,9 @@ rule transfer_architecture:
         f"{RESULTS}/runtimes/transfer_architecture/{TRANSFERRED}.tsv"
     threads: config["jobs"]["transfer"]["threads"]
     resources:
-        mem_mb=config["jobs"]["transfer"]["mem_mb"],
-        runtime=config["jobs"]["transfer"]["runtime"],
+        mem_mb=job_resource("transfer", "mem_mb"),
+        runtime=job_resource("transfer", "runtime"),
+        gpu=config["jobs"]["transfer"]["gpus"],
     conda:
         "../envs/rlnas.yaml"
     script:

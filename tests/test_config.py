@@ -42,14 +42,15 @@ def test_paper_configuration_spells_out_the_defaults():
 
 
 def test_defaults_are_filled_in_at_every_depth_and_the_input_is_left_alone():
-    config = changed(supernet={"epochs": 3}, jobs__supernet={"threads": 2})
+    config = changed(supernet={"epochs": 3}, jobs={"supernet": {"threads": 2}, "benchmark": {"threads": 2}})
     before = copy.deepcopy(config)
     filled = validate(config, SCHEMA)
     assert config == before
     assert filled["supernet"]["epochs"] == 3
     assert filled["supernet"]["channels"] == 16
     assert filled["datasets"]["digits"]["image_size"] == 32
-    assert filled["jobs"]["supernet"] == {"threads": 2, "mem_mb": 4000, "runtime": 2880}
+    assert filled["jobs"]["supernet"] == {"threads": 2, "mem_mb": 4000, "runtime": 2880, "gpus": 0}
+    assert filled["jobs"]["benchmark"] == {"threads": 2, "mem_mb": 24000, "runtime": 120, "gpus": 0}
 
 
 @pytest.mark.parametrize(

@@ -61,11 +61,15 @@ def test_the_lock_has_all_that_the_package_asks_for():
     assert {normalised(re.split("[>=<]", name)[0]) for name in asked} <= set(lock())
 
 
+IN_HEADINGS = ("random_search", "ranking", "seeds", "large_spaces", "retraining", "transfer")
+
+
 def keys_of(schema, shared, path=()):
     for name, entry in schema.get("properties", {}).items():
         if "$ref" in entry:
             common = shared[entry["$ref"].rsplit("/", 1)[1]]
-            properties = common.get("properties", {}) | entry.get("properties", {})
+            own, others = (part.get("properties", {}) for part in (entry, common))
+            properties = {key: others.get(key, {}) | own.get(key, {}) for key in others | own}
             entry = common | entry | {"properties": properties}
         yield (*path, name), entry
         yield from keys_of(entry, shared, (*path, name))
@@ -76,7 +80,7 @@ def keys_of(schema, shared, path=()):
 def test_every_configuration_key_is_documented_with_its_default():
     schema = yaml.safe_load((ROOT / "config/schema.yaml").read_text())
     text = (ROOT / "config/README.md").read_text()
-    defaults = re.findall(r"`([\w-]+)`\s+\[(.*?)\](?=[:,])", text)
+    defaults = re.findall(r"`([\w-]+)`\s+\[(.*?)\](?=[:,;\s])", text)
     shown = [(name, yaml.safe_load(default)) for name, default in defaults]
     documented = {name for name, _ in shown} | set(re.findall(r"^- `([\w-]+)`:", text, re.MULTILINE))
     for path, entry in keys_of(schema, schema["$defs"]):
