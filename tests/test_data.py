@@ -1,5 +1,7 @@
+import dataclasses
 import hashlib
 import io
+import itertools
 import json
 import pickle
 import tarfile
@@ -344,6 +346,82 @@ def test_normalised_training_images_have_mean_zero_and_deviation_one(tmp_path):
     images = normalise(torch.from_numpy(np.array(train.images)), train.mean, train.std)
     assert images.mean().abs() < 1e-5
     assert abs(images.std() - 1) < 1e-4
+
+
+# Images that are decoded at each use
+
+
+SLOPE = np.linspace(0, 255, 64).round()
+FAR = SLOPE[47]
+
+
+@pytest.fixture
+def slopes(tmp_path):
+    """Pictures whose red says how far right and whose green says how far down a pixel is."""
+    for split, name, number in itertools.product(("train", "test"), "ab", range(20)):
+        folder = tmp_path / "images" / split / name
+        folder.mkdir(parents=True, exist_ok=True)
+        pixels = np.stack(
+            [*np.meshgrid(SLOPE[: 48 + number % 2], SLOPE[:48]), np.zeros((48, 48 + number % 2))]
+        )
+        Image.fromarray(pixels.transpose(1, 2, 0).astype(np.uint8)).save(folder / f"{number}.png")
+    options = {"path": tmp_path / "images", "split": "test", "decode": "each-time"}
+    prepare("image-folder", tmp_path / "out", 16, **options)
+    return tmp_path / "out"
+
+
+def test_images_decoded_each_time_are_random_crops_of_their_files(slopes):
+    data = load(slopes, "train")
+    raw = dataclasses.replace(data, mean=(0.0,) * 3, std=(1 / 255,) * 3)
+    indices = np.tile(np.arange(len(data)), 10)
+    red, green, blue = raw.batch(indices, slice(None), torch.Generator().manual_seed(0)).unbind(1)
+    assert red.shape == (400, 16, 16)
+    assert blue.max() == 0
+    width, height = (channel.amax((1, 2)) - channel.amin((1, 2)) for channel in (red, green))
+    areas = width * height / FAR**2
+    assert 0.05 < areas.min() < 0.12
+    assert areas.max() > 0.8
+    mirrored = (red[:, 0, 0] > red[:, 0, -1]).double().mean()
+    assert 0.4 < mirrored < 0.6
+
+
+def test_parts_of_a_batch_are_cut_as_the_whole_and_waiting_images_change_nothing(slopes):
+    data = dataclasses.replace(load(slopes, "train"), jitter=(0.4, 0.4, 0.4, 0.2))
+    indices = np.arange(12)
+
+    def batch(part):
+        return data.batch(indices, part, torch.Generator().manual_seed(0))
+
+    whole = batch(slice(None))
+    data.expect(indices)
+    assert torch.equal(torch.cat([batch(slice(0, 5)), batch(slice(5, 12))]), whole)
+    plain = dataclasses.replace(data, jitter=None)
+    assert not torch.equal(plain.batch(indices, slice(None), torch.Generator().manual_seed(0)), whole)
+
+
+def test_images_decoded_each_time_are_evaluated_at_their_centre(slopes):
+    data = load(slopes, "valid")
+    assert len(data) == 40
+    raw = dataclasses.replace(data, mean=(0.0,) * 3, std=(1 / 255,) * 3)
+    centre = raw.plain(np.arange(4), torch.device("cpu"))
+    assert centre.shape == (4, 3, 16, 16)
+    # 16 of 18 rows, so that a ninth is lost, half of it at each end.
+    margin = FAR / 18
+    assert centre[:, 1].amin((1, 2)).numpy() == pytest.approx(1.5 * margin, abs=margin)
+    assert centre[:, 1].amax((1, 2)).numpy() == pytest.approx(FAR - 1.5 * margin, abs=margin)
+
+
+def test_image_that_breaks_after_it_was_checked_is_named_at_its_use(slopes):
+    data = load(slopes, "train")
+    broken = Path(str(data.images[3]))
+    broken.write_bytes(b"no image")
+    with pytest.raises(ValueError, match=f"{broken.name} is no sound image"):
+        data.batch(np.arange(4), slice(None), torch.Generator().manual_seed(0))
+
+
+def test_archive_cannot_be_decoded_each_time(tmp_path):
+    with pytest.raises(ValueError, match="isn't a folder of images: give once"):
+        prepare("image-folder", tmp_path / "out", 8, path=as_zip(tmp_path, FOLDER), decode="each-time")
 
 
 @pytest.mark.skipif(not CIFAR10_JPEG.exists(), reason=f"needs {CIFAR10_JPEG.name} in ../shared/data")
