@@ -5,7 +5,6 @@ import os
 import pickle
 import time
 from collections.abc import Iterable
-from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
 
@@ -49,19 +48,21 @@ def verify(path: Path, checksum: str) -> None:
 
 
 def obstacles(folder: Path, inputs: Iterable[Path]) -> list[str]:
-    """Return a line where a folder can't be written, and one for each input of the future.
+    """Return a line where a folder can't be written and one where inputs are of the future.
 
-    What is made of a file of the future is always older than the file, so that it is made again without end.
+    What is made of a file of the future is always older than the file: it would be made again without end.
     """
     parent = next(place for place in (folder, *folder.absolute().parents) if place.exists())
-    lines = [] if os.access(parent, os.W_OK) else [f"{parent}: can't be written; make it writable"]
-    now = time.time()
-    return lines + [
-        f"{path}: got the modification time {datetime.fromtimestamp(changed):%Y-%m-%d %H:%M:%S}, which this "
-        "machine's clock hasn't reached; set the clock, or touch the file"
-        for path in inputs
-        if path.exists() and (changed := path.stat().st_mtime) > now + _CLOCK_TOLERANCE
-    ]
+    lines = [] if os.access(parent, os.W_OK) else [f"{parent}: can't be written; give a folder that can"]
+    now = time.time() + _CLOCK_TOLERANCE
+    future = [str(path) for path in inputs if path.exists() and path.stat().st_mtime > now]
+    if future:
+        others = f" and {len(future) - 1} more" if len(future) > 1 else ""
+        lines.append(
+            f"{future[0]}{others}: got a modification time that this machine's clock hasn't reached; set the "
+            "clock, or touch what isn't a result"
+        )
+    return lines
 
 
 class _PlainUnpickler(pickle.Unpickler):

@@ -26,9 +26,9 @@ except ConfigurationError as error:
     raise WorkflowError(str(error))
 
 
-# Snakemake's own lock outlives a Snakemake that was killed; one of the operating system's doesn't. All of this workflow's
-# processes share one, so who can have it alone finds nobody at work and may remove what the killed left. Hosts may not
-# see each other's, hence only on the host that was at work last.
+# Snakemake's own lock outlives a Snakemake that was killed; one of the operating system doesn't. All processes of
+# this workflow share one, so that whoever gets it alone finds nobody at work and may remove what the killed left.
+# Hosts may not see each other's locks, hence this is left to the host that was at work last.
 if workflow.is_main_process and workflow.modifier.is_main_snakefile():
     with suppress(ImportError, OSError):
         import fcntl
@@ -40,8 +40,9 @@ if workflow.is_main_process and workflow.modifier.is_main_snakefile():
             left = list(Path(".snakemake/locks").glob("*.lock"))
             at_work.seek(0)
             if not left or at_work.read() == socket.gethostname():
+                if left:
+                    logger.warning("A Snakemake that was killed had left its lock here; it is removed.")
                 for lock in left:
-                    logger.warning(f"Removed {lock}, which a killed Snakemake had left.")
                     lock.unlink()
                 at_work.truncate(0)
                 print(socket.gethostname(), end="", file=at_work, flush=True)

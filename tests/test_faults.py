@@ -5,20 +5,25 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import numpy as np
 import psutil
 import pytest
 import yaml
-from test_workflow import ROOT, TINY, of_this_workflow, table_lines
+from test_workflow import ROOT, TINY, make_images, of_this_workflow, table_lines
 
 SMALL = TINY | {
-    "seeds": {labels: [0] if "uniform-" in labels[:8] else [] for labels in TINY["seeds"]},
+    "seeds": dict.fromkeys(TINY["seeds"], []) | {"uniform-once": [0], "uniform-each-step": [0]},
     "figure1": {"categories": []},
     "large_spaces": {},
+    "validation": {"seeds": []},
     "supernet": TINY["supernet"] | {"epochs": 200},  # a state is saved after each
 }
 RUN = "results/tiny"
+TARGETS = [f"{RUN}/tables/table{number}.csv" for number in (1, 2, 6, 7)]
+COMMAND = [*TARGETS, "--configfile", "config.yaml"]
 AMID_TRAINING, AFTERWARDS = 15, 5  # kills
 
 
@@ -44,7 +49,7 @@ class Snakemake:
         command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
-                [*command, "--cores", "2", "--configfile", "config.yaml"],
+                [*command, "--cores", "2", *COMMAND],
                 stdout=log,
                 stderr=log,
                 cwd=directory,
@@ -69,20 +74,21 @@ class Snakemake:
         seen = set()
         while self.running() and len(seen) < number:
             seen |= set(self.jobs())
-            time.sleep(0.01)
+            time.sleep(0.05)
 
-    def await_writing(self):
+    def await_writing(self, states):
         """Stop a job while it writes a state, and return it."""
+        look_again = 0.0
         while self.running():
-            for job in self.jobs():
-                try:
+            if time.monotonic() > look_again:
+                jobs, look_again = self.jobs(), time.monotonic() + 0.5
+            for job in jobs if any(states.rglob("*.new")) else []:
+                with suppress(psutil.NoSuchProcess):
                     job.suspend()
                     if any(file.path.endswith(".new") for file in job.open_files()):
                         return job
                     job.resume()
-                except psutil.NoSuchProcess:
-                    continue
-            time.sleep(0.001)
+            time.sleep(0.002)
         raise AssertionError
 
     def kill(self, jobs=(), *, everything=False):
@@ -109,7 +115,7 @@ def undisturbed(tmp_path_factory):
 
 
 def again(directory):
-    return of_this_workflow(directory, "--configfile", "config.yaml", check=False)
+    return of_this_workflow(directory, *COMMAND, check=False)
 
 
 def test_a_second_snakemake_is_told_and_the_first_ends_well(undisturbed):
@@ -129,7 +135,7 @@ def test_a_run_killed_20_times_ends_with_the_same_bytes(undisturbed, tmp_path):
         if amid and killed["writing"] and not killed["snakemake"]:
             how = "snakemake"
         if how in ("writing", "snakemake"):
-            writer = run.await_writing()
+            writer = run.await_writing(states)
         else:
             run.await_jobs(rng.integers(1, 3 if amid else 5))
             time.sleep(rng.uniform(0, 1))
@@ -160,3 +166,76 @@ def test_a_run_killed_20_times_ends_with_the_same_bytes(undisturbed, tmp_path):
     expected, got = files_of(undisturbed[0]), files_of(tmp_path)
     assert got.keys() == expected.keys()
     assert [name for name in got if got[name] != expected[name]] == []
+
+
+@contextmanager
+def mounted(folder, options):
+    """A disk on a folder, with options of `mount`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    command = ["mount", "-t", "tmpfs", "-o", options, "none", str(folder)]
+    if os.geteuid() != 0 or subprocess.run(command, check=False, capture_output=True).returncode:
+        pytest.skip("mounting a disk of its own takes the right to mount")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_training_isnt_lost_where_the_disk_is_full_at_its_end(tmp_path):
+    config = SMALL | {"supernet": SMALL["supernet"] | {"epochs": 3}}
+    supernet = "nas_bench_201/digits/uniform-once/10/0"
+    target = f"{RUN}/supernets/{supernet}/statistics.npz"
+    folder, log = tmp_path / RUN / "supernets", tmp_path / RUN / f"logs/train_supernet/{supernet}.log"
+    with mounted(folder, "size=4k"):
+        of_this_workflow(tmp_path, target, config=config, check=False)
+        assert "No space left on device" in log.read_text()
+        subprocess.run(["mount", "-o", "remount,size=50m", str(folder)], check=True)
+        of_this_workflow(tmp_path, target, config=config)
+        assert "epoch 4, step 1" in log.read_text()  # that is, at the end of the third
+        assert (tmp_path / target).exists()
+
+
+def test_a_results_folder_that_cant_be_written_is_named_before_the_first_job(tmp_path):
+    with mounted(tmp_path / "results", "ro"):
+        output = of_this_workflow(tmp_path, config=TINY, check=False)
+    assert f"{tmp_path}/results: can't be written" in output
+    assert "Finished jobid" not in output
+
+
+def test_data_that_went_away_is_named_and_what_was_made_of_it_stays(tmp_path):
+    make_images(tmp_path)
+    for name in ("a/3.png", "b/7.png"):
+        (tmp_path / "images" / name).unlink()
+    config = TINY | {
+        "datasets": {"photos": {"source": "image-folder", "path": "images", "classes": 2, "image_size": 4}},
+        "searches": {"digits": "photos"},
+        "large_spaces": {},
+    }
+    prepared = f"{RUN}/data/photos/dataset.json"
+    of_this_workflow(tmp_path, prepared, config=config)
+    before = files_of(tmp_path)
+    (tmp_path / "images").rename(tmp_path / "elsewhere")
+    output = of_this_workflow(tmp_path, prepared, config=config, check=False)
+    assert "datasets.photos.path: got images, which doesn't exist" in output
+    (tmp_path / "images").mkdir()  # a mount point without its mount, newer than what was made
+    output = of_this_workflow(tmp_path, prepared, config=config, check=False)
+    assert "datasets.photos.path: images has no images" in output
+    os.utime(tmp_path / "images", (0, 0))  # and older
+    assert "Nothing to be done" in of_this_workflow(tmp_path, prepared, config=config)
+    assert files_of(tmp_path) == before
+
+
+def test_a_clock_that_jumps_back_makes_nothing_anew(undisturbed):
+    directory, _ = undisturbed
+    before = files_of(directory)
+    for path in directory.rglob("*"):
+        if path.is_file():
+            changed = path.stat().st_mtime_ns + 86_400 * 10**9
+            os.utime(path, ns=(changed, changed))
+    assert "Nothing to be done" in again(directory)
+    (directory / TARGETS[0]).unlink()
+    output = again(directory)
+    assert "more: got a modification time that this machine's clock hasn't reached; set the clock" in output
+    assert "Finished jobid" not in output
+    del before[str(Path(TARGETS[0]).relative_to(RUN))]
+    assert files_of(directory) == before
