@@ -1,12 +1,14 @@
 """The benchmark of the demo: every distinct cell trained on small noisy digits."""
 
 import math
+import signal
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from multiprocessing import get_context
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,11 +17,16 @@ import torch
 from scipy.stats import kendalltau
 from torch.nn import functional as F  # noqa: N812 - the name that torch code gives it
 
+from rlnas_core.checkpoint import Checkpoint, key_of
 from rlnas_core.optimiser import LazySGD
 from rlnas_core.spaces import get
 from rlnas_core.spaces.layers import initialise
 from rlnas_core.spaces.nas_bench_201_network import Supernet
 
+_FOLDER = Path(__file__).parent
+_CODE = [Path(__file__), _FOLDER / "spaces/nas_bench_201_network.py"] + [
+    _FOLDER / name for name in ("optimiser.py", "kernels.py", "kernels.cpp")
+]
 _CALIBRATION = 256  # training images that the statistics of normalisations are recomputed on
 
 
@@ -93,25 +100,51 @@ def _train_cells(genes: np.ndarray, settings: EmbeddedSettings) -> np.ndarray:
 
 
 def train_embedded_benchmark(
-    settings: EmbeddedSettings, *, workers: int = 1, log: Callable[[str], None] = print
+    settings: EmbeddedSettings,
+    *,
+    workers: int = 1,
+    log: Callable[[str], None] = print,
+    state_path: str | Path | None = None,
+    save_every: float = 600,
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """The table (15625 rows: index, arch, digits_valid, digits_test in percent) and the record of its making.
 
     Accuracies are means over the seeds. The record holds settings, versions and how well two halves of the
     seeds agree on the test accuracies of the distinct cells (Kendall's tau): what a ranking of it can reach.
+    A state is kept at `state_path` every `save_every` seconds and when the process is asked to stop; the same
+    call goes on from it, and the caller removes it (`checkpoint.remove_states`).
     """
     space = get("nas_bench_201")
     genes = space.enumerate()
     classes = space.isomorphism_classes()
     _, first = np.unique(classes, return_index=True)
-    chunks = np.array_split(first, max(1, len(first) // 50))
-    accuracies = np.empty((len(first), settings.seeds, 2))
-    started, done = time.monotonic(), 0
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        for part in pool.map(_train_cells, [genes[rows] for rows in chunks], [settings] * len(chunks)):
-            accuracies[done : done + len(part)] = part
-            done += len(part)
-            log(f"{done} of {len(first)} cells, {time.monotonic() - started:.0f} s")
+    chunks = np.array_split(np.arange(len(first)), max(1, len(first) // 50))
+    accuracies = np.zeros((len(first), settings.seeds, 2))
+    versions = {name: version(name) for name in ("torch", "numpy", "scikit-learn")}
+    key = key_of(asdict(settings), versions, *_CODE) if state_path else ""
+    checkpoint = Checkpoint(state_path, key, every=save_every, log=log)
+    trained, spent = 0, 0.0
+    if (restored := checkpoint.restore()) is not None:
+        tensors, meta = restored
+        accuracies[:] = tensors["accuracies"].numpy()
+        trained, spent = meta["trained"], meta["spent"]
+        log(f"goes on from {state_path}: {trained} of {len(chunks)} parts are trained")
+    started = time.monotonic() - spent
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), signal.signal, (signal.SIGINT, signal.SIG_IGN))
+    with checkpoint.listening():
+        try:
+            left = chunks[trained:]
+            parts = pool.map(_train_cells, [genes[first[rows]] for rows in left], [settings] * len(left))
+            for rows, part in zip(left, parts, strict=True):
+                accuracies[rows] = part
+                trained += 1
+                log(f"{rows[-1] + 1} of {len(first)} cells, {time.monotonic() - started:.0f} s")
+                if checkpoint.due() or trained == len(chunks):
+                    position = {"trained": trained, "spent": time.monotonic() - started}
+                    checkpoint.save({"accuracies": torch.from_numpy(accuracies)}, position)
+                    checkpoint.stop_if_asked()
+        finally:
+            pool.shutdown(cancel_futures=True)
     means = accuracies.mean(axis=1)[classes]
     table = pd.DataFrame(
         {
@@ -126,7 +159,7 @@ def train_embedded_benchmark(
     single = [kendalltau(test[:, 0], other).statistic for other in test.T[1:]]
     record = {
         "settings": asdict(settings),
-        "versions": {name: version(name) for name in ("torch", "numpy", "scikit-learn")},
+        "versions": versions,
         "cells": len(first),
         "seconds": round(time.monotonic() - started),
         "workers": workers,

@@ -5,6 +5,8 @@ rule train_embedded_benchmark:
     output:
         table="resources/remade/embedded_benchmark.csv",
         record="resources/remade/embedded_benchmark.json",
+    params:
+        state="resources/remade/states/embedded_benchmark.safetensors",
     log:
         "resources/remade/logs/train_embedded_benchmark.log",
     benchmark:

@@ -1,6 +1,7 @@
 """The embedded benchmark: how it is trained, and the table that ships."""
 
 import json
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -37,6 +38,25 @@ def test_equivalent_architectures_share_what_their_cell_was_trained_to(monkeypat
     assert record["cells"] == 3
     assert record["settings"]["steps"] == 2
     assert lines[-1].startswith("3 of 3 cells")
+
+
+def test_stopped_training_goes_on_to_the_same_table(monkeypatch, tmp_path):
+    classes = np.arange(15625) % 120
+    monkeypatch.setattr(type(SPACE), "isomorphism_classes", lambda self: classes)
+    settings = replace(SHORT, steps=1)
+    undisturbed, _ = train_embedded_benchmark(settings, log=lambda line: None)
+    lines, options = [], {"state_path": tmp_path / "state"}
+
+    def stopping(line):
+        lines.append(line)
+        if line.startswith("60 of 120 cells"):
+            signal.raise_signal(signal.SIGTERM)
+
+    with pytest.raises(SystemExit):
+        train_embedded_benchmark(settings, log=stopping, **options)
+    table, _ = train_embedded_benchmark(settings, log=lines.append, **options)
+    assert any("1 of 2 parts are trained" in line for line in lines)
+    assert table.equals(undisturbed)
 
 
 def test_shipped_table_is_whole_and_spreads_and_its_record_says_how_far_it_can_be_trusted():

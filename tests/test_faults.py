@@ -15,7 +15,7 @@ import yaml
 from test_workflow import ROOT, TINY, make_images, of_this_workflow, table_lines
 
 SMALL = TINY | {
-    "seeds": dict.fromkeys(TINY["seeds"], []) | {"uniform-once": [0], "uniform-each-step": [0]},
+    "seeds": {key: [] for key in TINY["seeds"]} | {"uniform-once": [0], "uniform-each-step": [0]},
     "figure1": {"categories": []},
     "large_spaces": {},
     "validation": {"seeds": []},

@@ -4,13 +4,18 @@ import json
 
 import job
 from rlnas_core.benchmark import write_table
+from rlnas_core.checkpoint import remove_states
 from rlnas_core.embedded import EmbeddedSettings, train_embedded_benchmark
 
 # Worker processes import this script's module again: only the job itself may start them.
 if __name__ == "__main__":
     log = job.start(snakemake)
-    table, record = train_embedded_benchmark(EmbeddedSettings(), workers=snakemake.threads, log=log)
+    state = snakemake.params.state
+    table, record = train_embedded_benchmark(
+        EmbeddedSettings(), workers=snakemake.threads, log=log, state_path=state
+    )
     write_table(table, snakemake.output.table)
     with open(snakemake.output.record, "w", encoding="utf-8") as file:
         json.dump(record, file, indent=2, sort_keys=True)
         file.write("\n")
+    remove_states(state)
