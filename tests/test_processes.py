@@ -29,7 +29,7 @@ def trained(tmp_path_factory):
     """A folder of what one process made and what two made."""
     folder = tmp_path_factory.mktemp("processes")
     prepare("digits", folder / "data", 8)
-    arguments = [SCRIPT, str(folder / "data"), str(folder)]
+    arguments = [SCRIPT, str(folder / "data"), str(folder), "everything"]
     for launcher in ([], TWO):
         command = [sys.executable, *launcher, *arguments]
         subprocess.run(command, check=True, cwd=ROOT, env=environment(), capture_output=True)
@@ -67,6 +67,16 @@ def test_two_processes_retrain_as_one_does(trained):
     one, other = (np.load(trained / f"network-{who}-accuracies.npy") for who in ("alone", 0))
     np.testing.assert_array_equal(one, other)
     assert (trained / "state").exists()  # one process wrote it, and only the caller removes it
+
+
+def test_processes_stop_together_and_go_on_to_the_same_bytes(trained, tmp_path):
+    for what in ("stopped", "network"):
+        command = [sys.executable, *TWO, SCRIPT, str(trained / "data"), str(tmp_path), what]
+        run = subprocess.run(command, check=False, cwd=ROOT, env=environment(), capture_output=True)
+        assert (run.returncode == 0) == (what == "network")
+        assert (tmp_path / "state").exists()
+    undisturbed, resumed = ((folder / "network-0.safetensors").read_bytes() for folder in (trained, tmp_path))
+    assert resumed == undisturbed
 
 
 def test_batch_that_processes_cannot_share_is_refused(monkeypatch):

@@ -1,7 +1,9 @@
 """Train a few things under torchrun, or alone, and write what each process saw."""
 
 import dataclasses
+import itertools
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -36,6 +38,17 @@ class Doubled(ImageArray):
         return super().plain(indices, device).double()
 
 
+class Stopping(Doubled):
+    """Images that ask the process to stop at the third batch."""
+
+    calls = itertools.count(1)
+
+    def batch(self, indices, part, generator):
+        if next(self.calls) == 3:
+            signal.raise_signal(signal.SIGTERM)
+        return super().batch(indices, part, generator)
+
+
 def quiet(line):
     """Log nothing."""
 
@@ -51,12 +64,12 @@ def watched(space, seen):
     return space
 
 
-def main(folder, out, rank):
+def main(folder, out, rank, what):
     images, valid = (Doubled(**vars(load(folder, split))) for split in ("train", "valid"))
     images = dataclasses.replace(images, images=images.images[:640], labels=images.labels[:640])
     single = ImageArray(**vars(images))
     labels = RedrawnLabels("shuffle-each-step", images.labels, 10, np.random.default_rng(0))
-    for name, settings in SUPERNETS.items():
+    for name, settings in SUPERNETS.items() if what == "everything" else ():
         # Depthwise convolutions of many channels take very long in float64.
         torch.set_default_dtype(torch.float32 if name == "mobilenet" else torch.float64)
         seen = []
@@ -72,6 +85,8 @@ def main(folder, out, rank):
         np.save(out / f"{name}-{rank}-paths.npy", np.array(seen))
     torch.set_default_dtype(torch.float64)
     state = None if rank == "alone" else out / "state"
+    if what == "stopped" and rank == "1":  # one process alone hears of it
+        images = Stopping(**vars(images))
     space = get("darts")
     genes = space.sample(1, np.random.default_rng(0))[0]
     model, accuracies = retrain(
@@ -90,4 +105,4 @@ def main(folder, out, rank):
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    main(Path(sys.argv[1]), Path(sys.argv[2]), os.environ.get("RANK", "alone"))
+    main(Path(sys.argv[1]), Path(sys.argv[2]), os.environ.get("RANK", "alone"), sys.argv[3])

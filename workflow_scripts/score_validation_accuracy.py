@@ -14,6 +14,7 @@ from rlnas_core.spaces import get
 
 log = job.start(snakemake)
 wildcards, params = snakemake.wildcards, snakemake.params
+job.take_devices(snakemake, params.supernet["device"], log)
 folder = Path(snakemake.input.description).parent
 description = json.loads(Path(snakemake.input.description).read_text(encoding="utf-8"))
 space = get("nas_bench_201")
