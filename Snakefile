@@ -1,4 +1,4 @@
-# RLNAS: neural architecture search with random labels, on NAS-Bench-201
+# RLNAS: neural architecture search with random labels
 from snakemake.utils import min_version
 
 min_version("9.0")

@@ -1,7 +1,7 @@
 # The paper's tables, its numbers beside the measured ones
 
 
-# Parameters and multiply-accumulates of published architectures need no data and stand in every run.
+# Parameters and multiply-accumulates of published architectures need no data and stand in every run; accuracies where retrained.
 rule tabulate_costs:
     input:
         searches=found(of_table),
@@ -16,7 +16,7 @@ rule tabulate_costs:
             f"{RESULTS}/tables/table{{number}}.html",
             caption="../report/costs.rst",
             category="Tables",
-            labels={"table": "{number}", "shows": "parameters and FLOPs of published architectures"},
+            labels={"table": "{number}", "shows": "cost and accuracy of architectures"},
         ),
     params:
         notes=ABSENT,
