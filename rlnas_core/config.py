@@ -12,6 +12,9 @@ from jsonschema.exceptions import ValidationError
 CLASSES = {"cifar10": 10, "cifar100": 100, "imagenet16-120": 120, "digits": 10}
 """Number of classes of every image source that fixes it; an image folder states its own."""
 
+PRETEXT_TASKS = {"rotation": 4, "jigsaw": 24, "colorization": 261}
+"""Number of classes of every pretext task."""
+
 _FETCH_HINTS = {
     "imagenet16-120": "Fetch the ImageNet16-120 pickle batches that the NAS-Bench-201 authors publish",
     "official": "Fetch NAS-Bench-201-v1_1-096897.pth, which the NAS-Bench-201 authors publish",

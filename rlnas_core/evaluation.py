@@ -5,8 +5,10 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from rlnas_core.data import ImageArray
+from rlnas_core.labels import LabelSource
 from rlnas_core.loop import pick_device
 from rlnas_core.spaces.layers import SupernetModule
 from rlnas_core.spaces.nas_bench_201 import NASBench201
@@ -25,7 +27,7 @@ def validation_accuracy(
     genes: np.ndarray,
     calibration: ImageArray,
     validation: ImageArray,
-    validation_labels: np.ndarray,
+    labels: LabelSource,
     *,
     images: int,
     calibration_images: int,
@@ -36,8 +38,9 @@ def validation_accuracy(
     """Accuracy in percent of each architecture, (N,), batch-norm statistics recomputed for each (Sec. 4.1).
 
     Statistics come from `calibration_images` training images, accuracy from `images` validation images, both
-    drawn once with `seed`; architectures of one canonical form are evaluated once. Raises ValueError where
-    there are no validation images.
+    drawn once with `seed`; `labels` are asked for the latter's classes once. Over several positions of an
+    image accuracy is the mean. Architectures of one canonical form are evaluated once. Raises ValueError
+    where there are no validation images.
     """
     if len(validation) == 0:
         raise ValueError(
@@ -50,8 +53,13 @@ def validation_accuracy(
     if target_device.type != "cpu" or not model.accelerate():
         model.to(target_device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     model.eval()
-    x, y = calibration.plain(calibrating, target_device), validation.plain(chosen, target_device)
-    target = torch.from_numpy(np.asarray(validation_labels)[chosen]).to(target_device)
+
+    def posed(data: ImageArray, indices: np.ndarray, classes: np.ndarray) -> tuple[Tensor, Tensor]:
+        return labels.pose(data.plain(indices, target_device), torch.from_numpy(classes).to(target_device))
+
+    # Where labels are fixed there are none of training images, which are then seen alike whatever the class.
+    x, _ = posed(calibration, calibrating, rng.integers(labels.categories, size=len(calibrating)))
+    y, target = posed(validation, chosen, labels(chosen))
     batches = list(zip(y.split(_BATCH), target.split(_BATCH), strict=True))
     distinct, inverse = np.unique(space.canonical(genes), axis=0, return_inverse=True)
     accuracies = np.empty(len(distinct))
@@ -59,7 +67,7 @@ def validation_accuracy(
     for k, architecture in enumerate(distinct):
         with model.calibrated(x, architecture):
             hits = sum((model(part, architecture).argmax(1) == true).sum().item() for part, true in batches)
-        accuracies[k] = 100 * hits / len(target)
+        accuracies[k] = 100 * hits / target.numel()
         if (k + 1) % 1000 == 0:
             left = (time.monotonic() - started) / (k + 1) * (len(distinct) - k - 1)
             log(f"{k + 1} of {len(distinct)} distinct architectures evaluated, {left:.0f} s left")

@@ -3,6 +3,7 @@
 import ctypes
 import functools
 import hashlib
+import math
 import os
 import platform
 import shutil
@@ -113,8 +114,8 @@ class Eager:
         return torch.zeros_like(x)
 
     def average(self, x: Tensor) -> Tensor:
-        """The mean over all positions, (B, C)."""
-        return x.mean(dim=(2, 3))
+        """The mean over all positions, (B, C, 1, 1)."""
+        return x.mean(dim=(2, 3), keepdim=True)
 
     @staticmethod
     def _onto(x: Tensor, onto: Tensor | None) -> Tensor:
@@ -256,7 +257,7 @@ class Engine:
         self.frozen = False  # normalise by the statistics of the run before
 
     def __call__(self, images: Tensor, network: Callable[[Tape, _Value], _Value]) -> Tensor:
-        """The output (B, C) of a network, given by what it records, for images (B, C, H, W)."""
+        """The output (B, C, H, W) of a network, given by what it records, for images (B, C, H, W)."""
         tape = Tape(images.shape[0], images.shape[2], images.shape[1])
         output = network(tape, tape.input)
         if not torch.is_grad_enabled():
@@ -277,9 +278,7 @@ class Engine:
         turn, beyond = (tape.size, 0) if keep_values else (tape.reach, tape.largest)
         values = self._arena("values", turn + beyond)
         statistics = self._arena("statistics", tape.statistics)
-        side, channels = tape.input.side, tape.input.channels
-        start = values[: images.numel()].view(side, side, tape.images, channels)
-        start.copy_(images.permute(2, 3, 0, 1))
+        self._view(values, 0, tape, tape.input).copy_(images)
         blank, size = tape.blank
         values[blank % turn :][:size] = 0
         self._table = table = tape.instructions(keep_values)
@@ -291,7 +290,13 @@ class Engine:
             ctypes.c_void_p(statistics.data_ptr()),
             pointers(tape.weights),
         )
-        return values[output.offset % turn :][: tape.images * output.channels].view(tape.images, -1).clone()
+        return self._view(values, output.offset % turn, tape, output).clone()
+
+    @staticmethod
+    def _view(arena: Tensor, offset: int, tape: Tape, value: _Value) -> Tensor:
+        """What lies at an offset of an arena as (B, C, H, W)."""
+        shape = (value.side, value.side, tape.images, value.channels)
+        return arena[offset:][: math.prod(shape)].view(shape).permute(2, 3, 0, 1)
 
     def backward(
         self, tape: Tape, output: _Value, gradient: Tensor, weights: Sequence[Tensor]
@@ -299,7 +304,7 @@ class Engine:
         """The gradients of the weights of the tape that ran last."""
         results = [torch.empty_like(weight) for weight in weights]
         gradients = self._arena("gradients", tape.reach + tape.largest)
-        gradients[output.offset % tape.reach :][: gradient.numel()].view(gradient.shape).copy_(gradient)
+        self._view(gradients, output.offset % tape.reach, tape, output).copy_(gradient)
         self._kernels.run_backward(
             ctypes.c_void_p(self._table.ctypes.data),
             ctypes.c_int64(len(self._table)),

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,25 +14,12 @@ from torch.nn import functional as F  # noqa: N812 - the name that torch code gi
 from rlnas_core import processes
 from rlnas_core.angle import Statistics
 from rlnas_core.data import ImageArray
+from rlnas_core.labels import LabelSource
 from rlnas_core.loop import Task, TrainingSettings, fit, pick_device
 from rlnas_core.spaces import SearchSpace
 from rlnas_core.spaces.layers import SupernetModule, initialise
 
-_CODE = [Path(__file__), Path(__file__).with_name("labels.py")]
-
-
-class Labels(Protocol):
-    """A source of labels: the classes (B,) of images (B,), fixed or drawn anew at each call."""
-
-    categories: int
-
-    @property
-    def rng(self) -> np.random.Generator | None:
-        """What classes are drawn from; None where they are fixed."""
-
-    def __call__(self, indices: np.ndarray) -> np.ndarray:
-        """Draw or look up the classes (B,)."""
-        ...
+_CODE = [Path(__file__).with_name(name) for name in ("training.py", "labels.py", "colour.py")]
 
 
 @dataclass(frozen=True)
@@ -58,11 +45,11 @@ class SupernetSettings(TrainingSettings):
 
 
 def build(
-    space: SearchSpace, classes: int, in_channels: int, settings: SupernetSettings, seed: int
+    space: SearchSpace, classes: int, in_channels: int, settings: SupernetSettings, seed: int, **head: Any
 ) -> SupernetModule:
-    """An untrained supernet whose weights are drawn from its own generator."""
+    """An untrained supernet whose weights are drawn from its own generator; `head` is its labels'."""
     sizes = {name: getattr(settings, name) for name in space.sizes}
-    model = space.supernet(classes=classes, in_channels=in_channels, **sizes)
+    model = space.supernet(classes=classes, in_channels=in_channels, **sizes, **head)
     initialise(model, torch.Generator().manual_seed(seed), settings.initialisation)
     return model
 
@@ -123,7 +110,7 @@ class _Supernet(Task):
         self,
         space: SearchSpace,
         data: ImageArray,
-        labels: Labels,
+        labels: LabelSource,
         settings: SupernetSettings,
         seeds: list[np.random.SeedSequence],
         device: torch.device,
@@ -134,7 +121,9 @@ class _Supernet(Task):
         self.crops = torch.Generator(device).manual_seed(int(crop_seed.generate_state(1)[0]))
         self.generators = [self.path_rng, labels.rng]
         weights = int(weights_seed.generate_state(1)[0])
-        self.model: SupernetModule = build(space, labels.categories, data.channels, settings, weights)
+        self.model: SupernetModule = build(
+            space, labels.categories, data.channels, settings, weights, **labels.head
+        )
         self.initial = _copies(self.model)
         self.records = [weight_sums(self.model, self.initial)]
         self.paths = self.model.paths if settings.path_per == "cell" else 1
@@ -148,11 +137,12 @@ class _Supernet(Task):
         return len(self.data)
 
     def loss(self, indices: np.ndarray, part: slice) -> tuple[Tensor, Tensor]:
-        target = torch.from_numpy(self.labels(indices)[part]).to(self.device)
-        images = self.data.batch(indices, part, self.crops)
+        classes = torch.from_numpy(self.labels(indices)[part]).to(self.device)
+        images, target = self.labels.pose(self.data.batch(indices, part, self.crops), classes)
         scores = self.model(images, self.space.sample(self.paths, self.path_rng)).float()
         loss = F.cross_entropy(scores, target, label_smoothing=self.settings.label_smoothing)
-        return loss, (scores.detach().argmax(1) == target).sum()
+        hits = scores.detach().argmax(1) == target
+        return loss, hits.sum() / hits[0].numel()
 
     def expect(self, indices: np.ndarray) -> None:
         self.data.expect(indices)
@@ -176,7 +166,7 @@ class _Supernet(Task):
 def train_supernet(
     space: SearchSpace,
     data: ImageArray,
-    labels: Labels,
+    labels: LabelSource,
     settings: SupernetSettings,
     seed: int,
     *,

@@ -10,6 +10,7 @@ import yaml
 sys.path.insert(0, str(Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parent))
 
 from rlnas_core.config import (
+    PRETEXT_TASKS,
     ConfigurationError,
     classes,
     missing_files,
@@ -95,6 +96,15 @@ UNTRAINED_METHODS = {
 }
 RANKED_METHODS = METHODS | UNTRAINED_METHODS
 BIAS_METHODS = UNTRAINED_METHODS | {"random-search": ("ground-truth", "random-search"), "RLNAS": METHODS["D"]}
+PRETEXT_METHODS = {
+    "UnNAS-rotation": ("rotation", "validation-accuracy"),
+    "UnNAS-color": ("colorization", "validation-accuracy"),
+    "UnNAS-jigsaw": ("jigsaw", "validation-accuracy"),
+    "RLNAS": METHODS["D"],
+}
+PRETEXT_SEARCHES = {
+    name: dataset for name, dataset in config["searches"].items() if name in ("cifar10", "digits")
+}
 TRAINED_METHODS = {labels: (labels, "angle") for labels in LABELS}
 
 COST_TABLES = [3, 4, 5, 8, 9, 10, 11]
@@ -158,7 +168,7 @@ RETRAININGS = [
 
 TABLES = expand(
     f"{RESULTS}/tables/table{{number}}.{{format}}",
-    number=[1, 2, 6, 7, *COST_TABLES],
+    number=[1, 2, 6, 7, 12, *COST_TABLES],
     format=["csv", "md", "tex"],
 )
 FIGURES = expand(
@@ -178,7 +188,7 @@ wildcard_constraints:
     limit=r"none|\d+",
     dataset="[a-z0-9]+",
     benchmark_dataset="|".join(config["searches"]),
-    labels="|".join([*LABELS, "untrained-normal", "untrained-uniform"]),
+    labels="|".join([*LABELS, *PRETEXT_TASKS, "untrained-normal", "untrained-uniform"]),
     initialisation="normal|uniform",
     categories=r"\d+",
     seed=r"\d+",
@@ -197,17 +207,23 @@ def seeds_of(labels, indicator):
     )
 
 
-def of_methods(pattern, methods):
-    """Files of methods on every image dataset at its true number of classes, a file a seed."""
+def possible(labels, dataset):
+    """Whether images allow a source of labels; the digits are grey."""
+    return labels != "colorization" or config["datasets"][dataset]["source"] != "digits"
+
+
+def of_methods(pattern, methods, searches=config["searches"]):
+    """Files of methods on every image dataset at their number of classes, a file a seed."""
     return [
         path
         for labels, indicator in methods.values()
-        for dataset in DATASETS
+        for dataset in sorted(set(searches.values()))
+        if possible(labels, dataset)
         for path in expand(
             pattern,
             dataset=dataset,
             labels=labels,
-            categories=classes(config, dataset),
+            categories=PRETEXT_TASKS.get(labels) or classes(config, dataset),
             seed=seeds_of(labels, indicator),
             indicator=indicator,
             search=indicator,
@@ -245,11 +261,15 @@ def benchmark_source(wildcards):
     return config["benchmark"]["path"] or []
 
 
-def training_labels(wildcards):
-    """The file of fixed labels, or the true labels from which each step redraws its own."""
-    if wildcards.labels in FIXED_LABELS:
-        return f"{RESULTS}/labels/{{dataset}}/{{labels}}/{{categories}}/{{seed}}/train.npy"
-    return f"{RESULTS}/data/{{dataset}}/train_labels.npy"
+def labels_of(split):
+    """The file of fixed labels, or the true labels, of which other sources may or may not make their own."""
+
+    def path(wildcards):
+        if wildcards.labels in FIXED_LABELS:
+            return f"{RESULTS}/labels/{{dataset}}/{{labels}}/{{categories}}/{{seed}}/{split}.npy"
+        return f"{RESULTS}/data/{{dataset}}/{split}_labels.npy"
+
+    return path
 
 
 def of_first_seed(pattern):
@@ -379,8 +399,8 @@ def columns_of(wildcards):
     return [f"{name}_test" for name, dataset in config["searches"].items() if dataset == wildcards.dataset]
 
 
-def reasons(methods):
-    """Why cells of a table are empty: its columns that this run doesn't search, its rows that have no seeds."""
+def reasons(methods, searches=config["searches"]):
+    """Why cells of a table are empty: columns that this run doesn't search, rows without seeds or colours."""
     notes = {
         f"{name}{part}": f"not run: dataset {name} is not part of this run"
         for name in ("cifar10", "cifar100", "imagenet16")
@@ -392,4 +412,6 @@ def reasons(methods):
             notes[row] = f"not run: seeds.{labels} is empty"
         elif not seeds_of(labels, indicator):
             notes[row] = f"not run: validation.seeds has none of seeds.{labels}"
+        elif not any(possible(labels, dataset) for dataset in searches.values()):
+            notes[row] = f"not run: {labels} needs colour images"
     return notes

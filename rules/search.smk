@@ -29,7 +29,7 @@ rule score_validation_accuracy:
         train_images=f"{RESULTS}/data/{{dataset}}/train_images.npy",
         valid_images=f"{RESULTS}/data/{{dataset}}/valid_images.npy",
         description=f"{RESULTS}/data/{{dataset}}/dataset.json",
-        labels=f"{RESULTS}/labels/{{dataset}}/{{labels}}/{{categories}}/{{seed}}/valid.npy",
+        labels=labels_of("valid"),
     output:
         scores=f"{RESULTS}/scores/{EXPERIMENT}/validation-accuracy.csv",
     params:

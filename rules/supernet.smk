@@ -5,7 +5,7 @@ rule train_supernet:
     input:
         images=f"{RESULTS}/data/{{dataset}}/train_images.npy",
         description=f"{RESULTS}/data/{{dataset}}/dataset.json",
-        labels=training_labels,
+        labels=labels_of("train"),
     output:
         statistics=f"{RESULTS}/supernets/{SUPERNET}/statistics.npz",
         weights=f"{RESULTS}/supernets/{SUPERNET}/weights.safetensors",
@@ -36,7 +36,7 @@ rule train_supernet:
     conda:
         "../envs/rlnas.yaml"
     wildcard_constraints:
-        labels="|".join(LABELS),
+        labels="|".join([*LABELS, *PRETEXT_TASKS]),
     script:
         "../workflow_scripts/train_supernet.py"
 

@@ -155,3 +155,33 @@ use rule tabulate_search_performance as tabulate_angle_bias with:
         f"{RESULTS}/logs/tabulate/table7.log",
     benchmark:
         f"{RESULTS}/runtimes/tabulate/table7.tsv"
+
+
+use rule tabulate_search_performance as tabulate_pretext_tasks with:
+    input:
+        results=of_methods(
+            f"{RESULTS}/searches/{EXPERIMENT}/{{search}}/accuracy.csv",
+            PRETEXT_METHODS,
+            PRETEXT_SEARCHES,
+        ),
+        accuracies=f"{RESULTS}/benchmark/accuracies.csv",
+    output:
+        csv=f"{RESULTS}/tables/table12.csv",
+        md=f"{RESULTS}/tables/table12.md",
+        tex=f"{RESULTS}/tables/table12.tex",
+        html=report(
+            f"{RESULTS}/tables/table12.html",
+            caption="../report/table12.rst",
+            category="Tables",
+            labels={"table": "12", "shows": "pretext tasks instead of random labels"},
+        ),
+    params:
+        number=12,
+        methods=PRETEXT_METHODS,
+        searches=PRETEXT_SEARCHES,
+        parts=["test"],
+        notes=reasons(PRETEXT_METHODS, PRETEXT_SEARCHES),
+    log:
+        f"{RESULTS}/logs/tabulate/table12.log",
+    benchmark:
+        f"{RESULTS}/runtimes/tabulate/table12.tsv"

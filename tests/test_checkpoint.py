@@ -12,7 +12,7 @@ import torch
 
 from rlnas_core.checkpoint import Checkpoint, remove_states
 from rlnas_core.data import load, prepare
-from rlnas_core.labels import FixedLabels, RedrawnLabels
+from rlnas_core.labels import FixedLabels, LabelSource, RedrawnLabels, Rotation
 from rlnas_core.spaces import get
 from rlnas_core.training import SupernetSettings, train_supernet
 
@@ -27,12 +27,12 @@ def digits(tmp_path_factory):
     return load(folder, "train")
 
 
-class Stopping:
+class Stopping(LabelSource):
     """Labels that send the process a signal at one of their batches."""
 
     def __init__(self, labels, at, number=signal.SIGTERM):
         self.labels, self.at, self.number, self.calls = labels, at, number, 0
-        self.categories, self.rng = labels.categories, labels.rng
+        self.categories, self.rng, self.pose = labels.categories, labels.rng, labels.pose
 
     def __call__(self, indices):
         if len(indices) == SETTINGS.batch_size:
@@ -45,6 +45,8 @@ class Stopping:
 def labels_of(data, method):
     if method == "fixed":
         return FixedLabels(data.labels, 10)
+    if method == "rotation":
+        return Rotation(np.random.default_rng(0))
     return RedrawnLabels(method, data.labels, 10, np.random.default_rng(0))
 
 
@@ -52,7 +54,7 @@ def train(data, labels, state, settings=SETTINGS, log=lambda line: None, seed=0)
     return train_supernet(SPACE, data, labels, settings, seed, state_path=state, log=log)
 
 
-@pytest.mark.parametrize("method", ["fixed", "shuffle-each-step"])
+@pytest.mark.parametrize("method", ["fixed", "shuffle-each-step", "rotation"])
 @pytest.mark.parametrize("at", [3, 14, 20])  # within the first epoch, at the end of it, within the second
 @pytest.mark.parametrize("gradient", ["zero", "absent"])
 def test_training_stopped_by_sigterm_goes_on_to_the_same_bytes(digits, tmp_path, method, at, gradient):

@@ -16,10 +16,10 @@ SPACE = get("nas_bench_201")
 needs_compiler = pytest.mark.skipif(kernels.library() is None, reason="there is no C++ compiler")
 
 
-def twins(channels=8, cells=1, in_channels=3, affine=False):
+def twins(channels=8, cells=1, in_channels=3, affine=False, by_position=False):
     """The same supernet on the kernels in float32 and on torch in float64."""
     sizes = {"classes": 5, "channels": channels, "cells": cells, "in_channels": in_channels}
-    ours, reference = (Supernet(affine=affine, **sizes) for _ in range(2))
+    ours, reference = (Supernet(affine=affine, by_position=by_position, **sizes) for _ in range(2))
     generator = torch.Generator().manual_seed(0)
     for own, other in zip(ours.parameters(), reference.parameters(), strict=True):
         own.data.copy_(torch.randn(own.shape, generator=generator) * own[0].numel() ** -0.5)
@@ -37,12 +37,18 @@ def twins(channels=8, cells=1, in_channels=3, affine=False):
     side=st.sampled_from([4, 8, 12]),
     in_channels=st.sampled_from([1, 3]),
     affine=st.booleans(),
+    by_position=st.booleans(),
 )
-def test_scores_and_gradients_equal_those_of_torch(genes, channels, images, side, in_channels, affine):
-    ours, reference = twins(channels, 1, in_channels, affine)
+def test_scores_and_gradients_equal_those_of_torch(
+    genes, channels, images, side, in_channels, affine, by_position
+):
+    ours, reference = twins(channels, 1, in_channels, affine, by_position)
     path = np.array(genes).reshape(3, 6)
     x = torch.randn(images, in_channels, side, side, generator=torch.Generator().manual_seed(1))
     target = torch.arange(images) % 5
+    if by_position:
+        row = torch.arange(side // 4)
+        target = (target[:, None, None] + row[:, None] + row) % 5
     for model, images_of_model in ((ours, x), (reference, x.double())):
         F.cross_entropy(model(images_of_model, path), target).backward()
     scores = ours(x, path)

@@ -29,6 +29,9 @@ TINY = {
         "shuffle-each-step": [0],
         "untrained-normal": [0],
         "untrained-uniform": [0],
+        "rotation": [0],
+        "colorization": [0],
+        "jigsaw": [],
     },
     "figure1": {"categories": [10, 20], "seeds": [0]},
     "supernet": {"channels": 2, "cells": 1, "epochs": 2, "batch_size": 256, "device": "cpu"},
@@ -119,7 +122,7 @@ def runs(tmp_path_factory):
 
 
 def test_a_run_makes_every_table_and_figure(runs):
-    for number in (1, 2, 6, 7):
+    for number in (1, 2, 6, 7, 12):
         for kind in ("csv", "md", "tex", "html"):
             assert (runs[0] / f"tables/table{number}.{kind}").stat().st_size > 0
     for name in ("figure1", "scatter_digits", "trajectory"):
@@ -128,7 +131,7 @@ def test_a_run_makes_every_table_and_figure(runs):
 
 
 def test_tables_hold_measured_values_beside_the_papers(runs):
-    for number in (1, 2, 6, 7):
+    for number in (1, 2, 6, 7, 12):
         table = pd.read_csv(runs[0] / f"tables/table{number}.csv")
         assert list(table.columns) == [
             "row",
@@ -148,13 +151,18 @@ def test_tables_hold_measured_values_beside_the_papers(runs):
 
 
 def test_cells_that_were_not_run_say_why(runs):
-    for number in (1, 2, 6, 7):
+    for number in (1, 2, 6, 7, 12):
         table = pd.read_csv(runs[0] / f"tables/table{number}.csv")
         empty = table[table["mean"].isna()]
         assert empty["note"].str.startswith("not run: ").all()
     table = pd.read_csv(runs[0] / "tables/table6.csv").set_index(["row", "column"])
     assert "shuffle-once" in table.loc[("shuffle-once", "digits"), "note"]
     assert table.loc[("uniform-once", "digits"), "runs"] == 2
+    table = pd.read_csv(runs[0] / "tables/table12.csv").set_index(["row", "column"])
+    assert table.loc[("UnNAS-color", "digits"), "note"] == "not run: colorization needs colour images"
+    assert table.loc[("UnNAS-jigsaw", "digits"), "note"] == "not run: seeds.jigsaw is empty"
+    assert table.loc[("UnNAS-rotation", "digits"), "runs"] == 1
+    assert table.loc[("RLNAS", "digits"), "runs"] == 2
 
 
 def test_the_same_command_twice_gives_the_same_bytes(runs):
@@ -189,6 +197,7 @@ def test_the_random_label_supernet_is_trained_once_and_shared(runs):
         "darts/digits/uniform-once/10/0",
         "mobilenet/digits/uniform-once/10/0",
         "nas_bench_201/digits/ground-truth/10/0",
+        "nas_bench_201/digits/rotation/4/0",
         "nas_bench_201/digits/shuffle-each-step/10/0",
         "nas_bench_201/digits/uniform-each-step/10/0",
         "nas_bench_201/digits/uniform-once/10/0",
@@ -248,10 +257,10 @@ def test_the_papers_configuration_plans_from_anywhere_without_its_data(tmp_path)
     plan = of_this_workflow(tmp_path, "--dry-run")
     assert "Not there yet: benchmark.path: got null" in plan
     # 20 numbers of categories, four other kinds of labels, two more seeds of the true number, three datasets;
-    # and DARTS on CIFAR-10
+    # three pretext tasks with three seeds on CIFAR-10; and DARTS on CIFAR-10
     assert [line.split()[1] for line in plan.splitlines() if line.startswith("train_supernet ")] == [
-        "103",
-        "103",
+        "112",
+        "112",
     ]
 
 

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save_model
 
 from rlnas_core.data import ImageArray, load
-from rlnas_core.labels import RedrawnLabels
+from rlnas_core.labels import RedrawnLabels, Rotation
 from rlnas_core.retrain import RetrainingSettings, retrain
 from rlnas_core.spaces import get
 from rlnas_core.training import SupernetSettings, train_supernet
@@ -68,7 +68,8 @@ def main(folder, out, rank, what):
     images, valid = (Doubled(**vars(load(folder, split))) for split in ("train", "valid"))
     images = dataclasses.replace(images, images=images.images[:640], labels=images.labels[:640])
     single = ImageArray(**vars(images))
-    labels = RedrawnLabels("shuffle-each-step", images.labels, 10, np.random.default_rng(0))
+    rng = np.random.default_rng(0)
+    shuffled = RedrawnLabels("shuffle-each-step", images.labels, 10, rng)
     for name, settings in SUPERNETS.items() if what == "everything" else ():
         # Depthwise convolutions of many channels take very long in float64.
         torch.set_default_dtype(torch.float32 if name == "mobilenet" else torch.float64)
@@ -76,7 +77,7 @@ def main(folder, out, rank, what):
         _, statistics = train_supernet(
             watched(get(name), seen),
             single if name == "mobilenet" else images,
-            labels,
+            Rotation(rng) if name == "nas_bench_201" else shuffled,
             settings,
             0,
             log=lambda line: None,

@@ -1,6 +1,5 @@
 """Score the whole space by validation accuracy under the supernet's weights."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -10,32 +9,43 @@ from safetensors.torch import load_model
 import job
 from rlnas_core.data import load
 from rlnas_core.evaluation import validation_accuracy
+from rlnas_core.labels import label_source
 from rlnas_core.spaces import get
 
 log = job.start(snakemake)
 wildcards, params = snakemake.wildcards, snakemake.params
 job.take_devices(snakemake, params.supernet["device"], log)
 folder = Path(snakemake.input.description).parent
-description = json.loads(Path(snakemake.input.description).read_text(encoding="utf-8"))
+train, valid = (load(folder, split) for split in ("train", "valid"))
+seed = int(wildcards.seed)
+# Validation images have a stream of their own, as in `draw_labels`; pretext tasks draw a class an image.
+labels = label_source(
+    wildcards.labels,
+    np.load(snakemake.input.labels),
+    int(wildcards.categories),
+    valid,
+    np.random.default_rng([seed, 1]),
+)
 space = get("nas_bench_201")
 genes = space.enumerate()
 model = space.supernet(
-    classes=int(wildcards.categories),
+    classes=labels.categories,
     channels=params.supernet["channels"],
     cells=params.supernet["cells"],
-    in_channels=description["in_channels"],
+    in_channels=train.channels,
+    **labels.head,
 )
 load_model(model, snakemake.input.weights)
 accuracies = validation_accuracy(
     space,
     model,
     genes,
-    load(folder, "train"),
-    load(folder, "valid"),
-    np.load(snakemake.input.labels),
+    train,
+    valid,
+    labels,
     images=params.images,
     calibration_images=params.calibration_images,
-    seed=int(wildcards.seed),
+    seed=seed,
     device=params.supernet["device"],
     log=log,
 )

@@ -13,7 +13,7 @@ params = snakemake.params
 empty = pd.DataFrame(columns=["found_by", "dataset", "labels", "indicator", "column", "seed", "accuracy"])
 results = pd.concat([empty, *map(pd.read_csv, snakemake.input.results)])
 results = results[results["found_by"] != "enumeration"].rename(columns={"accuracy": "value"})
-measured = []
+measured = [pd.DataFrame(columns=["row", "column", "seed", "value"])]
 for row, (labels, indicator) in params.methods.items():
     runs = results[(results["labels"] == labels) & (results["indicator"] == indicator)]
     for name, dataset in params.searches.items():

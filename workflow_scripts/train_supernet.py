@@ -8,24 +8,26 @@ from safetensors.torch import save_model
 import job
 from rlnas_core.checkpoint import remove_states
 from rlnas_core.data import load
-from rlnas_core.labels import FIXED_METHODS, FixedLabels, RedrawnLabels
+from rlnas_core.labels import label_source
 from rlnas_core.spaces import get
 from rlnas_core.training import SupernetSettings, train_supernet
 
 log = job.start(snakemake)
 settings = SupernetSettings(**snakemake.params.settings)
 job.take_devices(snakemake, settings.device, log)
-method = snakemake.wildcards.labels
-categories, seed = int(snakemake.wildcards.categories), int(snakemake.wildcards.seed)
-labels = np.load(snakemake.input.labels)
-if method in FIXED_METHODS:
-    source = FixedLabels(labels, categories)
-else:
-    source = RedrawnLabels(method, labels, categories, np.random.default_rng(seed))
+seed = int(snakemake.wildcards.seed)
+data = load(Path(snakemake.input.description).parent, "train")
+labels = label_source(
+    snakemake.wildcards.labels,
+    np.load(snakemake.input.labels),
+    int(snakemake.wildcards.categories),
+    data,
+    np.random.default_rng(seed),
+)
 model, statistics = train_supernet(
     get(snakemake.wildcards.space),
-    load(Path(snakemake.input.description).parent, "train"),
-    source,
+    data,
+    labels,
     settings,
     seed,
     log=log,

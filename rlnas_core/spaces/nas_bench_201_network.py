@@ -70,8 +70,9 @@ class Supernet(SupernetModule):
     """The NAS-Bench-201 supernet (Sec. 4.1): every convolution of every edge of every cell.
 
     `channels` is the width of the first of three stages of `cells` cells each; normalisation inside cells has
-    no affine parameters unless `affine`, and nothing has running statistics unless `running`. On the CPU,
-    `accelerate` moves it to kernels of its own. Raises ValueError for a size below 1.
+    no affine parameters unless `affine`, and nothing has running statistics unless `running`. `by_position`,
+    the classifier answers for each position of the last feature map. On the CPU, `accelerate` moves it to
+    kernels of its own. Raises ValueError for a size below 1.
     """
 
     def __init__(
@@ -84,6 +85,7 @@ class Supernet(SupernetModule):
         choices: list[tuple[int, ...]] | None = None,
         affine: bool = False,
         running: bool = False,
+        by_position: bool = False,
     ) -> None:
         super().__init__()
         check_sizes(classes=classes, channels=channels, cells=cells, in_channels=in_channels)
@@ -96,12 +98,16 @@ class Supernet(SupernetModule):
         self.reductions = nn.ModuleList(Reduction(channels * 2**stage, running) for stage in range(2))
         self.last_norm = norm(4 * channels, True, running)
         self.classifier = nn.Linear(4 * channels, classes)
+        self.by_position = by_position
         self.cells_per_stage = cells
         self.paths = 3 * cells
         self.groups = (self.paths, len(EDGES), 5)
 
     def forward(self, images: Tensor, path: np.ndarray) -> Tensor:
-        """Class scores (B, classes) of images (B, C, H, W) under a path (cells, 6), or (6,) for all cells."""
+        """Class scores (B, classes) of images (B, C, H, W) under a path (cells, 6), or (6,) for all cells.
+
+        By position they are (B, classes, H/4, W/4).
+        """
         genes = np.broadcast_to(np.asarray(path), (len(self.cells), len(EDGES))).tolist()
 
         def features(run: Operations, x: Any) -> Any:
@@ -110,9 +116,13 @@ class Supernet(SupernetModule):
                 if k and k % self.cells_per_stage == 0:
                     x = self.reductions[k // self.cells_per_stage - 1](run, x)
                 x = cell(run, x, genes[k])
-            return run.average(run.rectify(run.normalise(x, self.last_norm)))
+            x = run.rectify(run.normalise(x, self.last_norm))
+            return x if self.by_position else run.average(x)
 
-        return self.classifier(self.engine(images, features) if self.engine else features(Eager(), images))
+        x = self.engine(images, features) if self.engine else features(Eager(), images)
+        if self.by_position:
+            return self.classifier(x.movedim(1, -1)).movedim(-1, 1)
+        return self.classifier(x.flatten(1))
 
     def accelerate(self) -> bool:
         """Run from now on by the CPU kernels, where there is a compiler and the widths are multiples of 8."""
@@ -144,7 +154,7 @@ class Supernet(SupernetModule):
 class Network(Supernet):
     """The stand-alone network of one architecture (6,), with affine normalisation and running statistics."""
 
-    def __init__(self, genes: np.ndarray, **sizes: int) -> None:
+    def __init__(self, genes: np.ndarray, **sizes: Any) -> None:
         self.genes = [int(gene) for gene in genes]
         super().__init__(choices=[(gene,) for gene in self.genes], affine=True, running=True, **sizes)
 
