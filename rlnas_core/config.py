@@ -70,13 +70,16 @@ def resolve_paths(config: Mapping[str, Any]) -> dict[str, Any]:
     return resolved
 
 
-def missing_files(config: Mapping[str, Any]) -> list[str]:
-    """Return one line for each source that has no path and that nothing can download."""
+def missing_files(config: Mapping[str, Any], read: Collection[str] | None = None) -> list[str]:
+    """Return one line for each source that has no path and that nothing can download.
+
+    Only for those whose keys are in `read`, where it is given.
+    """
     return [
         f"{key}.path: got null, and {entry['source']} can't be downloaded. "
         f"{_FETCH_HINTS[entry['source']]}, and name the place in {key}.path."
         for key, entry in _sources(config).items()
-        if entry["path"] is None and entry["source"] in _FETCH_HINTS
+        if entry["path"] is None and entry["source"] in _FETCH_HINTS and (read is None or key in read)
     ]
 
 
@@ -105,7 +108,7 @@ def unusable_files(config: Mapping[str, Any], read: Collection[str]) -> list[str
             asked = {name: entry[name] for name in ("classes", "split")}
             size = config["supernet"]["batch_size"]
             found, *_ = data.inspect(entry["source"], entry["path"], batch_size=size, **asked)
-            if entry["source"] == "image-folder":
+            if entry["source"] == "image-folder" and entry["decode"] == "once":
                 count = sum(len(pool.labels) for pool in (found.train, found.test) if pool is not None)
                 image_sources.refuse_unreadable(Path(entry["path"]), count)
         except (ValueError, OSError) as error:
@@ -265,11 +268,28 @@ def _contradictions_of_networks(config: Mapping[str, Any]) -> Iterator[str]:
         for space, architectures in transfer["architectures"].items():
             key, pretrained = f"transfer.{name}", transfer["pretrained"]
             yield from _unknown_architectures(f"{key}.architectures.{space}", config, space, architectures)
-            if architectures and pretrained is not None and pretrained not in config["retraining"][space]:
+            retraining = config["retraining"][space].get(pretrained)
+            fits = retraining and retraining["seeds"] and retraining["network"]["imagenet"]
+            if architectures and pretrained is not None and not fits:
                 yield (
-                    f"{key}.pretrained: got {pretrained}, but there is no retraining.{space}.{pretrained}; "
-                    "accepted: a dataset that the space's networks are retrained on, or null for none"
+                    f"{key}.pretrained: got {pretrained}; accepted: a dataset under retraining.{space} with "
+                    "seeds and network.imagenet true, or null for none"
                 )
+
+
+def found_architectures(config: Mapping[str, Any], space: str) -> list[str]:
+    """Names of what a run's searches in a large space find: DATASET-CATEGORIES-SEED-LIMIT, also `-scaled`.
+
+    What DARTS searches find without a limit is scaled to the channels that 600 million allow.
+    """
+    return [
+        f"{dataset}-{classes(config, dataset)}-{seed}-{'none' if limit is None else limit}{scaled}"
+        for dataset, search in config["large_spaces"][space].items()
+        if dataset in config["datasets"]
+        for seed in search["seeds"]
+        for limit in search["limits"]
+        for scaled in (["", "-scaled"] if space == "darts" and limit is None else [""])
+    ]
 
 
 def _unknown_architectures(
@@ -280,14 +300,14 @@ def _unknown_architectures(
     except ImportError:
         return
     known = [name for name, architecture in published().items() if architecture.space.name == space]
-    searched = "|".join(config["large_spaces"][space]) or "-"
-    pattern = rf"random-\d+-\d+|({searched})-\d+-\d+-(none|\d+)(-scaled)?"
-    for name in names:
-        if name not in known and (key.endswith("published") or not re.fullmatch(pattern, name)):
-            yield (
-                f"{key}: got {name}; accepted: {', '.join(known)}"
-                + (", random-SEED-LIMIT or one that a search finds" if "transfer" in key else "")
-            )
+    others = "" if key.endswith("published") else r"random-\d+-\d+"
+    if others:
+        known += found_architectures(config, space)
+    yield from (
+        f"{key}: got {name}; accepted: {', '.join(known)}{', random-SEED-LIMIT' if others else ''}"
+        for name in names
+        if name not in known and not re.fullmatch(others, name)
+    )
 
 
 def _cheapest(name: str) -> float | None:

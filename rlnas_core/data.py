@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -63,6 +64,11 @@ class ImageArray:
     def expect(self, indices: np.ndarray) -> None:
         """Make ready for these images to be asked for next."""
 
+    def identity(self) -> list[Any]:
+        """Everything that a training on these images depends on."""
+        public = {name: value for name, value in vars(self).items() if not name.startswith("_")}
+        return [public.pop("images"), public.pop("labels"), public]
+
 
 @dataclass(frozen=True)
 class ImageFiles(ImageArray):
@@ -97,7 +103,7 @@ class ImageFiles(ImageArray):
         return self._stack(list(views), generator.device)
 
     def plain(self, indices: np.ndarray, device: torch.device) -> torch.Tensor:
-        """The centres (B, 3, S, S) of images whose short side is resized to an eighth more than S."""
+        """The centres (B, 3, S, S) of images whose short side is resized to a seventh more than S."""
         return self._stack(list(self._threads.map(self._centre, indices)), device)
 
     def _stack(self, views: list[np.ndarray], device: torch.device) -> torch.Tensor:
@@ -130,7 +136,8 @@ class ImageFiles(ImageArray):
     def _centre(self, index: int) -> np.ndarray:
         picture = self._decode(index)
         scale = round(self.size * _MARGIN) / min(picture.size)
-        picture = picture.resize([max(self.size, round(side * scale)) for side in picture.size])
+        sides = [max(self.size, round(side * scale)) for side in picture.size]
+        picture = picture.resize(sides, Image.Resampling.BILINEAR)
         left, top = ((side - self.size) // 2 for side in picture.size)
         return np.asarray(picture.crop((left, top, left + self.size, top + self.size)))
 

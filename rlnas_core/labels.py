@@ -43,6 +43,7 @@ def draw_fixed_labels(
 class LabelSource:
     """Where the classes come from that a network learns to tell, and what it is shown for them."""
 
+    name = "fixed"
     categories: int
     rng: np.random.Generator | None = None
     """What classes are drawn from; None where nothing is drawn."""
@@ -87,7 +88,7 @@ class RedrawnLabels(LabelSource):
             raise ValueError(
                 f"labels: got '{method}'; accepted as labels redrawn: {', '.join(REDRAWN_METHODS)}"
             )
-        self.method = method
+        self.name = self.method = method
         self.categories = _checked(categories)
         self._truth = (
             _checked_truth(method, ground_truth, categories) if method == "shuffle-each-step" else None
@@ -106,6 +107,7 @@ class Rotation(RedrawnLabels):
 
     def __init__(self, rng: np.random.Generator) -> None:
         super().__init__("uniform-each-step", None, 4, rng)
+        self.name = "rotation"
 
     def pose(self, images: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
         """Images turned counterclockwise, and the turns."""
@@ -122,6 +124,7 @@ class Jigsaw(RedrawnLabels):
     def __init__(self, rng: np.random.Generator) -> None:
         self.orders = torch.tensor(list(permutations(range(4))))
         super().__init__("uniform-each-step", None, len(self.orders), rng)
+        self.name = "jigsaw"
 
     def pose(self, images: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
         """Images whose quarter k, row by row, is the one that the order has at k; ValueError for odd S."""
@@ -143,6 +146,7 @@ class Colorization(LabelSource):
     where they are of one channel.
     """
 
+    name = "colorization"
     head: Mapping[str, Any] = {"by_position": True}
 
     def __init__(self, mean: tuple[float, ...], std: tuple[float, ...]) -> None:

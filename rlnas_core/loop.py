@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,19 @@ from rlnas_core import processes
 from rlnas_core.checkpoint import Checkpoint, State, generator_states, key_of, set_generators
 from rlnas_core.optimiser import LazySGD
 
+_LOOKS = 16  # steps of a GPU between two looks at whether another process was asked to stop
 _FOLDER = Path(__file__).parent
 _CODE = [
     _FOLDER / name
-    for name in ("loop.py", "processes.py", "optimiser.py", "kernels.py", "kernels.cpp", "data.py")
+    for name in (
+        "loop.py",
+        "processes.py",
+        "optimiser.py",
+        "kernels.py",
+        "kernels.cpp",
+        "data.py",
+        "image_sources.py",
+    )
 ] + sorted((_FOLDER / "spaces").glob("*.py"))
 
 
@@ -154,8 +164,8 @@ def fit(
     asked to stop; the same call goes on from it, where `key` (all that decides the result besides the
     settings and the code here) is the same. The states are the caller's to remove (`remove_states`) once the
     results are written. Raises ValueError where a batch has too few images or can't be
-    shared by the processes, TrainingDivergedError with epoch and step where the loss is no number; the state
-    of the last whole epoch then remains.
+    shared by the processes, TrainingDivergedError with epoch and step where the loss is no number; the last
+    sound state then remains.
     """
     steps, size = len(task) // settings.batch_size, settings.batch_size
     if steps == 0:
@@ -169,9 +179,11 @@ def fit(
     model, weights = task.model, list(task.model.parameters())
     decays = [settings.weight_decay * (settings.decayed == "all" or weight.ndim == 4) for weight in weights]
     optimiser = LazySGD(weights, settings.momentum, decays, unsampled_gradient, nesterov=settings.nesterov)
-    hashed = (
-        key_of(asdict(settings), processes.count(), torch.__version__, *key, *_CODE) if state_path else ""
-    )
+    hashed = ""
+    if state_path:
+        shapes = [(name, list(tensor.shape)) for name, tensor in model.state_dict().items()]
+        versions = [version(name) for name in ("torch", "torchvision", "pillow")]
+        hashed = key_of(asdict(settings), processes.count(), versions, shapes, *key, *_CODE)
     checkpoint = Checkpoint(state_path, hashed, every=save_every, log=log)
     rows = list[dict[str, Any]]()
     progress = tqdm(total=steps * settings.epochs, unit="step", disable=not (leads and sys.stderr.isatty()))
@@ -181,9 +193,10 @@ def fit(
     first_epoch, first_step, spent = 1, 0, 0.0
 
     def save(epoch: int, step: int) -> None:
-        if leads:
+        total = processes.add_up(sums.clone())
+        if leads and torch.isfinite(total[0]):
             tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
-            tensors |= optimiser.state() | {"sums": sums}
+            tensors |= optimiser.state() | {"sums": total}
             tensors |= {f"task.{name}": tensor for name, tensor in task.state().items()}
             position = {"epoch": epoch, "step": step, "rows": rows, "spent": time.monotonic() - started}
             states = generator_states(generators[:-1]) + order_state
@@ -197,7 +210,7 @@ def fit(
     if restored is not None:
         tensors, position = restored
         model.load_state_dict(_named(tensors, "model."))
-        with torch.no_grad():
+        if leads:  # whose the sums of all have become
             sums.copy_(tensors["sums"])
         optimiser.set_state(tensors)
         task.set_state(_named(tensors, "task."))
@@ -220,7 +233,10 @@ def fit(
                 if step + 1 < steps:
                     task.expect(batches[step + 1][part])
                 loss.backward()
-                due = processes.average_gradients(weights, checkpoint.due())
+                # One clock says when; any process may be asked to stop.
+                due = checkpoint.due() if leads else checkpoint.signalled is not None
+                look = device.type == "cpu" or step % _LOOKS == 0
+                due = processes.average_gradients(weights, due, look)
                 if settings.clip_norm is not None:
                     nn.utils.clip_grad_norm_(weights, settings.clip_norm)
                 if settings.clip_value is not None:
@@ -266,7 +282,7 @@ def _named(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 
 def _diverged(loss: float, epoch: int, step: int, state_path: str | Path | None) -> TrainingDivergedError:
-    kept = f"; the state after epoch {epoch - 1} is kept at {state_path}" if state_path and epoch > 1 else ""
+    kept = f"; the last sound state is kept at {state_path}" if state_path and epoch > 1 else ""
     return TrainingDivergedError(
         f"the loss is {loss} at epoch {epoch}, step {step}{kept}; lower learning_rate"
     )

@@ -17,7 +17,11 @@ from torch import distributed as dist
 def join(device: torch.device) -> None:
     """Meet the other processes, if there are any: by NCCL where they have GPUs, else by Gloo."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not dist.is_initialized():
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        if device.type == "cuda":
+            torch.cuda.set_device(device)
+            dist.init_process_group("nccl", device_id=device)
+        else:
+            dist.init_process_group("gloo")
         atexit.register(dist.destroy_process_group)
 
 
@@ -68,10 +72,11 @@ def largest(number: int, device: torch.device) -> int:
 
 
 @torch.no_grad()
-def average_gradients(weights: Sequence[Tensor], flag: bool) -> bool:
+def average_gradients(weights: Sequence[Tensor], flag: bool, look: bool = True) -> bool:
     """Average gradients over the processes, in place; return whether any process raised its flag.
 
-    All of them go in one message. Every process has to have gradients of the same weights.
+    All go in one message. Every process has to have gradients of the same weights, and to `look` at the flags
+    at the same time; a GPU has to be waited for then.
     """
     if count() == 1:
         return flag
@@ -81,17 +86,18 @@ def average_gradients(weights: Sequence[Tensor], flag: bool) -> bool:
     *averaged, flags = message.split([*(gradient.numel() for gradient in gradients), 1])
     for gradient, total in zip(gradients, averaged, strict=True):
         gradient.copy_(total.view(gradient.shape)).div_(count())
-    return flags.item() > 0
+    return look and flags.item() > 0
 
 
-def var_mean(x: Tensor) -> tuple[Tensor, Tensor, int]:
-    """Biased variance and mean by channel of x (B, C, H, W) over the batch of all processes, and how many.
+def var_mean(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Biased variance and mean by channel of x (B, C, H, W) over the batch of all processes, and of how many.
 
-    Gradients flow back to the parts of all processes.
+    Parts may be of different sizes. Gradients flow back to those of all processes.
     """
-    dims = (0, 2, 3)
-    size = count() * (x.numel() // x.shape[1])
-    mean = _Sum.apply(x.sum(dims)) / size
+    x, dims = x.float() if x.dtype == torch.bfloat16 else x, (0, 2, 3)
+    own = x.new_tensor([x.numel() // x.shape[1]])
+    *sums, size = _Sum.apply(torch.cat([x.sum(dims), own])).split([x.shape[1], 1])
+    mean = sums[0] / size
     variance = _Sum.apply((x - mean[:, None, None]).square().sum(dims)) / size
     return variance, mean, size
 

@@ -88,15 +88,15 @@ class _Network(Task):
 @torch.no_grad()
 def accuracies(model: nn.Module, data: ImageArray, device: torch.device) -> dict[str, float]:
     """Top-1 and top-5 accuracy in percent of a network in evaluation mode; each process takes a part."""
-    hits = torch.zeros(len(_TOP), dtype=torch.float64)
+    hits = torch.zeros(len(_TOP), dtype=torch.int64)
     indices = np.arange(processes.rank(), len(data), processes.count())
     for batch in np.array_split(indices, max(1, len(indices) // _BATCH)):
         scores = model(data.plain(batch, device))
         places = scores.topk(min(max(_TOP), scores.shape[1])).indices.cpu()
         right = places == torch.from_numpy(data.labels[batch])[:, None]
-        hits += torch.tensor([float(right[:, :top].sum()) for top in _TOP])
+        hits += torch.stack([right[:, :top].sum() for top in _TOP])
     hits = processes.add_up(hits.to(device)).cpu()
-    return {f"top{top}": 100 * float(hit) / len(data) for top, hit in zip(_TOP, hits, strict=True)}
+    return {f"top{top}": 100 * int(hit) / len(data) for top, hit in zip(_TOP, hits, strict=True)}
 
 
 def retrain(
@@ -137,6 +137,14 @@ def retrain(
         log(f"device {device}, {processes.count()} processes of {torch.get_num_threads()} threads")
         log(f"{space.to_string(np.asarray(genes)[None])[0]}: {weights:.3f} million parameters")
     task = _Network(model, train, valid, settings, draws)
-    key = [space.name, np.asarray(genes), seed, device.type, train.images, train.labels, Path(__file__)]
-    fit(task, settings, np.random.default_rng(order_seed), device=device, key=key, log=log, **options)
+    key = [space.name, np.asarray(genes), seed, device.type, *train.identity(), *valid.identity()]
+    fit(
+        task,
+        settings,
+        np.random.default_rng(order_seed),
+        device=device,
+        key=[*key, Path(__file__)],
+        log=log,
+        **options,
+    )
     return model.cpu(), task.accuracies

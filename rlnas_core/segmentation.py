@@ -245,7 +245,11 @@ def mean_iou(model: nn.Module, data: CityImages) -> float:
     """
     model.eval()
     device = next(model.parameters(), torch.empty(0)).device
-    measure = MulticlassJaccardIndex(CLASSES, ignore_index=IGNORED).to(device)
+    measure = MulticlassJaccardIndex(
+        CLASSES,
+        ignore_index=IGNORED,
+        sync_on_compute=False,  # one process measures
+    ).to(device)
     for photograph, label in zip(data.photographs, data.labels, strict=True):
         image = torch.from_numpy(np.array(read_picture(photograph, "RGB")))[None].to(device)
         target = torch.from_numpy(CLASS_OF[np.asarray(read_picture(label, "L"))].astype(np.int64)).to(device)

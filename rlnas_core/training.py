@@ -56,7 +56,7 @@ def build(
 
 def _copies(model: SupernetModule) -> list[torch.Tensor]:
     weights = [weight for *_, weight in model.operation_weights()] + model.fixed_weights()
-    return [weight.detach().double().cpu().clone(memory_format=torch.contiguous_format) for weight in weights]
+    return [weight.detach().cpu().double().clone(memory_format=torch.contiguous_format) for weight in weights]
 
 
 def weight_sums(model: SupernetModule, initial: list[torch.Tensor]) -> tuple[np.ndarray, np.ndarray]:
@@ -186,13 +186,15 @@ def train_supernet(
     if processes.rank() == 0:
         threads = f"{torch.get_num_threads()} threads"
         log(f"device {device}, {processes.count()} processes of {threads}, kernels: {task.kernels}")
+    told = [space.name, seed, labels.categories, labels.name]
+    told += [device.type, task.kernels]
     fixed = data.labels if labels.rng else labels(np.arange(len(data)))
     fit(
         task,
         settings,
         np.random.default_rng(order_seed),
         device=device,
-        key=[space.name, seed, labels.categories, device.type, task.kernels, data.images, fixed, *_CODE],
+        key=[*told, *data.identity(), fixed, *_CODE],
         unsampled_gradient=settings.unsampled_gradient,
         log=log,
         **options,

@@ -13,6 +13,7 @@ from rlnas_core.config import (
     PRETEXT_TASKS,
     ConfigurationError,
     classes,
+    found_architectures,
     missing_files,
     resolve_paths,
     unusable_files,
@@ -52,16 +53,19 @@ if workflow.is_main_process and workflow.modifier.is_main_snakefile():
 
 # A dry run plans without the files that only a person can fetch; a real run stops before its first job.
 onstart:
-    if missing_files(config):
-        raise WorkflowError("files are missing:\n  " + "\n  ".join(missing_files(config)))
     jobs = list(workflow.dag.needrun_jobs())
+    keys = {"prepare_dataset": "datasets.{dataset}", "extract_benchmark": "benchmark"}
+    keys |= {"transfer_architecture": "transfer.{scenes}"}
+    read = {
+        key.format(**job.wildcards_dict)
+        for job in jobs
+        for rule, key in keys.items()
+        if job.name.endswith(rule)
+    }
+    if missing := missing_files(config, read):
+        raise WorkflowError("files are missing:\n  " + "\n  ".join(missing))
     unusable = obstacles(Path(RESULTS), sorted({Path(file) for job in jobs for file in job.input}))
     try:
-        read = {f"datasets.{job.wildcards.dataset}" for job in jobs if job.name == "prepare_dataset"}
-        read |= {"benchmark" for job in jobs if job.name == "extract_benchmark"}
-        read |= {
-            f"transfer.{job.wildcards.scenes}" for job in jobs if job.name == "transfer_architecture"
-        }
         unusable += unusable_files(config, read)
     except ImportError:
         pass  # the jobs have an environment of their own, and check again
@@ -107,7 +111,16 @@ PRETEXT_SEARCHES = {
 }
 TRAINED_METHODS = {labels: (labels, "angle") for labels in LABELS}
 
-COST_TABLES = [3, 4, 5, 8, 9, 10, 11]
+# What the tables of the large spaces are of: the space, and the scenes that networks are transferred to.
+COST_TABLES = {
+    3: ("darts", None),
+    4: ("darts", None),
+    5: ("mobilenet", None),
+    8: ("darts", "coco"),
+    9: ("mobilenet", "coco"),
+    10: ("darts", "cityscapes"),
+    11: ("mobilenet", "cityscapes"),
+}
 
 # What is searched by angle in the large spaces: (space, image dataset, seed, limit in million multiply-accumulates).
 LARGE_SEARCHES = [
@@ -126,14 +139,9 @@ RETRAINED = "{space}/{dataset}/{architecture}/{seed}"
 
 def architectures(space, retraining):
     """The architectures of a space that a section of the configuration asks for."""
-    found = [
-        f"{dataset}-{classes(config, dataset)}-{seed}-{limit}{scaled}"
-        for searched, dataset, seed, limit in LARGE_SEARCHES
-        if searched == space
-        for scaled in (["", "-scaled"] if space == "darts" and limit == "none" else [""])
-    ]
     random = [f"random-0-{limit}" for limit in retraining["random"]]
-    return retraining["published"] + random + (found if retraining["found"] else [])
+    found = found_architectures(config, space) if retraining["found"] else []
+    return retraining["published"] + random + found
 
 
 TRANSFERRED = "{space}/{scenes}/{architecture}/{seed}"
@@ -249,6 +257,16 @@ def job_resource(job, key):
     return lambda wildcards, attempt: config["jobs"][job][key] * attempt
 
 
+def of_supernet(key):
+    """What training a supernet may use: those of the large spaces have their own."""
+
+    def use(wildcards, attempt=1):
+        job = "supernet" if wildcards.space == "nas_bench_201" else "large_supernet"
+        return config["jobs"][job][key] * (attempt if key in ("mem_mb", "runtime") else 1)
+
+    return use
+
+
 def dataset_files(wildcards):
     """Files of the user that a dataset is read from; a source that can be downloaded has none."""
     return config["datasets"][wildcards.dataset]["path"] or []
@@ -354,10 +372,8 @@ def transferred(pattern):
     """Files of the transfer that belong into a numbered table."""
 
     def paths(wildcards):
-        tables = {("darts", "coco"): 8, ("mobilenet", "coco"): 9}
-        tables |= {("darts", "cityscapes"): 10, ("mobilenet", "cityscapes"): 11}
-        number = int(wildcards.number)
-        return [pattern.format(**run) for run in TRANSFERS if tables[run["space"], run["scenes"]] == number]
+        wanted = COST_TABLES[int(wildcards.number)]
+        return [pattern.format(**run) for run in TRANSFERS if (run["space"], run["scenes"]) == wanted]
 
     return paths
 
@@ -366,16 +382,7 @@ def retrained(pattern):
     """Files of architectures, retrained or transferred, that belong into a numbered table by their space."""
 
     def paths(wildcards):
-        spaces = {
-            3: "darts",
-            4: "darts",
-            5: "mobilenet",
-            8: "darts",
-            9: "mobilenet",
-            10: "darts",
-            11: "mobilenet",
-        }
-        space = spaces[int(wildcards.number)]
+        space, _ = COST_TABLES[int(wildcards.number)]
         runs = RETRAININGS + (TRANSFERS if "{dataset}" not in pattern else [])
         return sorted({pattern.format(**run) for run in runs if run["space"] == space})
 
@@ -383,8 +390,8 @@ def retrained(pattern):
 
 
 def of_table(number, space, dataset, limit):
-    """Table 5 is of the MobileNet-like space, table 3 of all DARTS searches, table 4 of those on ImageNet."""
-    return number == 5 if space == "mobilenet" else number == 3 or (number == 4 and dataset == "imagenet")
+    """Tables 3 to 5 have what was found in their space, table 4 only on ImageNet."""
+    return COST_TABLES[number] == (space, None) and (number != 4 or dataset == "imagenet")
 
 
 def of_figure(number, space, dataset, limit):

@@ -28,11 +28,11 @@ rule train_supernet:
         f"{RESULTS}/logs/train_supernet/{SUPERNET}.log",
     benchmark:
         f"{RESULTS}/runtimes/train_supernet/{SUPERNET}.tsv"
-    threads: config["jobs"]["supernet"]["threads"]
+    threads: lambda wildcards: of_supernet("threads")(wildcards)
     resources:
-        mem_mb=job_resource("supernet", "mem_mb"),
-        runtime=job_resource("supernet", "runtime"),
-        gpu=config["jobs"]["supernet"]["gpus"],
+        mem_mb=of_supernet("mem_mb"),
+        runtime=of_supernet("runtime"),
+        gpu=of_supernet("gpus"),
     conda:
         "../envs/rlnas.yaml"
     wildcard_constraints:

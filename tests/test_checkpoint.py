@@ -32,7 +32,8 @@ class Stopping(LabelSource):
 
     def __init__(self, labels, at, number=signal.SIGTERM):
         self.labels, self.at, self.number, self.calls = labels, at, number, 0
-        self.categories, self.rng, self.pose = labels.categories, labels.rng, labels.pose
+        self.name, self.categories = labels.name, labels.categories
+        self.rng, self.pose = labels.rng, labels.pose
 
     def __call__(self, indices):
         if len(indices) == SETTINGS.batch_size:

@@ -1,5 +1,6 @@
-"""Tabulate what architectures cost and what their retrained networks reach, beside what the paper says."""
+"""Tabulate what architectures cost and what their networks reach, beside what the paper says."""
 
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -8,58 +9,72 @@ import job
 from rlnas_core import tables
 from rlnas_core.spaces import published
 
-PAPERS_RANDOM = ("random-0-600", "random-0-475")  # under the limits of the paper's searches
+TRANSFER = 8  # the first of the tables of transfer
+PAPERS_RANDOM = {8: "600", 9: "475", 10: "600", 11: "475"}  # limits of the paper's random search
 
 log = job.start(snakemake)
-number = int(snakemake.wildcards.number)
-rows = {name: entry.rows[number] for name, entry in published().items() if number in entry.rows}
+inputs, number = snakemake.input, int(snakemake.wildcards.number)
 paper = tables.paper_numbers(number)
+rows = {name: entry.rows[number] for name, entry in published().items() if number in entry.rows}
+accuracies, measures = ([run for file in files for run in pd.read_csv(file).to_dict("records")] for files in (
+    inputs.accuracies, inputs.measures
+))  # fmt: skip
+transferred = {run["architecture"] for run in measures}
 measured = []
 
 
-def add_cost(row, seed, params, macs):
+def row_of(name):
+    """The row of an architecture, the paper's or one that says where this run has it from, and its seed."""
+    if found := re.fullmatch(r"([a-z0-9]+)-\d+-(\d+)-(none|\d+)(-scaled)?", name):
+        within = "" if found[3] == "none" else f" within {found[3]}M"
+        scaled = ", scaled within 600M" if found[4] else ""
+        return f"this run, {found[1]}{within}, evolution{scaled}", found[2]
+    if drawn := re.fullmatch(r"random-(\d+)-(\d+)", name):
+        of_paper = drawn[2] == PAPERS_RANDOM.get(number)
+        return "random-search" if of_paper else f"this run, random within {drawn[2]}M", drawn[1]
+    return rows.get(name, name), ""
+
+
+def belongs(name):
+    """Whether an architecture has a place in this table."""
+    if name in published():
+        return name in rows or name in transferred
+    if number >= TRANSFER:
+        return name in transferred or name.startswith("random-")
+    return number != 4 or name.startswith("imagenet-")
+
+
+def add(row, seed, params, macs):
     """Add what a row's network takes, in millions."""
     measured.extend([(row, "params", seed, params / 1e6), (row, "flops", seed, macs / 1e6)])
 
 
 for name, row in rows.items():
     entry = published()[name]
-    add_cost(row, 0, *(counts[0] for counts in entry.space.cost(entry.genes[None], **entry.network)))
-for file in snakemake.input.searches:
+    (params,), (macs,) = entry.space.cost(entry.genes[None], **entry.network)
+    add(row, "", params, macs)
+for file in inputs.searches:
     for search in pd.read_csv(file, dtype={"limit": str}, keep_default_na=False).to_dict("records"):
-        within = "" if search["limit"] == "none" else f" within {search['limit']}M"
-        row = f"this run, {search['dataset']}{within}, {search['found_by']}"
-        add_cost(row, int(search["seed"]), search["params"], search["macs"])
-        if search["found_by"] == "evolution":
-            identity = "{dataset}-{categories}-{seed}-{limit}".format(**search)
-            rows |= {identity: row, f"{identity}-scaled": f"{row}, scaled within 600M"}
-for file in snakemake.input.architectures:
+        row, seed = row_of("{dataset}-{categories}-{seed}-{limit}".format(**search))
+        add(row.replace("evolution", search["found_by"]), seed, search["params"], search["macs"])
+known = {(row, seed) for row, _, seed, _ in measured}
+for file in inputs.architectures:
     choice = pd.read_csv(file).iloc[0]
-    name = choice["architecture"]
-    if name.startswith("random-"):
-        papers = name in PAPERS_RANDOM and "random-search" in set(paper["row"])
-        rows[name] = "random-search" if papers else f"this run, random within {name.rsplit('-', 1)[1]}M"
-    # Of all others the cost is known already.
-    known = name in published() or not name.endswith("-scaled")
-    if name in rows and (name.startswith("random-") or not known):
-        add_cost(rows[name], 0, choice["params"], choice["macs"])
-for file in snakemake.input.accuracies:
-    for run in pd.read_csv(file).to_dict("records"):
-        if run["architecture"] in rows:
-            # The paper's accuracies are those on ImageNet; any other dataset has columns of its own.
-            column = run["column"] if run["dataset"] == "imagenet" else f"{run['dataset']}/{run['column']}"
-            measured.append((rows[run["architecture"]], column, run["seed"], run["value"]))
-for file in snakemake.input.measures:
-    for run in pd.read_csv(file).to_dict("records"):
-        if run["architecture"] in rows:
-            small = snakemake.params.sources[run["dataset"]] == "miniature"
-            column = f"miniature/{run['column']}" if small else run["column"]
-            measured.append((rows[run["architecture"]], column, run["seed"], run["value"]))
-cells = pd.DataFrame(measured, columns=["row", "column", "seed", "value"]).drop_duplicates(
-    ["row", "column", "seed"]
-)
-unknown = "quoted: the paper doesn't say what it is made of, or it is of another space"
-notes = dict.fromkeys(set(paper["row"]) - set(cells["row"]), unknown) | snakemake.params.notes
+    row, seed = row_of(choice["architecture"])
+    if belongs(choice["architecture"]) and (row, seed) not in known:
+        add(row, seed, choice["params"], choice["macs"])
+for run in accuracies + measures:
+    name, dataset, column = run["architecture"], run["dataset"], run["column"]
+    if belongs(name):
+        row, seed = row_of(name)
+        # The paper's accuracies are those on ImageNet; anything else has columns of its own.
+        own = snakemake.params.sources.get(dataset, dataset)
+        column = column if own in ("imagenet", "coco", "cityscapes") else f"{own}/{column}"
+        measured.append((row, column, f"{seed}/{run['seed']}", run["value"]))
+cells = pd.DataFrame(measured, columns=["row", "column", "seed", "value"])
+quoted = "quoted: the paper doesn't say what it is made of, or it is of another space"
+notes = {name: note for name, note in snakemake.params.notes.items() if name not in set(cells["column"])}
+notes |= dict.fromkeys(set(paper["row"]) - set(cells["row"]), quoted)
 table = tables.tidy(cells, number, notes)
 tables.write(table, number, Path(snakemake.output.csv).with_suffix(""))
 log(table.to_string(index=False))
