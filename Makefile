@@ -1,6 +1,6 @@
 # make demo    the whole pipeline on embedded data in minutes
 # make test    linters and the whole test suite
-# make plan    what a run will cost before it starts           (CONFIG="FILE ..." DATA=DIR GPU_TFLOPS=NUMBER)
+# make plan    what a run will cost before it starts   (CONFIG="FILE ..." DATA=DIR GPU_TFLOPS=NUMBER)
 # make quick   the paper's tables on real data, 10 of the 250 epochs   (DATA=DIR)
 # make laptop  the same with the paper's whole schedule                (DATA=DIR)
 

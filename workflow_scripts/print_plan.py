@@ -44,6 +44,9 @@ def main() -> None:
         config = behind.globals["config"]
         needed = behind.dag.needrun_jobs(exclude_finished=False)
         jobs = [(needed_job.name, dict(needed_job.wildcards.items())) for needed_job in needed]
+    if not jobs:
+        print(f"Nothing is left to do of the run {config['run']}.")
+        return
     used = {wildcards["dataset"] for _, wildcards in jobs if "dataset" in wildcards}
     try:
         images = {name: plan.count_images(config["datasets"][name]) for name in sorted(used)}
