@@ -31,19 +31,21 @@ def main() -> None:
     }
     quiet = OutputSettings(dryrun=True, log_level_override=logging.WARNING)
     with SnakemakeApi(quiet) as api:
-        workflow = api.workflow(
-            resource_settings=ResourceSettings(cores=1),
-            config_settings=ConfigSettings(config=values, configfiles=arguments.configfile),
-            snakefile=Path(__file__).parents[1] / "Snakefile",
-        )
-        workflow.dag(DAGSettings(force_incomplete=True)).execute_workflow(
-            pseudo_executor="dryrun", execution_settings=ExecutionSettings(lock=False)
-        )
+        try:
+            workflow = api.workflow(
+                resource_settings=ResourceSettings(cores=1),
+                config_settings=ConfigSettings(config=values, configfiles=arguments.configfile),
+                snakefile=Path(__file__).parents[1] / "Snakefile",
+            )
+            workflow.dag(DAGSettings(force_incomplete=True)).execute_workflow(
+                pseudo_executor="dryrun", execution_settings=ExecutionSettings(lock=False)
+            )
+        except Exception as error:
+            api.print_exception(error)
+            sys.exit(1)
         # Snakemake's interface gives no jobs; the workflow behind it is what the Snakefile calls `workflow`.
-        behind = workflow._workflow
-        config = behind.globals["config"]
-        needed = behind.dag.needrun_jobs(exclude_finished=False)
-        jobs = [(needed_job.name, dict(needed_job.wildcards.items())) for needed_job in needed]
+        config, dag = workflow._workflow.globals["config"], workflow._workflow.dag
+        jobs = [(one.name, dict(one.wildcards.items())) for one in dag.needrun_jobs(exclude_finished=False)]
     if not jobs:
         print(f"Nothing is left to do of the run {config['run']}.")
         return
