@@ -1,21 +1,27 @@
 # make demo    the whole pipeline on embedded data in minutes
 # make test    linters and the whole test suite
+# make plan    what a run will cost before it starts   (CONFIG="FILE ..." DATA=DIR GPU_TFLOPS=NUMBER)
 # make quick   the paper's tables on real data, 10 of the 250 epochs   (DATA=DIR)
 # make laptop  the same with the paper's whole schedule                (DATA=DIR)
 
 PYTHON ?= python3
 CORES ?= 2
+CONFIG ?= config/config.yaml
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 
-.PHONY: demo quick laptop test lint format lock clean
+.PHONY: demo plan quick laptop test lint format lock clean
 
 demo: $(INSTALLED)
 	$(SNAKEMAKE) --configfile config/demo.yaml
 	$(SNAKEMAKE) --configfile config/demo.yaml --report results/demo/report.html
 	@echo "The report is at $(CURDIR)/results/demo/report.html, the tables and figures beside it."
+
+plan: $(INSTALLED)
+	@$(BIN)/python workflow_scripts/print_plan.py --configfile $(CONFIG) \
+		$(if $(DATA),--config "data=$(abspath $(DATA))") $(if $(GPU_TFLOPS),--gpu-tflops $(GPU_TFLOPS))
 
 quick laptop: $(INSTALLED)
 	@test -d "$(DATA)" || { echo "DATA: got '$(DATA)'; give the folder that holds the images and nb201/, as in make $@ DATA=DIR"; exit 2; }

@@ -1,5 +1,6 @@
 """What the files of the repository promise each other."""
 
+import os
 import re
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from itertools import chain
 from pathlib import Path
 
 import pytest
+import snakemake
 import yaml
 
 ROOT = Path(__file__).parents[1]
@@ -118,3 +120,43 @@ def test_links_between_documents_lead_somewhere():
     for document in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "config/README.md"]:
         for link in re.findall(r"\]\((?!https?:)([^)#]+)", document.read_text()):
             assert (document.parent / link).exists(), f"{document.name}: {link}"
+
+
+CONDA = """#!/bin/sh
+case $1 in
+    info) echo '{"platform": "linux-64", "conda_prefix": "/conda"}' ;;
+    config) echo '{"get": {"channel_priority": "strict"}}' ;;
+    *) echo conda 26.1.0 ;;
+esac
+"""
+
+
+def test_a_container_would_have_every_environment(tmp_path):
+    """Snakemake only asks the machine's conda what it is, so that one which says so will do."""
+    conda = tmp_path / "conda"
+    conda.write_text(CONDA)
+    conda.chmod(0o755)
+    command = [sys.executable, "-m", "snakemake", "--configfile", "config/demo.yaml"]
+    dockerfile = subprocess.run(
+        [*command, "--containerize", "dockerfile"],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"},
+        cwd=ROOT,
+        check=True,
+    ).stdout
+    sources = re.findall(r"^#   source: envs/(.+)$", dockerfile, re.MULTILINE)
+    assert sources == [path.name for path in ENVIRONMENTS]
+    assert dockerfile.count("conda env create") == len(ENVIRONMENTS)
+
+
+def test_messages_that_are_explained_are_those_of_the_code():
+    table = (ROOT / "docs/operating.md").read_text().split("## Messages")[1]
+    rows = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
+    files = chain(
+        (ROOT / "rlnas_core").glob("*.py"), RULE_FILES, Path(snakemake.__file__).parent.rglob("*.py")
+    )
+    code = re.sub(r'"\s*\n\s*f?"', "", "".join(file.read_text() for file in files))
+    messages = [message for row in rows for message in re.findall("`(.+?)`", row)]
+    assert len(messages) > 15
+    assert [message for message in messages if message not in code] == []

@@ -11,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
+from environments import keep_to, lacking, scripts_in
 from PIL import Image
 
 from rlnas_core.spaces import get
@@ -114,10 +115,14 @@ def of_this_workflow(directory, *arguments, config=None, check=True):
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """The results of the same tiny run in two directories."""
+    """The results of the same tiny run in two directories, in one with what envs/analysis.yaml brings."""
     directories = [tmp_path_factory.mktemp(name) for name in ("first", "second")]
-    for directory in directories:
-        of_this_workflow(directory, config=TINY)
+    of_this_workflow(directories[0], config=TINY)
+    kept = tmp_path_factory.mktemp("kept")
+    keep_to("analysis.yaml", kept)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(kept))
+        of_this_workflow(directories[1], config=TINY)
     return [directory / "results/tiny" for directory in directories]
 
 
@@ -189,6 +194,23 @@ def test_the_same_command_twice_gives_the_same_bytes(runs):
     )
     assert first.keys() == second.keys()
     assert [str(path) for path in first if first[path] != second[path]] == []
+
+
+def test_jobs_without_torch_are_refused_what_their_environment_lacks(tmp_path):
+    assert {"torch", "torchvision", "sklearn", "safetensors", "filelock"} <= lacking("analysis.yaml")
+    assert not {"numpy", "pandas", "scipy", "matplotlib", "yaml"} & lacking("analysis.yaml")
+    scripts = scripts_in("analysis.yaml")
+    assert {"choose_architecture", "tabulate_costs", "evolve_architecture"} <= scripts
+    assert not {"train_supernet", "retrain_architecture"} & scripts
+    keep_to("analysis.yaml", tmp_path)
+    for name, refused in (("tmp1.choose_architecture.py", True), ("tmp2.train_supernet.py", False)):
+        code = f"import sys; sys.path.insert(0, {str(ROOT / 'workflow_scripts')!r}); import job, torch"
+        (tmp_path / name).write_text(code)
+        environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+        result = subprocess.run(
+            [sys.executable, tmp_path / name], capture_output=True, env=environment, check=False
+        )
+        assert (b"torch isn't in the environment" in result.stderr) == refused
 
 
 def test_the_random_label_supernet_is_trained_once_and_shared(runs):

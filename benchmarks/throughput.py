@@ -1,0 +1,70 @@
+"""Core seconds of a training step by its multiply-accumulates, from which `rlnas_core.plan` reckons."""
+
+import time
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn import functional as F  # noqa: N812 - the name that torch code gives it
+
+from rlnas_core.optimiser import LazySGD
+from rlnas_core.spaces import get
+from rlnas_core.training import SupernetSettings, build
+
+PATHS, REPEATS = 6, 6
+DARTS = {"channels": 16, "cells": 8}
+MEASURED: list[tuple[str, dict[str, Any], int, int]] = [  # space, sizes, image size, batch
+    ("nas_bench_201", {"channels": 8, "cells": 1}, 8, 64),
+    ("nas_bench_201", {}, 8, 64),
+    ("nas_bench_201", {}, 16, 64),
+    ("nas_bench_201", {}, 32, 64),
+    ("darts", {"channels": 4, "cells": 3}, 8, 64),
+    ("darts", DARTS, 16, 64),
+    ("darts", DARTS, 32, 64),
+    ("darts", {"channels": 48, "cells": 14, "imagenet": True, "affine": True}, 224, 16),
+    ("mobilenet", {}, 8, 64),
+    ("mobilenet", {}, 64, 64),
+    ("mobilenet", {}, 224, 16),
+]
+
+
+def main() -> None:
+    """Print a line for each network, and for each space the line through its networks."""
+    torch.set_num_threads(1)
+    points: dict[str, list[tuple[float, float]]] = {}
+    for name, sizes, image_size, batch in MEASURED:
+        space, settings = get(name), SupernetSettings(**sizes)
+        model = build(space, 10, 3, settings, 0)
+        kernels = "own" if model.accelerate() else "torch"
+        optimiser = LazySGD(list(model.parameters()), 0.9, 5e-4, "zero")
+        images = torch.randn(batch, 3, image_size, image_size).to(memory_format=torch.channels_last)
+        target = torch.randint(10, (batch,))
+        paths = [space.sample(model.paths, np.random.default_rng(seed)) for seed in range(PATHS)]
+        times = np.full((REPEATS, PATHS), np.inf)
+        for repeat in range(REPEATS):
+            for number, path in enumerate(paths):
+                started = time.process_time()
+                F.cross_entropy(model(images, path), target).backward()
+                optimiser.step(0.025)
+                times[repeat, number] = time.process_time() - started
+        step = times.min(axis=0).mean()  # other work on the machine only makes a step longer
+        known = {key: value for key, value in sizes.items() if key != "affine"}
+        known |= {} if name != "darts" else {"imagenet": settings.imagenet}
+        macs = space.cost(np.concatenate(paths), image_size=image_size, classes=10, **known)[1].mean()
+        points.setdefault(name, []).append((3 * batch * macs, step))
+        print(
+            f"{name} {sizes} {image_size} px, batch {batch}, kernels {kernels}: {1e3 * step:.1f} ms, "
+            f"{3e-9 * batch * macs / step:.1f} G multiply-accumulates/s",
+            flush=True,
+        )
+    for name, measured in points.items():
+        macs, step = np.array(measured).T
+        # Relative errors count, so that small networks do too.
+        constant, slope = np.linalg.lstsq(
+            np.stack([1 / step, macs / step], 1), np.ones(len(step)), rcond=None
+        )[0]
+        print(f"{name}: {1e3 * constant:.1f} ms and {1e-9 / slope:.1f} G multiply-accumulates/s")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,62 @@
+"""Print what a run costs that is not yet done; no rule's script, but that of `make plan`."""
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+
+import yaml
+from snakemake.api import SnakemakeApi
+from snakemake.settings.types import (
+    ConfigSettings,
+    DAGSettings,
+    ExecutionSettings,
+    OutputSettings,
+    ResourceSettings,
+)
+
+import job  # noqa: F401 - the library on the path
+from rlnas_core import plan
+
+
+def main() -> None:
+    """Ask Snakemake for the jobs, as `snakemake --dry-run` with the same options does, and add them up."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--configfile", nargs="*", type=Path, default=[])
+    parser.add_argument("--config", nargs="*", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--gpu-tflops", type=float, default=1.0, help="what a GPU is assumed to reach [1]")
+    arguments = parser.parse_args()
+    values = {
+        key: yaml.safe_load(value) for key, _, value in (item.partition("=") for item in arguments.config)
+    }
+    quiet = OutputSettings(dryrun=True, log_level_override=logging.WARNING)
+    with SnakemakeApi(quiet) as api:
+        try:
+            workflow = api.workflow(
+                resource_settings=ResourceSettings(cores=1),
+                config_settings=ConfigSettings(config=values, configfiles=arguments.configfile),
+                snakefile=Path(__file__).parents[1] / "Snakefile",
+            )
+            workflow.dag(DAGSettings(force_incomplete=True)).execute_workflow(
+                pseudo_executor="dryrun", execution_settings=ExecutionSettings(lock=False)
+            )
+        except Exception as error:
+            api.print_exception(error)
+            sys.exit(1)
+        # Snakemake's interface gives no jobs; the workflow behind it is what the Snakefile calls `workflow`.
+        config, dag = workflow._workflow.globals["config"], workflow._workflow.dag
+        jobs = [(one.name, dict(one.wildcards.items())) for one in dag.needrun_jobs(exclude_finished=False)]
+    if not jobs:
+        print(f"Nothing is left to do of the run {config['run']}.")
+        return
+    used = {wildcards["dataset"] for _, wildcards in jobs if "dataset" in wildcards}
+    try:
+        images = {name: plan.count_images(config["datasets"][name]) for name in sorted(used)}
+    except (ValueError, OSError) as error:
+        sys.exit(str(error))
+    print(f"Still to do of the run {config['run']}:\n")
+    print(plan.describe(plan.estimate(jobs, config, images), arguments.gpu_tflops))
+
+
+if __name__ == "__main__":
+    main()
