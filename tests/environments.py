@@ -18,8 +18,7 @@ from pathlib import Path
 
 class Refusal(MetaPathFinder):
     def find_spec(self, name, path=None, target=None):
-        # What Snakemake puts before a script finds its own packages.
-        if "job" in sys.modules and name.split(".")[0] in {modules!r}:
+        if name.split(".")[0] in {modules!r}:
             raise ModuleNotFoundError(f"{{name}} isn't in the environment of this rule")
 
 
@@ -46,9 +45,10 @@ def requirements(names):
 
 
 def lacking(environment):
-    """Modules that are installed here and that an environment doesn't bring."""
+    """Installed modules that an environment doesn't bring, and Snakemake for its scripts neither."""
     text = (ROOT / "envs" / environment).read_text()
-    present = requirements(pin.split(" ==")[0] for pin in yaml.safe_load(text)["dependencies"][-1]["pip"])
+    pins = yaml.safe_load(text)["dependencies"][-1]["pip"]
+    present = requirements(["snakemake", *(pin.split(" ==")[0] for pin in pins)])
     return {
         module
         for module, owners in metadata.packages_distributions().items()

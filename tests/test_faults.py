@@ -24,7 +24,7 @@ SMALL = TINY | {
 RUN = "results/tiny"
 TARGETS = [f"{RUN}/tables/table{number}.csv" for number in (1, 2, 6, 7)]
 COMMAND = [*TARGETS, "--configfile", "config.yaml"]
-AMID_TRAINING, AFTERWARDS = 15, 5  # kills
+AMID_TRAINING, AFTERWARDS = 17, 3  # kills
 
 
 def files_of(directory):
@@ -38,7 +38,7 @@ def files_of(directory):
 
 
 class Snakemake:
-    """The documented command, in a process group of its own."""
+    """The documented command, in a process group of its own, of which a failed test leaves nothing."""
 
     def __init__(self, directory):
         self.log = directory / "output.txt"
@@ -56,6 +56,14 @@ class Snakemake:
                 env=os.environ | {"XDG_CACHE_HOME": str(directory / "cache")},
                 start_new_session=True,
             )
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, *_):
+        if kind is not None:
+            with suppress(ProcessLookupError):
+                self.kill_all()
 
     def running(self):
         """Whether it runs; a process that ended without being killed is a failure of the test."""
@@ -91,13 +99,8 @@ class Snakemake:
             time.sleep(0.002)
         raise AssertionError
 
-    def kill(self, jobs=(), *, everything=False):
-        """Kill jobs and wait for the end of Snakemake, or kill all at once."""
-        if everything:
-            os.killpg(self.process.pid, signal.SIGKILL)
-        for job in jobs:
-            job.kill()
-        assert self.end() != 0
+    def kill_all(self):
+        os.killpg(self.process.pid, signal.SIGKILL)
 
     def end(self):
         return self.process.wait(timeout=600)
@@ -107,10 +110,10 @@ class Snakemake:
 def undisturbed(tmp_path_factory):
     """A finished run, and what a second Snakemake said meanwhile."""
     directory = tmp_path_factory.mktemp("undisturbed")
-    first = Snakemake(directory)
-    first.await_jobs(2)
-    second = again(directory)
-    assert first.end() == 0, first.log.read_text()
+    with Snakemake(directory) as first:
+        first.await_jobs(2)
+        second = again(directory)
+        assert first.end() == 0, first.log.read_text()
     return directory, second
 
 
@@ -129,39 +132,38 @@ def test_a_run_killed_20_times_ends_with_the_same_bytes(undisturbed, tmp_path):
     killed = dict.fromkeys(("job", "everything", "writing", "snakemake"), 0)
     states = tmp_path / RUN / "states"
     while (kills := sum(killed.values())) < AMID_TRAINING + AFTERWARDS:
-        run = Snakemake(tmp_path)
         amid = kills < AMID_TRAINING
-        how = rng.choice(["job", "everything", "writing"] if amid else ["job", "everything"])
-        if amid and killed["writing"] and not killed["snakemake"]:
-            how = "snakemake"
-        if how in ("writing", "snakemake"):
-            writer = run.await_writing(states)
-        else:
-            run.await_jobs(rng.integers(1, 3 if amid else 5))
-            time.sleep(rng.uniform(0, 1))
-            writer = None
-        jobs = [job for job in run.jobs() if job != writer]
-        if how == "everything":
-            run.kill(everything=True)
-            killed["everything"] += 1
-            continue
-        if how == "snakemake":  # its jobs are still at work
-            run.kill([psutil.Process(run.process.pid)])
-            killed["snakemake"] += 1
-            assert "Directory cannot be locked" in again(tmp_path)
-        if writer:
-            writer.kill()
-            killed["writing"] += 1
-            assert list(states.rglob("*.new"))
-        for job in jobs:
-            time.sleep(rng.uniform(0, 0.5))
-            if job.is_running():
-                job.kill()
-                killed["job"] += 1
-        run.end()
+        how = min(killed if amid else ["job", "everything"], key=killed.get)  # the rarest so far
+        with Snakemake(tmp_path) as run:
+            if how in ("writing", "snakemake"):
+                writer = run.await_writing(states)
+            else:
+                # The third job to start begins once a training has ended; from there it's a dozen to the end.
+                run.await_jobs(rng.integers(1, 3) if amid else rng.integers(3, 5))
+                time.sleep(rng.uniform(0, 1 if amid else 0.5))
+                writer = None
+            jobs = [] if how == "everything" else [job for job in run.jobs() if job != writer]
+            if how == "snakemake":  # its jobs are still at work
+                run.process.kill()
+                run.end()
+                killed["snakemake"] += 1
+                assert "Directory cannot be locked" in again(tmp_path)
+            if writer:
+                writer.kill()
+                killed["writing"] += 1
+                assert list(states.rglob("*.new"))
+            for job in jobs:
+                time.sleep(rng.uniform(0, 0.5))
+                if job.is_running():
+                    job.kill()
+                    killed["job"] += 1
+            if sum(killed.values()) == kills:
+                run.kill_all()
+                killed["everything"] += 1
+            assert run.end() != 0
     assert min(killed.values()) > 0
-    last = Snakemake(tmp_path)
-    assert last.end() == 0, last.log.read_text()
+    with Snakemake(tmp_path) as last:
+        assert last.end() == 0, last.log.read_text()
     assert not [path for path in states.rglob("*") if path.is_file()]
     expected, got = files_of(undisturbed[0]), files_of(tmp_path)
     assert got.keys() == expected.keys()
