@@ -212,6 +212,7 @@ def test_data_that_went_away_is_named_and_what_was_made_of_it_stays(tmp_path):
         "datasets": {"photos": {"source": "image-folder", "path": "images", "classes": 2, "image_size": 4}},
         "searches": {"digits": "photos"},
         "large_spaces": {},
+        "retraining": {},
     }
     prepared = f"{RUN}/data/photos/dataset.json"
     of_this_workflow(tmp_path, prepared, config=config)

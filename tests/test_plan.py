@@ -51,7 +51,7 @@ def test_a_plan_has_the_jobs_of_a_dry_run_that_are_still_to_do(tmp_path):
     expected = dict(re.findall(r"^(\w+) +(\d+)$", dry_run, re.MULTILINE))
     got = {line.split()[0]: line.split()[1] for line in text.splitlines() if re.match(r"\w+ +\d+ ", line)}
     assert got == expected
-    assert int(got["train_supernet"]) == 8
+    assert int(got["train_supernet"]) == 9
     done = tmp_path / "results/tiny/data/digits"
     done.mkdir(parents=True)
     for name in (
