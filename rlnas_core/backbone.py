@@ -1,15 +1,20 @@
 """A searched network as the backbone of another task: features at strides 8, 16 and 32 instead of classes."""
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
+from rlnas_core import processes
+from rlnas_core.loop import Task, TrainingSettings, fit, pick_device
 from rlnas_core.spaces import darts_network, get, mobilenet_network
+from rlnas_core.spaces.layers import initialise
 
 _STRIDES = [8, 16, 32]
 _POOLS = nn.MaxPool2d | nn.AvgPool2d
@@ -96,18 +101,21 @@ def _take_stride(part: nn.Module) -> None:
 def load_backbone(network: Network, path: str | Path) -> None:
     """Load weights of the same architecture retrained as a classifier, whatever its classes.
 
-    `path` is a safetensors file whose metadata say `space` and `arch`. Raises ValueError that names both
-    architectures where they differ, and where the weights are of other sizes.
+    `path` is a safetensors file whose metadata say `network`, the space and the architecture: in one entry,
+    as several are written in any order. Raises ValueError that names both networks where they differ, and
+    where the weights are of other sizes.
     """
     with safe_open(str(path), framework="pt") as file:
         metadata = file.metadata() or {}
         weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dictionary
-    own = (network.space, get(network.space).to_string(network.genes[None])[0])
-    theirs = (metadata.get("space"), metadata.get("arch"))
+    own, theirs = (
+        f"{network.space} {get(network.space).to_string(network.genes[None])[0]}",
+        metadata.get("network"),
+    )
     if own != theirs:
         raise ValueError(
-            f"{path}: got weights of {' '.join(map(str, theirs))}; accepted for this backbone: those of "
-            f"{' '.join(own)}; retrain that architecture or give the backbone of these weights"
+            f"{path}: got weights of {theirs}; accepted for this backbone: those of {own}; retrain that "
+            "architecture or give the backbone of these weights"
         )
     heads = tuple(f"{name}." for name in network.head)
     weights = {name: weight for name, weight in weights.items() if not name.startswith(heads)}
@@ -123,3 +131,40 @@ def load_backbone(network: Network, path: str | Path) -> None:
             "backbone the channels and cells that the weights were retrained with"
         )
     network.load_state_dict(weights, strict=False)
+
+
+def train_on_scenes(
+    network: Network,
+    build: Callable[[int], nn.Module],
+    task: Callable[[Any, np.random.Generator], Task],
+    settings: TrainingSettings,
+    seed: int,
+    *,
+    pretrained: Path | None,
+    key: list[Any],
+    **options: Any,
+) -> Any:
+    """Train what `build` makes of a network and a seed, as the task that `task` makes of it and a generator.
+
+    The network has retrained weights (`load_backbone`) or, without them, weights drawn from the seed.
+    Options, states and errors are those of `loop.fit`.
+    """
+    device = pick_device(settings.device)
+    processes.join(device)
+    weights_seed, order_seed, draws_seed = np.random.SeedSequence(seed).spawn(3)
+    drawn = int(weights_seed.generate_state(1)[0])
+    if pretrained:
+        load_backbone(network, pretrained)
+    else:
+        initialise(network, torch.Generator().manual_seed(drawn))
+    model = build(drawn).to(device)
+    files = [Path(__file__), *([pretrained] if pretrained else [])]
+    fit(
+        task(model, np.random.default_rng(draws_seed)),
+        settings,
+        np.random.default_rng(order_seed),
+        device=device,
+        key=[network.space, network.genes, seed, device.type, *files, *key],
+        **options,
+    )
+    return model

@@ -20,13 +20,11 @@ from torchvision.models.detection import RetinaNet
 from torchvision.ops import FeaturePyramidNetwork
 from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
-from rlnas_core import processes
-from rlnas_core.backbone import Backbone, Network, drawn_from, load_backbone
+from rlnas_core.backbone import Backbone, Network, drawn_from, train_on_scenes
 from rlnas_core.image_sources import read_picture
-from rlnas_core.loop import Task, TrainingSettings, fit, pick_device
+from rlnas_core.loop import Task, TrainingSettings
 
 MEASURES = ("AP", "AP50", "AP75", "APS", "APM", "APL")
-_CODE = [Path(__file__), Path(__file__).with_name("backbone.py")]
 _CHANNELS = 256
 _NAMED = 5  # mistakes that a message lists
 
@@ -217,27 +215,21 @@ def train_detector(
     pretrained: Path | None = None,
     **options: Any,
 ) -> RetinaNet:
-    """Train RetinaNet on a network, from retrained weights where there are some (`load_backbone`).
+    """Train RetinaNet on a network, from retrained weights where there are some.
 
     Under `torchrun` each process takes a part of every batch. Options, states and errors are those of
-    `loop.fit`.
+    `backbone.train_on_scenes`.
     """
-    if pretrained:
-        load_backbone(network, pretrained)
-    device = pick_device(settings.device)
-    processes.join(device)
-    weights_seed, order_seed, draws_seed = np.random.SeedSequence(seed).spawn(3)
-    model = build(network, len(data.categories), settings, int(weights_seed.generate_state(1)[0])).to(device)
-    key = [network.space, network.genes, seed, device.type, data.ids, data.boxes, data.labels, *_CODE]
-    fit(
-        DetectionTask(model, data, np.random.default_rng(draws_seed)),
+    return train_on_scenes(
+        network,
+        lambda drawn: build(network, len(data.categories), settings, drawn),
+        lambda model, rng: DetectionTask(model, data, rng),
         settings,
-        np.random.default_rng(order_seed),
-        device=device,
-        key=[*key, *([pretrained] if pretrained else [])],
+        seed,
+        pretrained=pretrained,
+        key=[data.ids, data.boxes, data.labels, Path(__file__)],
         **options,
     )
-    return model
 
 
 def _load(paths: Sequence[Path], device: torch.device) -> list[Tensor]:

@@ -16,14 +16,12 @@ from torchvision.models.segmentation import DeepLabV3
 from torchvision.models.segmentation.deeplabv3 import DeepLabHead
 from torchvision.models.segmentation.fcn import FCNHead
 
-from rlnas_core import processes
-from rlnas_core.backbone import Backbone, Network, drawn_from, load_backbone
+from rlnas_core.backbone import Backbone, Network, drawn_from, train_on_scenes
 from rlnas_core.data import normalise
 from rlnas_core.image_sources import opened, read_picture
-from rlnas_core.loop import Task, TrainingSettings, fit, pick_device
+from rlnas_core.loop import Task, TrainingSettings
 from rlnas_core.spaces.layers import RunningBatchNorm
 
-_CODE = [Path(__file__), Path(__file__).with_name("backbone.py")]
 IGNORED = 255
 _EVALUATED = {kind.id: kind.train_id for kind in Cityscapes.classes if not kind.ignore_in_eval}
 CLASSES = len(_EVALUATED)
@@ -213,28 +211,21 @@ def train_segmenter(
     pretrained: Path | None = None,
     **options: Any,
 ) -> DeepLabV3:
-    """Train DeepLab-v3 on a network, from retrained weights where there are some (`load_backbone`).
+    """Train DeepLab-v3 on a network, from retrained weights where there are some.
 
     Under `torchrun` each process takes a part of every batch. Options, states and errors are those of
-    `loop.fit`.
+    `backbone.train_on_scenes`.
     """
-    if pretrained:
-        load_backbone(network, pretrained)
-    device = pick_device(settings.device)
-    processes.join(device)
-    weights_seed, order_seed, draws_seed = np.random.SeedSequence(seed).spawn(3)
-    model = build(network, int(weights_seed.generate_state(1)[0])).to(device)
-    files = [[str(path) for path in paths] for paths in (data.photographs, data.labels)]
-    key = [network.space, network.genes, seed, device.type, *files, *_CODE]
-    fit(
-        SegmentationTask(model, data, settings, np.random.default_rng(draws_seed)),
+    return train_on_scenes(
+        network,
+        lambda drawn: build(network, drawn),
+        lambda model, rng: SegmentationTask(model, data, settings, rng),
         settings,
-        np.random.default_rng(order_seed),
-        device=device,
-        key=[*key, *([pretrained] if pretrained else [])],
+        seed,
+        pretrained=pretrained,
+        key=[[str(path) for path in paths] for paths in (data.photographs, data.labels)] + [Path(__file__)],
         **options,
     )
-    return model
 
 
 @torch.no_grad()

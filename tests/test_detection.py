@@ -95,7 +95,7 @@ def test_pretrained_weights_of_another_number_of_classes_are_loaded(name, tmp_pa
     own, pretrained = network(name), network(name, classes=7)
     pretrained(torch.randn(2, 3, 64, 64))
     space = get(name)
-    metadata = {"space": name, "arch": space.to_string(pretrained.genes[None])[0]}
+    metadata = {"network": f"{name} {space.to_string(pretrained.genes[None])[0]}"}
     save_file(pretrained.state_dict(), tmp_path / "weights.safetensors", metadata)
     load_backbone(own, tmp_path / "weights.safetensors")
     images = torch.randn(1, 3, 64, 64)
@@ -103,13 +103,13 @@ def test_pretrained_weights_of_another_number_of_classes_are_loaded(name, tmp_pa
     other = network(name, row=1)
     with pytest.raises(ValueError, match="got weights of") as error:
         load_backbone(other, tmp_path / "weights.safetensors")
-    assert metadata["arch"] in str(error.value)
+    assert metadata["network"] in str(error.value)
     assert space.to_string(other.genes[None])[0] in str(error.value)
 
 
 def test_pretrained_weights_of_another_width_are_refused(tmp_path):
     pretrained = network("darts", channels=4)
-    metadata = {"space": "darts", "arch": get("darts").to_string(pretrained.genes[None])[0]}
+    metadata = {"network": "darts " + get("darts").to_string(pretrained.genes[None])[0]}
     save_file(pretrained.state_dict(), tmp_path / "weights.safetensors", metadata)
     with pytest.raises(
         ValueError, match=r"weights do not fit this backbone, the first is cells\.0.*channels"

@@ -35,5 +35,5 @@ if job.leads():
     columns["seed"] = wildcards.seed
     rows = pd.DataFrame({"column": accuracies.keys(), "value": accuracies.values()}).assign(**columns)
     rows.to_csv(snakemake.output.accuracy, index=False)
-    save_model(model, snakemake.output.weights, {"space": space.name, "arch": described["arch"]})
+    save_model(model, snakemake.output.weights, {"network": f"{space.name} {described['arch']}"})
     remove_states(snakemake.params.state)

@@ -41,6 +41,6 @@ if job.leads():
     rows = pd.DataFrame({"column": measures.keys(), "value": measures.values()})
     names = {"space": space.name, "architecture": wildcards.architecture, "seed": wildcards.seed}
     rows.assign(dataset=wildcards.scenes, **names).to_csv(snakemake.output.measures, index=False)
-    save_model(model, snakemake.output.weights, {"space": space.name, "arch": described["arch"]})
+    save_model(model, snakemake.output.weights, {"network": f"{space.name} {described['arch']}"})
     remove_states(params.state)
     log(rows.to_string(index=False))
