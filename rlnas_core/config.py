@@ -219,16 +219,11 @@ def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
             key = f"large_spaces.{space}.{dataset}"
             if dataset not in datasets:
                 yield f"{key}: got an unknown dataset; accepted: {', '.join(datasets)}"
-            yield from _contradictions_of_training(f"{key}.supernet", search["supernet"])
+            yield from _contradictions_of_training(
+                config, f"{key}.supernet", search["supernet"], "large_supernet"
+            )
             yield from _contradictions_of_evolution(f"{key}.evolution", search["evolution"])
-            limits = [limit for limit in search["limits"] if limit is not None]
-            if limits and (cheapest := _cheapest(space)) is not None:
-                yield from (
-                    f"{key}.limits: got {limit} million multiply-accumulates; accepted: at least "
-                    f"{cheapest:.0f}, what the cheapest network of the space takes"
-                    for limit in limits
-                    if limit < cheapest
-                )
+            yield from _too_low(f"{key}.limits", space, [limit for limit in search["limits"] if limit])
     yield from _contradictions_of_networks(config)
     for name, entry in datasets.items():
         key, fixed = f"datasets.{name}", CLASSES.get(entry["source"])
@@ -238,14 +233,19 @@ def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
             )
         elif entry["classes"] not in (None, fixed):
             yield f"{key}.classes: got {entry['classes']}; {entry['source']} has {fixed}, leave it out"
-    yield from _contradictions_of_training("supernet", config["supernet"])
+    yield from _contradictions_of_training(config, "supernet", config["supernet"], "supernet")
     yield from _contradictions_of_evolution("evolution", config["evolution"])
 
 
-def _contradictions_of_training(key: str, settings: Mapping[str, Any]) -> Iterator[str]:
-    epochs, schedule = settings["epochs"], settings["schedule_epochs"]
+def _contradictions_of_training(
+    config: Mapping[str, Any], key: str, settings: Mapping[str, Any], job: str
+) -> Iterator[str]:
+    epochs, schedule = settings["epochs"], settings.get("schedule_epochs")
     if schedule is not None and schedule < epochs:
         yield f"{key}.schedule_epochs: got {schedule}; accepted: {key}.epochs ({epochs}) or more"
+    size, gpus = settings["batch_size"], config["jobs"][job]["gpus"]
+    if gpus and size % gpus:
+        yield f"{key}.batch_size: got {size}; accepted: a multiple of jobs.{job}.gpus ({gpus})"
 
 
 def _contradictions_of_evolution(key: str, settings: Mapping[str, Any]) -> Iterator[str]:
@@ -264,10 +264,22 @@ def _contradictions_of_networks(config: Mapping[str, Any]) -> Iterator[str]:
             if dataset not in config["datasets"]:
                 yield f"{key}: got an unknown dataset; accepted: {', '.join(config['datasets'])}"
             yield from _unknown_architectures(f"{key}.published", config, space, retraining["published"])
+            yield from _too_low(f"{key}.random", space, retraining["random"])
+            network = retraining["network"]
+            yield from _contradictions_of_training(config, f"{key}.network", network, "retraining")
+            yield from (
+                f"{key}.network.{part}: got {network[part]}; networks of {space} have none, give 0"
+                for part in ("auxiliary", "drop")
+                if network[part] and part not in _extras(space)
+            )
     for name, transfer in config["transfer"].items():
+        key, pretrained = f"transfer.{name}", transfer["pretrained"]
+        yield from _contradictions_of_training(config, f"{key}.training", transfer["training"], "transfer")
         for space, architectures in transfer["architectures"].items():
-            key, pretrained = f"transfer.{name}", transfer["pretrained"]
             yield from _unknown_architectures(f"{key}.architectures.{space}", config, space, architectures)
+            drawn = [re.fullmatch(r"random-\d+-(\d+)", architecture) for architecture in architectures]
+            limits = [int(place[1]) for place in drawn if place]
+            yield from _too_low(f"{key}.architectures.{space}", space, limits)
             retraining = config["retraining"][space].get(pretrained)
             fits = retraining and retraining["seeds"] and retraining["network"]["imagenet"]
             if architectures and pretrained is not None and not fits:
@@ -310,10 +322,24 @@ def _unknown_architectures(
     )
 
 
-def _cheapest(name: str) -> float | None:
-    """Million multiply-accumulates of a space's cheapest network; None where only planning is possible."""
+def _too_low(key: str, space: str, limits: Sequence[int]) -> Iterator[str]:
     try:
         from rlnas_core.spaces import get
     except ImportError:
-        return None
-    return get(name).cheapest() / 1e6
+        return
+    cheapest = get(space).cheapest() / 1e6
+    yield from (
+        f"{key}: got {limit} million multiply-accumulates; accepted: at least {cheapest:.0f}, what the "
+        "cheapest network of the space takes"
+        for limit in limits
+        if limit < cheapest
+    )
+
+
+def _extras(space: str) -> Sequence[str]:
+    """What networks of a space may have besides; everything where only planning is possible."""
+    try:
+        from rlnas_core.spaces import get
+    except ImportError:
+        return ("auxiliary", "drop")
+    return get(space).extras

@@ -80,6 +80,34 @@ def test_defaults_are_filled_in_at_every_depth_and_the_input_is_left_alone():
             {"large_spaces__darts__digits": {"supernet": {"epochs": 3, "schedule_epochs": 2}}},
             "large_spaces.darts.digits.supernet.schedule_epochs: got 2; accepted:",
         ),
+        (
+            {"retraining__darts__digits__random": [100]},
+            "retraining.darts.digits.random: got 100 million multiply-accumulates; accepted: at least",
+        ),
+        (
+            {"transfer__coco__architectures__mobilenet": ["random-0-100"]},
+            "transfer.coco.architectures.mobilenet: got 100 million multiply-accumulates; accepted: at least",
+        ),
+        (
+            {"retraining__mobilenet__digits__network__drop": 0.2},
+            "retraining.mobilenet.digits.network.drop: got 0.2; networks of mobilenet have none, give 0",
+        ),
+        (
+            {"large_spaces__darts__digits": {}, "jobs__large_supernet__gpus": 3},
+            "large_spaces.darts.digits.supernet.batch_size: got 64; accepted: a multiple of",
+        ),
+        (
+            {"jobs__transfer__gpus": 3},
+            "transfer.coco.training.batch_size: got 16; accepted: a multiple of jobs.transfer.gpus (3)",
+        ),
+        (
+            {"datasets__digits__jitter": [0, 0, 0, 1]},
+            "datasets.digits.jitter.3: got 1; accepted: at most 0.5",
+        ),
+        (
+            {"datasets__digits__jitter": [-1, 0, 0, 0]},
+            "datasets.digits.jitter.0: got -1; accepted: at least 0",
+        ),
         ({"seeds__uniform-once": [0, 0]}, "seeds.uniform-once: got [0, 0]; accepted: no value twice"),
         (
             {"searches": {"cifar12": "digits"}},
