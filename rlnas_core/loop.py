@@ -157,15 +157,16 @@ def fit(
     csv_path: str | Path | None = None,
     state_path: str | Path | None = None,
     save_every: float = 600,
+    watch: Callable[[dict[str, Any]], None] | None = None,
 ) -> None:
     """Train a task's model by SGD over epochs of its images in random order.
 
     A state is kept at `state_path` after every epoch, every `save_every` seconds and when the process is
     asked to stop; the same call goes on from it, where `key` (all that decides the result besides the
     settings and the code here) is the same. The states are the caller's to remove (`remove_states`) once the
-    results are written. Raises ValueError where a batch has too few images or can't be
-    shared by the processes, TrainingDivergedError with epoch and step where the loss is no number; the last
-    sound state then remains.
+    results are written. `watch` is shown each epoch's row of the record. Raises ValueError where a batch has
+    too few images or can't be shared by the processes, TrainingDivergedError with epoch and step where the
+    loss is no number; the last sound state then remains.
     """
     steps, size = len(task) // settings.batch_size, settings.batch_size
     if steps == 0:
@@ -265,6 +266,8 @@ def fit(
             row |= task.after_epoch(epoch)
             model.train()
             rows.append(row)
+            if watch is not None and leads:
+                watch(row)
             elapsed = time.monotonic() - started
             speed, left = epoch * steps * size / elapsed, elapsed * (settings.epochs / epoch - 1)
             numbers = ", ".join(f"{name} {value:.4g}" for name, value in row.items() if name != "epoch")

@@ -73,6 +73,26 @@ def take_devices(snakemake: Any, name: str, log: Callable[[str], None]) -> None:
     sys.exit(job.wait())
 
 
+def watcher(snakemake: Any) -> Callable[[dict[str, Any]], None] | None:
+    """Return a function that shows an epoch's numbers in TensorBoard, where the configuration asks for it."""
+    if not snakemake.config["tensorboard"] or not leads():
+        return None
+    from torch.utils.tensorboard import SummaryWriter
+
+    run = Path("results", snakemake.config["run"])
+    folder = run / "tensorboard" / Path(snakemake.params.state).relative_to(run / "states").with_suffix("")
+    writers = list[SummaryWriter]()
+
+    def show(row: dict[str, Any]) -> None:
+        if not writers:  # of a training before this one only the epochs up to here remain
+            writers.append(SummaryWriter(folder, purge_step=row["epoch"]))
+        for name in row.keys() - {"epoch"}:
+            writers[0].add_scalar(name, row[name], row["epoch"])
+        writers[0].flush()
+
+    return show
+
+
 def experiment(snakemake: Any) -> dict[str, Any]:
     """Return the columns that say which experiment a row of a tidy file belongs to."""
     names = ("dataset", "labels", "categories", "seed")

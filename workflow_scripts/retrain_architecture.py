@@ -29,6 +29,7 @@ model, accuracies = retrain(
     log=log,
     csv_path=snakemake.output.training,
     state_path=snakemake.params.state,
+    watch=job.watcher(snakemake),
 )
 if job.leads():
     columns = {**described[["space", "architecture", "arch"]], "dataset": wildcards.dataset}

@@ -33,6 +33,7 @@ model, statistics = train_supernet(
     log=log,
     csv_path=snakemake.output.training,
     state_path=snakemake.params.state,
+    watch=job.watcher(snakemake),
 )
 if job.leads():
     statistics.save(snakemake.output.statistics)

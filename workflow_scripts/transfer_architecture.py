@@ -31,6 +31,7 @@ model = (detection.train_detector if detects else segmentation.train_segmenter)(
     log=log,
     csv_path=snakemake.output.training,
     state_path=params.state,
+    watch=job.watcher(snakemake),
 )
 if job.leads():
     if detects:
