@@ -1,9 +1,10 @@
 """Image data: decoded once into memory-mapped uint8 arrays, or at each use; augmented by the batch."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,28 @@ class ImageArray:
         return [public.pop("images"), public.pop("labels"), public]
 
 
+class Reader:
+    """Reads by index in as many threads as torch uses, ahead where it was told what comes next."""
+
+    def __init__(self, read: Callable[[int], Any]) -> None:
+        self._read = read
+        self._threads = ThreadPoolExecutor(torch.get_num_threads())
+        self._coming: dict[int, Future[Any]] = {}
+
+    def expect(self, indices: np.ndarray) -> None:
+        """Read these while something else is done."""
+        self._coming = {index: self._threads.submit(self._read, index) for index in indices.tolist()}
+
+    def map(self, work: Callable[..., Any], indices: np.ndarray, *others: Iterable[Any]) -> list[Any]:
+        """Do some work with what was read for each index and what stands at its place in the others."""
+
+        def do(index: int, *rest: Any) -> Any:
+            coming = self._coming.get(index)
+            return work(coming.result() if coming else self._read(index), *rest)
+
+        return list(self._threads.map(do, indices.tolist(), *others))
+
+
 @dataclass(frozen=True)
 class ImageFiles(ImageArray):
     """Images that are decoded at each use; `images` (N,) are their paths, `size` is the crop's in pixels.
@@ -81,10 +104,10 @@ class ImageFiles(ImageArray):
 
     size: int = 224
     jitter: tuple[float, ...] | None = None
-    _expected: dict[int, Future[Image.Image]] = field(default_factory=dict, repr=False)
-    _threads: ThreadPoolExecutor = field(
-        default_factory=lambda: ThreadPoolExecutor(torch.get_num_threads()), repr=False
-    )
+
+    @cached_property
+    def _reader(self) -> "Reader":
+        return Reader(lambda index: image_sources.read_picture(Path(self.images[index]), "RGB"))
 
     @property
     def channels(self) -> int:
@@ -93,28 +116,22 @@ class ImageFiles(ImageArray):
 
     def expect(self, indices: np.ndarray) -> None:
         """Decode these images while something else is done."""
-        self._expected.clear()
-        self._expected.update({int(index): self._threads.submit(self._decode, index) for index in indices})
+        self._reader.expect(indices)
 
     def batch(self, indices: np.ndarray, part: slice, generator: torch.Generator) -> torch.Tensor:
         """Augmented images (b, 3, S, S) of a part of a batch, on the generator's device."""
         draws = torch.rand(9, len(indices), generator=generator, device=generator.device)
-        views = self._threads.map(self._view, indices[part], draws.cpu().numpy().T[part])
-        return self._stack(list(views), generator.device)
+        views = self._reader.map(self._view, indices[part], draws.cpu().numpy().T[part])
+        return self._stack(views, generator.device)
 
     def plain(self, indices: np.ndarray, device: torch.device) -> torch.Tensor:
         """The centres (B, 3, S, S) of images whose short side is resized to a seventh more than S."""
-        return self._stack(list(self._threads.map(self._centre, indices)), device)
+        return self._stack(self._reader.map(self._centre, indices), device)
 
     def _stack(self, views: list[np.ndarray], device: torch.device) -> torch.Tensor:
         return normalise(torch.from_numpy(np.stack(views)).to(device), self.mean, self.std)
 
-    def _decode(self, index: int) -> Image.Image:
-        return image_sources.read_picture(Path(self.images[index]), "RGB")
-
-    def _view(self, index: int, draws: np.ndarray) -> np.ndarray:
-        expected = self._expected.get(int(index))
-        picture = expected.result() if expected else self._decode(index)
+    def _view(self, picture: Image.Image, draws: np.ndarray) -> np.ndarray:
         area, ratio, across, down, mirrored, *colours = draws
         pixels = picture.width * picture.height * (_AREA[0] + (_AREA[1] - _AREA[0]) * area)
         shape = _RATIO[0] * (_RATIO[1] / _RATIO[0]) ** ratio
@@ -133,8 +150,7 @@ class ImageFiles(ImageArray):
             picture = adjust_hue(picture, hue * (2 * colours[3] - 1)) if hue else picture
         return np.asarray(picture)
 
-    def _centre(self, index: int) -> np.ndarray:
-        picture = self._decode(index)
+    def _centre(self, picture: Image.Image) -> np.ndarray:
         scale = round(self.size * _MARGIN) / min(picture.size)
         sides = [max(self.size, round(side * scale)) for side in picture.size]
         picture = picture.resize(sides, Image.Resampling.BILINEAR)

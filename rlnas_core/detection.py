@@ -6,8 +6,8 @@ import json
 import math
 import warnings
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from torchvision.ops import FeaturePyramidNetwork
 from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
 from rlnas_core.backbone import Backbone, Network, drawn_from, train_on_scenes
+from rlnas_core.data import Reader
 from rlnas_core.image_sources import read_picture
 from rlnas_core.loop import Task, TrainingSettings
 
@@ -182,6 +183,11 @@ class DetectionTask(Task):
     def __init__(self, model: RetinaNet, data: CocoImages, rng: np.random.Generator) -> None:
         self.model, self.data, self.rng, self.generators = model, data, rng, [rng]
         self.images = np.flatnonzero(np.diff(data.starts))
+        self._reader = _reader(data)
+
+    def expect(self, indices: np.ndarray) -> None:
+        """Read images (b,) that come next."""
+        self._reader.expect(self.images[indices])
 
     def __len__(self) -> int:
         return len(self.images)
@@ -191,7 +197,7 @@ class DetectionTask(Task):
         mirrored = self.rng.random(len(indices))[part] < 0.5
         rows = self.images[indices[part]]
         device = next(self.model.parameters()).device
-        images = _load([self.data.paths[row] for row in rows], device)
+        images = self._reader.map(partial(_tensor, device), rows)
         targets = []
         for k, row in enumerate(rows):
             chosen = slice(*self.data.starts[row : row + 2])
@@ -232,11 +238,13 @@ def train_detector(
     )
 
 
-def _load(paths: Sequence[Path], device: torch.device) -> list[Tensor]:
-    """Images (3, H, W) from 0 to 1."""
-    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        pictures = pool.map(lambda path: np.array(read_picture(path, "RGB")), paths)
-        return [torch.from_numpy(picture).to(device).permute(2, 0, 1) / 255 for picture in pictures]
+def _reader(data: CocoImages) -> Reader:
+    return Reader(lambda row: np.array(read_picture(data.paths[row], "RGB")))
+
+
+def _tensor(device: torch.device, pixels: np.ndarray) -> Tensor:
+    """An image (3, H, W) from 0 to 1."""
+    return torch.from_numpy(pixels).to(device).permute(2, 0, 1) / 255
 
 
 @torch.no_grad()
@@ -244,10 +252,10 @@ def detect(model: RetinaNet, data: CocoImages, batch_size: int) -> np.ndarray:
     """What the model finds: rows (K, 7) of image id, left, top, width, height, score and category id."""
     model.eval()
     device = next(model.parameters()).device
-    rows = [np.empty((0, 7))]
-    for start in range(0, len(data.ids), batch_size):
-        found = model(_load(data.paths[start : start + batch_size], device))
-        for image, one in zip(data.ids[start : start + batch_size], found, strict=True):
+    reader, rows = _reader(data), [np.empty((0, 7))]
+    for batch in np.split(np.arange(len(data.ids)), range(batch_size, len(data.ids), batch_size)):
+        found = model(reader.map(partial(_tensor, device), batch))
+        for image, one in zip(data.ids[batch], found, strict=True):
             boxes, scores, labels = (one[key].cpu().double().numpy() for key in ("boxes", "scores", "labels"))
             boxes[:, 2:] -= boxes[:, :2]
             categories = data.categories[labels.astype(int)]

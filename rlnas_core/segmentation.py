@@ -1,6 +1,5 @@
 """Semantic segmentation of Cityscapes by DeepLab-v3 with a searched backbone (Sec. 4.4, tables 10 and 11)."""
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from torchvision.models.segmentation.deeplabv3 import DeepLabHead
 from torchvision.models.segmentation.fcn import FCNHead
 
 from rlnas_core.backbone import Backbone, Network, drawn_from, train_on_scenes
-from rlnas_core.data import normalise
+from rlnas_core.data import Reader, normalise
 from rlnas_core.image_sources import opened, read_picture
 from rlnas_core.loop import Task, TrainingSettings
 from rlnas_core.spaces.layers import RunningBatchNorm
@@ -147,6 +146,13 @@ class SegmentationTask(Task):
     ) -> None:
         self.model, self.data, self.settings = model, data, settings
         self.rng, self.generators = rng, [rng]
+        self._reader = Reader(
+            lambda k: (read_picture(data.photographs[k], "RGB"), read_picture(data.labels[k], "L"))
+        )
+
+    def expect(self, indices: np.ndarray) -> None:
+        """Read images (b,) that come next."""
+        self._reader.expect(indices)
 
     def __len__(self) -> int:
         return len(self.data.photographs)
@@ -163,8 +169,7 @@ class SegmentationTask(Task):
             if isinstance(dropout, ChannelDropout):
                 kept = (rng.random((batch, dropout.channels)) >= _DROPPED) / (1 - _DROPPED)
                 dropout.kept = torch.from_numpy(kept[part].astype(np.float32)).to(device)
-        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-            pairs = list(pool.map(self._crop, indices[part], draws))
+        pairs = self._reader.map(self._crop, indices[part], draws)
         images, labels = (
             torch.from_numpy(np.stack(arrays)).to(device) for arrays in zip(*pairs, strict=True)
         )
@@ -175,14 +180,15 @@ class SegmentationTask(Task):
         ]
         return (losses[0] + self.settings.auxiliary * losses[1]) / labels.numel(), None
 
-    def _crop(self, index: int, draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _crop(
+        self, pictures: tuple[Image.Image, Image.Image], draws: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Pixels (crop, crop, 3) and classes (crop, crop) of an image by four numbers from 0 to 1.
 
         They say the scale, from where right and down, and whether it is mirrored; what lies beyond the image
         is of the mean colour and ignored.
         """
-        photograph = read_picture(self.data.photographs[index], "RGB")
-        labels = read_picture(self.data.labels[index], "L")
+        photograph, labels = pictures
         smallest, largest = _SCALES
         factor = smallest + (largest - smallest) * draws[0]
         whole = np.maximum(1, np.rint(factor * np.array(photograph.size))).astype(int)

@@ -18,7 +18,7 @@ import torchvision
 from PIL import Image
 
 from rlnas_core import image_sources
-from rlnas_core.data import augment, draw_crops, load, normalise, prepare
+from rlnas_core.data import Reader, augment, draw_crops, load, normalise, prepare
 
 CIFAR10_JPEG = Path(__file__).parents[2] / "shared" / "data" / "cifar10_jpeg.tar.xz"
 
@@ -431,3 +431,11 @@ def test_cifar10_as_jpeg_files_is_halved_as_cifar10_is(tmp_path):
     assert train.images.shape == valid.images.shape == (25_000, 8, 8, 3)
     np.testing.assert_array_equal(np.bincount(train.labels) + np.bincount(valid.labels), np.full(10, 5000))
     assert train.mean == pytest.approx([0.491, 0.482, 0.447], abs=0.005)
+
+
+def test_what_was_read_ahead_is_not_read_again():
+    reads = []
+    reader = Reader(lambda index: reads.append(index) or 10 * index)
+    reader.expect(np.array([1, 2]))
+    assert reader.map(lambda read, other: read + other, np.array([2, 3]), [1, 2]) == [21, 32]
+    assert sorted(reads) == [1, 2, 3]

@@ -127,12 +127,17 @@ def coded(data):
         Image.fromarray(np.stack([ids, ids * 0, ids * 0], axis=-1)).save(photograph)
 
 
+def crop(task, index, draws):
+    (found,) = task._reader.map(task._crop, np.array([index]), np.array([draws], dtype=float))
+    return found
+
+
 @pytest.mark.parametrize("draws", [(0, 0, 0, 0), (0, 1, 1, 1), (0.4, 0.3, 0.8, 0.2), (1, 0.99, 0.5, 0.9)])
 def test_crops_of_photograph_and_labels_show_the_same_place(cityscapes, draws):
     train, _ = read_cityscapes(cityscapes)
     coded(train)
     task = SegmentationTask(None, train, SETTINGS, np.random.default_rng(0))
-    image, classes = task._crop(1, np.array(draws, dtype=float))
+    image, classes = crop(task, 1, draws)
     assert image.shape == (97, 97, 3)
     assert classes.shape == (97, 97)
     outside = image[:, :, 1] > 0  # the mean colour
@@ -148,9 +153,7 @@ def test_crops_of_photograph_and_labels_show_the_same_place(cityscapes, draws):
 
 def test_mirrored_crops_are_those_of_the_same_place_mirrored(cityscapes):
     task = SegmentationTask(None, read_cityscapes(cityscapes)[0], SETTINGS, np.random.default_rng(0))
-    (image, classes), (other, mirrored) = (
-        task._crop(0, np.array([0.6, 0.2, 0.3, flip])) for flip in (0.9, 0.1)
-    )
+    (image, classes), (other, mirrored) = (crop(task, 0, (0.6, 0.2, 0.3, flip)) for flip in (0.9, 0.1))
     np.testing.assert_array_equal(image, other[:, ::-1])
     np.testing.assert_array_equal(classes, mirrored[:, ::-1])
 
