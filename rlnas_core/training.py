@@ -19,7 +19,7 @@ from rlnas_core.loop import Task, TrainingSettings, fit, pick_device
 from rlnas_core.spaces import SearchSpace
 from rlnas_core.spaces.layers import SupernetModule, initialise
 
-_CODE = [Path(__file__).with_name(name) for name in ("training.py", "labels.py", "colour.py")]
+_CODE = [Path(__file__).with_name(name) for name in ("training.py", "labels.py", "pretext.py")]
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ rule draw_labels:
         mem_mb=1000,
         runtime=10,
     conda:
-        "../envs/rlnas.yaml"
+        "../envs/analysis.yaml"
     wildcard_constraints:
         labels="|".join(FIXED_LABELS),
     script:

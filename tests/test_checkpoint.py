@@ -12,7 +12,8 @@ import torch
 
 from rlnas_core.checkpoint import Checkpoint, remove_states
 from rlnas_core.data import load, prepare
-from rlnas_core.labels import FixedLabels, LabelSource, RedrawnLabels, Rotation
+from rlnas_core.labels import FixedLabels, LabelSource, RedrawnLabels
+from rlnas_core.pretext import Rotation
 from rlnas_core.spaces import get
 from rlnas_core.training import SupernetSettings, train_supernet
 

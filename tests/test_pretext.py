@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from rlnas_core import colour
+from rlnas_core import pretext
 from rlnas_core.config import PRETEXT_TASKS
 from rlnas_core.data import ImageArray, load, prepare
 from rlnas_core.evaluation import validation_accuracy
-from rlnas_core.labels import Colorization, Jigsaw, Rotation, label_source
+from rlnas_core.pretext import Colorization, Jigsaw, Rotation, label_source
 from rlnas_core.spaces import get
 from rlnas_core.training import SupernetSettings, train_supernet
 
@@ -98,7 +98,7 @@ def reference_lab(rgb):
 def test_lab_equals_a_reference_in_float64():
     colours = some_images(1, side=16)
     colours[0, :, 0] /= 30  # dark ones, where both curves are lines
-    lab = colour.lab(colours)[0].permute(1, 2, 0).reshape(-1, 3)
+    lab = pretext.lab(colours)[0].permute(1, 2, 0).reshape(-1, 3)
     expected = [reference_lab(rgb) for rgb in colours[0].permute(1, 2, 0).reshape(-1, 3)]
     np.testing.assert_allclose(lab, expected, atol=0.05)
 
@@ -106,22 +106,22 @@ def test_lab_equals_a_reference_in_float64():
 def test_lab_of_the_primaries_is_the_published_one():
     primaries = torch.eye(3)[None, :, None]  # one row of red, green and blue
     published = [[53.24, 80.09, 67.20], [87.73, -86.18, 83.18], [32.30, 79.19, -107.86]]
-    np.testing.assert_allclose(colour.lab(primaries)[0, :, 0].T, published, atol=0.05)
+    np.testing.assert_allclose(pretext.lab(primaries)[0, :, 0].T, published, atol=0.05)
 
 
 def test_grey_has_no_colour():
-    lab = colour.lab(torch.linspace(0, 1, 256).expand(1, 3, 1, 256))[0, :, 0]
+    lab = pretext.lab(torch.linspace(0, 1, 256).expand(1, 3, 1, 256))[0, :, 0]
     assert lab[1:].abs().max() < 1e-4
     assert lab[0, 0] == pytest.approx(0, abs=1e-4)
     assert lab[0, -1] == pytest.approx(100)
 
 
 def test_every_colour_is_in_the_bin_nearest_to_it():
-    bins = colour.bins()
+    bins = pretext.bins()
     assert len(bins) == 261
     assert torch.equal(bins % 10, torch.zeros_like(bins))
-    ab = colour.lab(some_images(4, side=64).double())[:, 1:]
-    chosen = bins[colour.nearest(ab, bins)].movedim(-1, 1)
+    ab = pretext.lab(some_images(4, side=64).double())[:, 1:]
+    chosen = bins[pretext.nearest(ab, bins)].movedim(-1, 1)
     assert (chosen - ab).abs().max() <= 5
 
 

@@ -12,7 +12,8 @@ import torch
 from safetensors.torch import save_model
 
 from rlnas_core.data import ImageArray, load
-from rlnas_core.labels import RedrawnLabels, Rotation
+from rlnas_core.labels import RedrawnLabels
+from rlnas_core.pretext import Rotation
 from rlnas_core.retrain import RetrainingSettings, retrain
 from rlnas_core.spaces import get
 from rlnas_core.training import SupernetSettings, train_supernet

@@ -8,7 +8,7 @@ from safetensors.torch import save_model
 import job
 from rlnas_core.checkpoint import remove_states
 from rlnas_core.data import load
-from rlnas_core.labels import label_source
+from rlnas_core.pretext import label_source
 from rlnas_core.spaces import get
 from rlnas_core.training import SupernetSettings, train_supernet
 
