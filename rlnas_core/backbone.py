@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import safe_open
 from torch import Tensor, nn
 
 from rlnas_core import processes
+from rlnas_core.checkpoint import read_weights
 from rlnas_core.loop import Task, TrainingSettings, fit, pick_device
 from rlnas_core.spaces import darts_network, get, mobilenet_network
 from rlnas_core.spaces.layers import initialise
@@ -101,21 +101,16 @@ def _take_stride(part: nn.Module) -> None:
 def load_backbone(network: Network, path: str | Path) -> None:
     """Load weights of the same architecture retrained as a classifier, whatever its classes.
 
-    `path` is a safetensors file whose metadata say `network`, the space and the architecture: in one entry,
-    as several are written in any order. Raises ValueError that names both networks where they differ, and
-    where the weights are of other sizes.
+    `path` is a file that `checkpoint.save_weights` wrote with `space` and `arch`. Raises ValueError that
+    names both architectures where they differ, and where the weights are of other sizes.
     """
-    with safe_open(str(path), framework="pt") as file:
-        metadata = file.metadata() or {}
-        weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dictionary
-    own, theirs = (
-        f"{network.space} {get(network.space).to_string(network.genes[None])[0]}",
-        metadata.get("network"),
-    )
+    weights, made_by = read_weights(path)
+    own = (network.space, get(network.space).to_string(network.genes[None])[0])
+    theirs = (made_by.get("space"), made_by.get("arch"))
     if own != theirs:
         raise ValueError(
-            f"{path}: got weights of {theirs}; accepted for this backbone: those of {own}; retrain that "
-            "architecture or give the backbone of these weights"
+            f"{path}: got weights of {' '.join(map(str, theirs))}; accepted for this backbone: those of "
+            f"{' '.join(own)}; retrain that architecture or give the backbone of these weights"
         )
     heads = tuple(f"{name}." for name in network.head)
     weights = {name: weight for name, weight in weights.items() if not name.startswith(heads)}

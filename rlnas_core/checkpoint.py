@@ -1,4 +1,4 @@
-"""States of unfinished trainings, kept outside a job's outputs: a restart goes on where one stopped."""
+"""States of unfinished trainings, from which a restart goes on, and weights of finished ones."""
 
 import hashlib
 import json
@@ -8,14 +8,15 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
-from torch import Tensor
+from safetensors.torch import save, save_model
+from torch import Tensor, nn
 
 _HASHED = 256 * 2**20  # bytes of an array
 State = tuple[dict[str, Tensor], dict[str, Any]]
@@ -121,6 +122,20 @@ def remove_states(path: str | Path) -> None:
     """Remove the states of a training whose results are written, also one that was cut off in the writing."""
     for end in ("", ".before", ".new"):
         Path(f"{path}{end}").unlink(missing_ok=True)
+
+
+def save_weights(model: nn.Module, path: str | Path, **made_by: Any) -> None:
+    """Write a model's weights, with what they were made by (all that JSON can hold) and the versions used."""
+    versions = {name: version(name) for name in ("torch", "torchvision", "numpy")}
+    # One entry, as safetensors writes several in any order.
+    save_model(model, str(path), {"made_by": json.dumps({**made_by, "versions": versions}, sort_keys=True)})
+
+
+def read_weights(path: str | Path) -> State:
+    """Weights that `save_weights` wrote, and what they were made by; nothing of other safetensors files."""
+    with safe_open(str(path), framework="pt") as file:
+        weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dictionary
+        return weights, json.loads((file.metadata() or {}).get("made_by", "{}"))
 
 
 def key_of(*parts: Any) -> str:

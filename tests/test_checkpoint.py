@@ -1,6 +1,7 @@
 """An interrupted training goes on, to the same bytes; damaged and foreign states are told apart."""
 
 import dataclasses
+import json
 import os
 import signal
 import subprocess
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from rlnas_core.checkpoint import Checkpoint, remove_states
+from rlnas_core.checkpoint import Checkpoint, read_weights, remove_states, save_weights
 from rlnas_core.data import load, prepare
 from rlnas_core.labels import FixedLabels, LabelSource, RedrawnLabels
 from rlnas_core.pretext import Rotation
@@ -158,3 +159,15 @@ def test_full_disk_is_named_and_leaves_the_last_state(tmp_path):
         assert checkpoint.restore()[1]["n"] == 1
     finally:
         subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_weights_say_what_made_them_and_have_the_same_bytes_each_time(tmp_path):
+    model = torch.nn.Linear(3, 2)
+    made_by = {"space": "darts", "seed": "0", "settings": dataclasses.asdict(SETTINGS)}
+    for name in ("first", "second"):
+        save_weights(model, tmp_path / name, **made_by)
+    assert (tmp_path / "first").read_bytes() == (tmp_path / "second").read_bytes()
+    weights, read = read_weights(tmp_path / "first")
+    assert torch.equal(weights["weight"], model.weight)
+    assert read.pop("versions")["torch"] == torch.__version__.split("+")[0]
+    assert read == json.loads(json.dumps(made_by))

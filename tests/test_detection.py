@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 from descent import descend, freeze_norms
-from safetensors.torch import save_file
 
 from rlnas_core.backbone import Backbone, load_backbone
+from rlnas_core.checkpoint import save_weights
 from rlnas_core.detection import (
     MEASURES,
     DetectionSettings,
@@ -95,22 +95,22 @@ def test_pretrained_weights_of_another_number_of_classes_are_loaded(name, tmp_pa
     own, pretrained = network(name), network(name, classes=7)
     pretrained(torch.randn(2, 3, 64, 64))
     space = get(name)
-    metadata = {"network": f"{name} {space.to_string(pretrained.genes[None])[0]}"}
-    save_file(pretrained.state_dict(), tmp_path / "weights.safetensors", metadata)
+    arch = space.to_string(pretrained.genes[None])[0]
+    save_weights(pretrained, tmp_path / "weights.safetensors", space=name, arch=arch)
     load_backbone(own, tmp_path / "weights.safetensors")
     images = torch.randn(1, 3, 64, 64)
     assert torch.equal(own.eval().features(images)[-1], pretrained.eval().features(images)[-1])
     other = network(name, row=1)
     with pytest.raises(ValueError, match="got weights of") as error:
         load_backbone(other, tmp_path / "weights.safetensors")
-    assert metadata["network"] in str(error.value)
+    assert arch in str(error.value)
     assert space.to_string(other.genes[None])[0] in str(error.value)
 
 
 def test_pretrained_weights_of_another_width_are_refused(tmp_path):
     pretrained = network("darts", channels=4)
-    metadata = {"network": "darts " + get("darts").to_string(pretrained.genes[None])[0]}
-    save_file(pretrained.state_dict(), tmp_path / "weights.safetensors", metadata)
+    arch = get("darts").to_string(pretrained.genes[None])[0]
+    save_weights(pretrained, tmp_path / "weights.safetensors", space="darts", arch=arch)
     with pytest.raises(
         ValueError, match=r"weights do not fit this backbone, the first is cells\.0.*channels"
     ):

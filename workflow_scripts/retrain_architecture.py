@@ -1,30 +1,31 @@
 """Train the network of one architecture on true labels and write its accuracies."""
 
+from dataclasses import asdict
 from pathlib import Path
 
 import pandas as pd
-from safetensors.torch import save_model
 
 import job
-from rlnas_core.checkpoint import remove_states
+from rlnas_core.checkpoint import remove_states, save_weights
 from rlnas_core.data import load
 from rlnas_core.retrain import RetrainingSettings, retrain
 from rlnas_core.spaces import get
 
 log = job.start(snakemake)
-wildcards, settings = snakemake.wildcards, dict(snakemake.params.settings)
-job.take_devices(snakemake, settings["device"], log)
+wildcards, given = snakemake.wildcards, dict(snakemake.params.settings)
+job.take_devices(snakemake, given["device"], log)
 folder = Path(snakemake.input.description).parent
 described = pd.read_csv(snakemake.input.architecture).iloc[0]
 space = get(wildcards.space)
-if channels := settings.pop("channels") or described.get("channels"):
-    settings["channels"] = int(channels)
+if channels := given.pop("channels") or described.get("channels"):
+    given["channels"] = int(channels)
+settings = RetrainingSettings(**given)
 model, accuracies = retrain(
     space,
     space.from_string([described["arch"]])[0],
     load(folder, "train"),
     load(folder, "valid"),
-    RetrainingSettings(**settings),
+    settings,
     int(wildcards.seed),
     log=log,
     csv_path=snakemake.output.training,
@@ -36,5 +37,6 @@ if job.leads():
     columns["seed"] = wildcards.seed
     rows = pd.DataFrame({"column": accuracies.keys(), "value": accuracies.values()}).assign(**columns)
     rows.to_csv(snakemake.output.accuracy, index=False)
-    save_model(model, snakemake.output.weights, {"network": f"{space.name} {described['arch']}"})
+    made_by = {**dict(wildcards), "arch": described["arch"], "settings": asdict(settings)}
+    save_weights(model, snakemake.output.weights, **made_by)
     remove_states(snakemake.params.state)

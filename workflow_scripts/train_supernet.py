@@ -1,12 +1,12 @@
 """Train a supernet on one source of labels and keep the statistics of its weights."""
 
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-from safetensors.torch import save_model
 
 import job
-from rlnas_core.checkpoint import remove_states
+from rlnas_core.checkpoint import remove_states, save_weights
 from rlnas_core.data import load
 from rlnas_core.pretext import label_source
 from rlnas_core.spaces import get
@@ -37,6 +37,6 @@ model, statistics = train_supernet(
 )
 if job.leads():
     statistics.save(snakemake.output.statistics)
-    save_model(model, snakemake.output.weights, {"space": snakemake.wildcards.space})
+    save_weights(model, snakemake.output.weights, **dict(snakemake.wildcards), settings=asdict(settings))
     # Not before: a disk that is full by now mustn't cost the training.
     remove_states(snakemake.params.state)

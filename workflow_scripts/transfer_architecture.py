@@ -1,13 +1,13 @@
 """Train RetinaNet on COCO, or DeepLab-v3 on Cityscapes, with the network of an architecture as backbone."""
 
+from dataclasses import asdict
 from pathlib import Path
 
 import pandas as pd
-from safetensors.torch import save_model
 
 import job
 from rlnas_core import detection, segmentation
-from rlnas_core.checkpoint import remove_states
+from rlnas_core.checkpoint import remove_states, save_weights
 from rlnas_core.spaces import get
 
 log = job.start(snakemake)
@@ -42,6 +42,7 @@ if job.leads():
     rows = pd.DataFrame({"column": measures.keys(), "value": measures.values()})
     names = {"space": space.name, "architecture": wildcards.architecture, "seed": wildcards.seed}
     rows.assign(dataset=wildcards.scenes, **names).to_csv(snakemake.output.measures, index=False)
-    save_model(model, snakemake.output.weights, {"network": f"{space.name} {described['arch']}"})
+    made_by = {**dict(wildcards), "arch": described["arch"], "sizes": sizes, "settings": asdict(settings)}
+    save_weights(model, snakemake.output.weights, **made_by)
     remove_states(params.state)
     log(rows.to_string(index=False))
