@@ -19,6 +19,7 @@ from safetensors.torch import save, save_model
 from torch import Tensor, nn
 
 _HASHED = 256 * 2**20  # bytes of an array
+_MARKED = 10_000  # files
 State = tuple[dict[str, Tensor], dict[str, Any]]
 """Tensors by name, and what JSON can hold."""
 
@@ -120,7 +121,7 @@ class Checkpoint:
 
 def remove_states(path: str | Path) -> None:
     """Remove the states of a training whose results are written, also one that was cut off in the writing."""
-    for end in ("", ".before", ".new"):
+    for end in ("", ".before", ".new", ".damaged", ".before.damaged"):
         Path(f"{path}{end}").unlink(missing_ok=True)
 
 
@@ -152,6 +153,12 @@ def key_of(*parts: Any) -> str:
         else:
             digest.update(json.dumps(part, sort_keys=True, default=str).encode())
     return digest.hexdigest()
+
+
+def marks_of(paths: Sequence[str | Path] | np.ndarray) -> list[tuple[int, int]]:
+    """Size and time of change of files, which stand for their content; of many of every so manieth."""
+    found = (os.stat(path) for path in paths[:: 1 + len(paths) // _MARKED])
+    return [(file.st_size, file.st_mtime_ns) for file in found]
 
 
 def generator_states(generators: Sequence[np.random.Generator | None]) -> list[Any]:

@@ -4,10 +4,10 @@ import copy
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import jsonschema
-from jsonschema.exceptions import ValidationError
+if TYPE_CHECKING:
+    from jsonschema.exceptions import ValidationError
 
 CLASSES = {"cifar10": 10, "cifar100": 100, "imagenet16-120": 120, "digits": 10}
 """Number of classes of every image source that fixes it; an image folder states its own."""
@@ -35,6 +35,8 @@ def validate(config: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, 
 
     Reads no file. Raises `ConfigurationError` with one line a mistake: key, what was got, what is accepted.
     """
+    import jsonschema  # jobs use this module too, and their environments don't have it
+
     errors = sorted(
         jsonschema.Draft202012Validator(schema).iter_errors(config), key=lambda error: error.json_path
     )
@@ -106,7 +108,7 @@ def unusable_files(config: Mapping[str, Any], read: Collection[str]) -> list[str
                 segmentation.read_cityscapes(entry["path"])
                 continue
             asked = {name: entry[name] for name in ("classes", "split")}
-            size = config["supernet"]["batch_size"]
+            size = _largest_batch(config, key.removeprefix("datasets."))
             found, *_ = data.inspect(entry["source"], entry["path"], batch_size=size, **asked)
             if entry["source"] == "image-folder" and entry["decode"] == "once":
                 count = sum(len(pool.labels) for pool in (found.train, found.test) if pool is not None)
@@ -138,12 +140,24 @@ def _sources(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     }
 
 
+def _largest_batch(config: Mapping[str, Any], dataset: str) -> int:
+    """The largest batch that is made of an image dataset."""
+    trainings = [config["supernet"]] if dataset in config["searches"].values() else []
+    trainings += [
+        found[dataset][part]
+        for section, part in (("large_spaces", "supernet"), ("retraining", "network"))
+        for found in config[section].values()
+        if dataset in found
+    ]
+    return max(training["batch_size"] for training in trainings)
+
+
 def _refuse(mistakes: list[str]) -> None:
     if mistakes:
         raise ConfigurationError("the configuration can't be run:\n  " + "\n  ".join(mistakes))
 
 
-def _explain(error: ValidationError) -> str:
+def _explain(error: "ValidationError") -> str:
     key = ".".join(str(part) for part in error.absolute_path) or "configuration"
     got = f"{key}: got {error.instance!r}"
     match error.validator:
@@ -266,6 +280,8 @@ def _contradictions_of_networks(config: Mapping[str, Any]) -> Iterator[str]:
             yield from _unknown_architectures(f"{key}.published", config, space, retraining["published"])
             yield from _too_low(f"{key}.random", space, retraining["random"])
             network = retraining["network"]
+            if network["auxiliary"] and network["cells"] < 2:
+                yield f"{key}.network.auxiliary: got it with 1 cell; accepted: with 2 or more, or 0"
             yield from _contradictions_of_training(config, f"{key}.network", network, "retraining")
             yield from (
                 f"{key}.network.{part}: got {network[part]}; networks of {space} have none, give 0"

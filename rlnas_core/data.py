@@ -15,6 +15,7 @@ from torch.nn import functional
 from torchvision.transforms.functional import adjust_hue
 
 from rlnas_core import image_sources
+from rlnas_core.checkpoint import marks_of
 from rlnas_core.image_sources import ImageSource, Pool
 
 SOURCES = ("cifar10", "cifar100", "imagenet16-120", "image-folder", "digits")
@@ -117,6 +118,10 @@ class ImageFiles(ImageArray):
     def expect(self, indices: np.ndarray) -> None:
         """Decode these images while something else is done."""
         self._reader.expect(indices)
+
+    def identity(self) -> list[Any]:
+        """Everything that a training on these images depends on, files by size and time of change."""
+        return [*super().identity(), marks_of(self.images)]
 
     def batch(self, indices: np.ndarray, part: slice, generator: torch.Generator) -> torch.Tensor:
         """Augmented images (b, 3, S, S) of a part of a batch, on the generator's device."""
@@ -248,7 +253,7 @@ def inspect(
     if len(train_rows) < batch_size:
         raise ValueError(
             f"{path or source}: got {len(train_rows)} training images, too few for a batch of {batch_size}; "
-            f"give at least {batch_size} or a smaller supernet.batch_size"
+            f"give at least {batch_size} or a smaller batch_size"
         )
     return found, train_rows, valid
 

@@ -21,6 +21,7 @@ from torchvision.ops import FeaturePyramidNetwork
 from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
 from rlnas_core.backbone import Backbone, Network, drawn_from, train_on_scenes
+from rlnas_core.checkpoint import marks_of
 from rlnas_core.data import Reader
 from rlnas_core.image_sources import read_picture
 from rlnas_core.loop import Task, TrainingSettings
@@ -233,7 +234,7 @@ def train_detector(
         settings,
         seed,
         pretrained=pretrained,
-        key=[data.ids, data.boxes, data.labels, Path(__file__)],
+        key=[data.ids, data.boxes, data.labels, marks_of(data.paths), Path(__file__)],
         **options,
     )
 
@@ -270,6 +271,10 @@ def average_precision(data: CocoImages, detections: np.ndarray) -> dict[str, flo
     """
     with contextlib.redirect_stdout(io.StringIO()):
         truth = COCO(str(data.annotations))
+        # Nothing can be found of a box without an area, which `read_coco` has warned of.
+        boxes = truth.dataset["annotations"]
+        truth.dataset["annotations"] = [box for box in boxes if min(box["bbox"][2:]) > 0]
+        truth.createIndex()
         found = truth.loadRes(detections) if len(detections) else COCO()
         evaluation = COCOeval(truth, found, "bbox")
         evaluation.evaluate()

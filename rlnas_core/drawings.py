@@ -1,6 +1,7 @@
 """Architectures as pictures: DARTS cells (figures 2 to 4) and the chain of blocks (figure 5)."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -9,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
 from rlnas_core.figures import STYLE
-from rlnas_core.spaces import DARTS
+from rlnas_core.spaces import DARTS, get
 from rlnas_core.spaces.mobilenet import BLOCKS, FIRST, LAST, SHAPES, SKIP, STAGES, STEM
 
 _COLOURS = {
@@ -25,6 +26,16 @@ _KERNEL_COLOURS = {3: "#0072B2", 5: "#E69F00", 7: "#D55E00"}
 # Where the two inputs, the four nodes and the output of a cell stand.
 _PLACES = [(0, 1.15), (0, -1.15), (2.0, 1.15), (3.6, -1.15), (5.2, 1.15), (6.8, -1.15), (8.6, 0)]
 _NAMES = ["$c_{k-2}$", "$c_{k-1}$", "0", "1", "2", "3", "$c_k$"]
+
+
+def found(searches: Iterable[Mapping[str, Any]]) -> dict[str, np.ndarray]:
+    """Return the genes that this run's searches found, by titles with all that tells the searches apart."""
+    drawn = {}
+    for search in searches:
+        within = "" if search["limit"] == "none" else f" within {search['limit']}M"
+        title = f"this run, {search['dataset']}{within}, seed {search['seed']}"
+        drawn[title] = get(search["space"]).from_string([search["arch"]])[0]
+    return drawn
 
 
 def draw_cells(architectures: Mapping[str, np.ndarray]) -> Figure:

@@ -17,6 +17,7 @@ import torch
 from scipy.stats import kendalltau
 from torch.nn import functional as F  # noqa: N812 - the name that torch code gives it
 
+from rlnas_core import processes
 from rlnas_core.checkpoint import Checkpoint, key_of
 from rlnas_core.optimiser import LazySGD
 from rlnas_core.spaces import get
@@ -24,9 +25,12 @@ from rlnas_core.spaces.layers import initialise
 from rlnas_core.spaces.nas_bench_201_network import Supernet
 
 _FOLDER = Path(__file__).parent
-_CODE = [Path(__file__), _FOLDER / "spaces/nas_bench_201_network.py"] + [
-    _FOLDER / name for name in ("optimiser.py", "kernels.py", "kernels.cpp")
-]
+_CODE = [Path(__file__)] + [
+    _FOLDER / name
+    for name in (
+        "optimiser.py", "kernels.py", "kernels.cpp", "spaces/layers.py", "spaces/nas_bench_201_network.py",
+    )
+]  # fmt: skip
 _CALIBRATION = 256  # training images that the statistics of normalisations are recomputed on
 
 
@@ -99,6 +103,12 @@ def _train_cells(genes: np.ndarray, settings: EmbeddedSettings) -> np.ndarray:
     return np.array([[train_cell(row, images, labels, settings, seed) for seed in seeds] for row in genes])
 
 
+def _leave_signals_to_parent() -> None:
+    processes.end_with_parent()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+
+
 def train_embedded_benchmark(
     settings: EmbeddedSettings,
     *,
@@ -130,7 +140,7 @@ def train_embedded_benchmark(
         trained, spent = meta["trained"], meta["spent"]
         log(f"goes on from {state_path}: {trained} of {len(chunks)} parts are trained")
     started = time.monotonic() - spent
-    pool = ProcessPoolExecutor(workers, get_context("spawn"), signal.signal, (signal.SIGINT, signal.SIG_IGN))
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), _leave_signals_to_parent)
     with checkpoint.listening():
         try:
             left = chunks[trained:]

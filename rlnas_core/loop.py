@@ -108,6 +108,8 @@ class Task:
     model: nn.Module
     generators: Sequence[np.random.Generator | None] = ()
     """What the task draws from; drawn alike in every process."""
+    evaluates: bool = False
+    """Whether `after_epoch` takes long."""
 
     def __len__(self) -> int:
         """The number of training images."""
@@ -188,7 +190,8 @@ def fit(
     checkpoint = Checkpoint(state_path, hashed, every=save_every, log=log)
     rows = list[dict[str, Any]]()
     progress = tqdm(total=steps * settings.epochs, unit="step", disable=not (leads and sys.stderr.isatty()))
-    # Sums over an epoch of loss, hits and sound losses; the order's generator is kept as the epoch began.
+    # Sums over an epoch of loss, hits (NaN where none count) and sound losses. The order's generator is kept
+    # as the epoch began.
     sums = torch.zeros(3, dtype=torch.float32 if device.type == "mps" else torch.float64, device=device)
     generators = [*task.generators, order_rng]
     first_epoch, first_step, spent = 1, 0, 0.0
@@ -245,13 +248,14 @@ def fit(
                 optimiser.step(rate)
                 # Looked at after the epoch: a device that has to answer at every step stands still meanwhile.
                 sums[0] += loss.detach()
-                if hits is not None:
-                    sums[1] += hits
+                sums[1] += math.nan if hits is None else hits
                 sums[2] += torch.isfinite(sums[0])
                 progress.update()
                 if due and step + 1 < steps:
                     save(epoch, step + 1)
                     stop_if_asked()
+            if task.evaluates and first_step < steps:
+                save(epoch, steps)  # a measurement may be cut off
             first_step = 0
             optimiser.settle()
             loss_sum, right, sound = processes.add_up(sums).tolist()
@@ -259,8 +263,8 @@ def fit(
             mean_loss = loss_sum / steps / processes.count()
             if sound < steps * processes.count():
                 raise _diverged(mean_loss, epoch, int(sound) // processes.count() + 1, state_path)
-            row = {"epoch": epoch, "loss": mean_loss, "learning_rate": rate}
-            if hits is not None:
+            row = {"epoch": epoch, "loss": mean_loss, "learning_rate": settings.rate(epoch - 1 / steps)}
+            if not math.isnan(right):
                 row["accuracy"] = 100 * right / (steps * size)
             model.eval()
             row |= task.after_epoch(epoch)

@@ -5,13 +5,18 @@ here has a cost.
 """
 
 import atexit
+import ctypes
 import os
+import signal
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch import distributed as dist
+
+_LIBC, _PDEATHSIG = ctypes.CDLL(None), 1
 
 
 def join(device: torch.device) -> None:
@@ -23,6 +28,12 @@ def join(device: torch.device) -> None:
         else:
             dist.init_process_group("gloo")
         atexit.register(dist.destroy_process_group)
+
+
+def end_with_parent() -> None:
+    """Be killed when the process that started this one is gone, however it went; only Linux can do that."""
+    if sys.platform == "linux":
+        _LIBC.prctl(_PDEATHSIG, signal.SIGKILL)
 
 
 def count() -> int:

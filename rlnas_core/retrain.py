@@ -49,6 +49,7 @@ class _Network(Task):
         self.model: Any = model
         self.train, self.valid, self.settings, self.draws = train, valid, settings, draws
         self.accuracies: dict[str, float] = {}
+        self.evaluates = len(valid) > 0
         model.drop = 0.0
 
     def __len__(self) -> int:

@@ -16,6 +16,7 @@ from torchvision.models.segmentation.deeplabv3 import DeepLabHead
 from torchvision.models.segmentation.fcn import FCNHead
 
 from rlnas_core.backbone import Backbone, Network, drawn_from, train_on_scenes
+from rlnas_core.checkpoint import marks_of
 from rlnas_core.data import Reader, normalise
 from rlnas_core.image_sources import opened, read_picture
 from rlnas_core.loop import Task, TrainingSettings
@@ -222,6 +223,7 @@ def train_segmenter(
     Under `torchrun` each process takes a part of every batch. Options, states and errors are those of
     `backbone.train_on_scenes`.
     """
+    files = data.photographs + data.labels
     return train_on_scenes(
         network,
         lambda drawn: build(network, drawn),
@@ -229,7 +231,7 @@ def train_segmenter(
         settings,
         seed,
         pretrained=pretrained,
-        key=[[str(path) for path in paths] for paths in (data.photographs, data.labels)] + [Path(__file__)],
+        key=[[str(path) for path in files], marks_of(files), Path(__file__)],
         **options,
     )
 

@@ -48,13 +48,18 @@ def paper_numbers(number: int) -> pd.DataFrame:
     return pd.DataFrame(cells).astype({"paper_mean": float, "paper_std": float})
 
 
-def tidy(measured: pd.DataFrame, number: int, notes: Mapping[str, str] | None = None) -> pd.DataFrame:
+def tidy(
+    measured: pd.DataFrame,
+    number: int,
+    notes: Mapping[str, str] | None = None,
+    never: Mapping[str, str] | None = None,
+) -> pd.DataFrame:
     """Summarise measured values over seeds and join them with the cells of the paper's table.
 
     `measured` has one row a run: row, column, seed, value, and where there are such, note (shown beside the
     mean) and low and high (a 95% interval of the value). Rows and columns that the paper doesn't have
     follow its own. `notes` maps a column or row to the reason why its empty cells were not run; a column's
-    reason comes first.
+    reason comes first. `never` maps a row whose empty cells no run can fill to the reason, before all others.
 
     Returns the columns `COLUMNS`, one line for every cell; runs is 0 and mean empty where nothing was
     measured, std is empty below two runs. Raises `ValueError` on missing columns and on a seed that stands
@@ -75,14 +80,35 @@ def tidy(measured: pd.DataFrame, number: int, notes: Mapping[str, str] | None = 
     paper = paper_numbers(number)
     decimals = _paper_table(number)["decimals"]
     cells = {cell: _summary(runs, decimals) for cell, runs in measured.groupby(["row", "column"], sort=False)}
-    reasons = notes or {}
+    reasons, final = notes or {}, never or {}
     lines = []
     for row in dict.fromkeys([*paper["row"], *measured["row"]]):
         for column in dict.fromkeys([*paper["column"], *measured["column"]]):
-            reason = reasons.get(column) or reasons.get(row) or "not run"
+            reason = final.get(row) or reasons.get(column) or reasons.get(row) or "not run"
             nothing = {"mean": np.nan, "std": np.nan, "runs": 0, "note": reason}
             lines.append({"row": row, "column": column, **cells.get((row, column), nothing)})
     return pd.DataFrame(lines).merge(paper, how="left", on=["row", "column"])[list(COLUMNS)]
+
+
+def not_run(column: str, space: str, scenes: str | None, measured: bool) -> str:
+    """Return why a network's accuracy is missing, with the key that asks for it.
+
+    `scenes` is what the table's networks are transferred to, if anything; `measured` says whether other cells
+    of the column were, so that the images are there.
+    """
+    *own, measure = column.split("/")
+    if measure in ("top1", "top5"):
+        images, folder = "ImageNet", "datasets.imagenet.path"
+        key = f"retraining.{space}.{own[0] if own else 'imagenet'}"
+    else:
+        images, folder = "COCO" if scenes == "coco" else "Cityscapes", f"transfer.{scenes}.path"
+        key = f"transfer.{scenes}.architectures.{space}"
+    if measured:
+        return f"not run: name the architecture in {key}"
+    return (
+        f"not run: needs {images}; give its folder as {folder} and the architectures in {key}, as "
+        "config/imagenet.yaml does"
+    )
 
 
 def write(table: pd.DataFrame, number: int, stem: Path | str) -> None:

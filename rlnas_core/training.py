@@ -30,6 +30,7 @@ class SupernetSettings(TrainingSettings):
     cells: int = 5
     imagenet: bool = False
     affine: bool = False
+    dilated_norm: str = "reference"
     path_per: str = "cell"
     unsampled_gradient: str = "zero"
     initialisation: str = "default"
@@ -38,6 +39,7 @@ class SupernetSettings(TrainingSettings):
     def choices(cls) -> dict[str, tuple[str, ...]]:
         """The words that settings accept."""
         return super().choices() | {
+            "dilated_norm": ("reference", "paper"),
             "path_per": ("cell", "architecture"),
             "unsampled_gradient": ("zero", "absent"),
             "initialisation": ("default", "normal", "uniform"),

@@ -152,20 +152,6 @@ TRANSFERS = [
     for architecture in names
     for seed in transfer["seeds"]
 ]
-ABSENT = dict.fromkeys(
-    ["top1", "top5"],
-    "not run: needs ImageNet; give its folder as datasets.imagenet.path and the architectures in retraining.SPACE.imagenet, "
-    "as config/imagenet.yaml does",
-)
-for scenes, name, columns in (
-    ("coco", "COCO", ["AP", "AP50", "AP75", "APS", "APM", "APL"]),
-    ("cityscapes", "Cityscapes", ["mIoU"]),
-):
-    ABSENT |= dict.fromkeys(
-        columns,
-        f"not run: needs {name}; give its folder as transfer.{scenes}.path and the architectures in "
-        f"transfer.{scenes}.architectures, as config/imagenet.yaml does",
-    )
 RETRAININGS = [
     {"space": space, "dataset": dataset, "architecture": architecture, "seed": seed}
     for space, datasets in config["retraining"].items()

@@ -12,7 +12,6 @@ rule prepare_dataset:
         description=f"{RESULTS}/data/{{dataset}}/dataset.json",
     params:
         settings=lambda wildcards: config["datasets"][wildcards.dataset],
-        batch_size=config["supernet"]["batch_size"],
         downloads="resources/downloads",
     log:
         f"{RESULTS}/logs/prepare_dataset/{{dataset}}.log",

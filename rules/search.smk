@@ -99,7 +99,18 @@ rule search_large_space:
     input:
         statistics=f"{RESULTS}/supernets/{RANDOM_LABELS}/statistics.npz",
     output:
-        best=LARGE,
+        best=report(
+            LARGE,
+            caption="../report/search.rst",
+            category="Large spaces",
+            labels={
+                "space": "{space}",
+                "dataset": "{dataset}",
+                "categories": "{categories}",
+                "seed": "{seed}",
+                "limit": "{limit}",
+            },
+        ),
         trace=LARGE.replace("best.csv", "trace.csv"),
     params:
         settings=large_search("evolution"),

@@ -19,7 +19,7 @@ rule tabulate_costs:
             labels={"table": "{number}", "shows": "cost and accuracy of architectures"},
         ),
     params:
-        notes=ABSENT,
+        table=lambda wildcards: COST_TABLES[int(wildcards.number)],
         sources={scenes: transfer["source"] for scenes, transfer in config["transfer"].items()},
     log:
         f"{RESULTS}/logs/tabulate/table{{number}}.log",

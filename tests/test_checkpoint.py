@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from rlnas_core.checkpoint import Checkpoint, read_weights, remove_states, save_weights
+from rlnas_core.checkpoint import Checkpoint, marks_of, read_weights, remove_states, save_weights
 from rlnas_core.data import load, prepare
 from rlnas_core.labels import FixedLabels, LabelSource, RedrawnLabels
 from rlnas_core.pretext import Rotation
@@ -171,3 +171,14 @@ def test_weights_say_what_made_them_and_have_the_same_bytes_each_time(tmp_path):
     assert torch.equal(weights["weight"], model.weight)
     assert read.pop("versions")["torch"] == torch.__version__.split("+")[0]
     assert read == json.loads(json.dumps(made_by))
+
+
+def test_files_are_known_by_size_and_time_of_change(tmp_path):
+    paths = [tmp_path / name for name in "abc"]
+    for path in paths:
+        path.write_text("content")
+    before = marks_of(paths)
+    assert marks_of(paths) == before
+    paths[1].write_text("another")
+    os.utime(paths[1], (0, 0))
+    assert [mark == old for mark, old in zip(marks_of(paths), before, strict=True)] == [True, False, True]

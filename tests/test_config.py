@@ -89,6 +89,10 @@ def test_defaults_are_filled_in_at_every_depth_and_the_input_is_left_alone():
             "transfer.coco.architectures.mobilenet: got 100 million multiply-accumulates; accepted: at least",
         ),
         (
+            {"retraining__darts__digits__network": {"auxiliary": 0.4, "cells": 1}},
+            "retraining.darts.digits.network.auxiliary: got it with 1 cell; accepted: with 2 or more, or 0",
+        ),
+        (
             {"retraining__mobilenet__digits__network__drop": 0.2},
             "retraining.mobilenet.digits.network.drop: got 0.2; networks of mobilenet have none, give 0",
         ),

@@ -295,6 +295,17 @@ def test_perfect_detections_have_an_ap_of_100_and_shifted_ones_less(miniature, c
     assert capsys.readouterr() == ("", "")
 
 
+def test_boxes_without_an_area_do_not_count_as_missed(miniature, tmp_path):
+    shutil.copytree(miniature, tmp_path / "coco")
+    path = tmp_path / "coco/annotations/instances_val2017.json"
+    content = json.loads(path.read_text())
+    empty = content["annotations"][0] | {"id": 10**6, "bbox": [1, 1, 0, 9], "area": 0}
+    path.write_text(json.dumps(content | {"annotations": [*content["annotations"], empty]}))
+    with pytest.warns(UserWarning, match="skipped 1 boxes without an area"):
+        _, valid = read_coco(tmp_path / "coco")
+    assert average_precision(valid, truth(valid)[:-1])["AP"] == pytest.approx(100)
+
+
 def test_wrong_categories_and_no_detections_have_an_ap_of_0(miniature):
     _, valid = read_coco(miniature)
     swapped = truth(valid)

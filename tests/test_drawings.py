@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from rlnas_core.drawings import draw_blocks, draw_cells
+from rlnas_core.drawings import draw_blocks, draw_cells, found
 from rlnas_core.spaces import get, published
 from rlnas_core.spaces.mobilenet import SHAPES, SKIP
 
@@ -32,3 +32,22 @@ def test_chain_shows_every_block():
 def test_every_architecture_of_a_figure_gets_a_column():
     entries = {name: entry.genes for name, entry in published().items() if entry.figure in (3, 4)}
     assert len(draw_cells(entries).axes) == 2 * len(entries)
+
+
+@pytest.mark.parametrize(
+    ("space", "draw", "limits", "within", "pictures"),
+    [
+        ("darts", draw_cells, ["500", "600"], [" within 500M", " within 600M"], 4),
+        ("mobilenet", draw_blocks, ["none", "475"], ["", " within 475M"], 2),
+    ],
+)
+def test_searches_with_two_limits_give_two_drawings(space, draw, limits, within, pictures):
+    genes = get(space).sample(2, np.random.default_rng(0))
+    searches = [
+        {"space": space, "dataset": "digits", "seed": "0", "limit": limit, "arch": arch}
+        for limit, arch in zip(limits, get(space).to_string(genes), strict=True)
+    ]
+    drawn = found(searches)
+    assert list(drawn) == [f"this run, digits{limit}, seed 0" for limit in within]
+    assert get(space).to_string(np.array(list(drawn.values()))) == get(space).to_string(genes)
+    assert len(draw(drawn).axes) == pictures

@@ -70,6 +70,29 @@ def test_stopped_retraining_goes_on_to_the_same_bytes(digits, tmp_path):
     assert once_more == found  # from the last state, which stays until the results are written
 
 
+def test_a_stop_while_accuracies_are_measured_loses_no_step(digits, tmp_path, monkeypatch):
+    settings = dataclasses.replace(SETTINGS, epochs=1)
+    undisturbed, found = retrain(get("darts"), GENES, *digits, settings, 0, log=lambda _: None)
+    lines = []
+
+    def cut_off(*arguments):
+        raise KeyboardInterrupt
+
+    state, record = tmp_path / "state", tmp_path / "training.csv"
+    options = {"state_path": state, "csv_path": record, "log": lines.append}
+    monkeypatch.setattr("rlnas_core.retrain.accuracies", cut_off)
+    with pytest.raises(KeyboardInterrupt):
+        retrain(get("darts"), GENES, *digits, settings, 0, **options)
+    monkeypatch.undo()
+    resumed, again = retrain(get("darts"), GENES, *digits, settings, 0, **options)
+    steps = len(digits[0]) // settings.batch_size
+    assert f"goes on from {state}: epoch 1, step {steps + 1}" in lines
+    assert again == found
+    for name, tensor in undisturbed.state_dict().items():
+        assert torch.equal(tensor, resumed.state_dict()[name]), name
+    assert record.read_text().count("\n") == 2
+
+
 def test_images_without_labels_are_refused(digits):
     unlabelled = dataclasses.replace(digits[0], labels=np.full(len(digits[0]), -1))
     with pytest.raises(ValueError, match="retraining needs labels: got images without"):

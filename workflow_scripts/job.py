@@ -54,10 +54,11 @@ def take_devices(snakemake: Any, name: str, log: Callable[[str], None]) -> None:
 
     Those run the same script again, each with a part of every batch, and the job ends with them.
     """
-    from rlnas_core import devices
+    from rlnas_core import devices, processes
 
     if "RANK" in os.environ:
-        return  # the process that started this one holds them
+        processes.end_with_parent()
+        return  # the job holds them
     count = max(1, snakemake.resources.get("gpu", 0))
     held = _UNTIL_THE_END.enter_context(devices.hold(name, count, snakemake.config["jobs_per_gpu"], log=log))
     if count == 1:
@@ -67,13 +68,26 @@ def take_devices(snakemake: Any, name: str, log: Callable[[str], None]) -> None:
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count)]
     threads = str(max(1, snakemake.threads // count))
     environment = devices.environment(held) | {"OMP_NUM_THREADS": threads}
-    job = subprocess.Popen([sys.executable, *launcher, sys.argv[0]], env=environment)
+    # Of a job that is killed nothing may be left at work on devices that are no longer held.
+    command, die = [sys.executable, *launcher, sys.argv[0]], processes.end_with_parent
+    job = subprocess.Popen(command, env=environment, preexec_fn=die)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda number, frame: job.send_signal(number))
     sys.exit(job.wait())
 
 
-def watcher(snakemake: Any) -> Callable[[dict[str, Any]], None] | None:
+def of_training(snakemake: Any, log: Callable[[str], None]) -> dict[str, Any]:
+    """Return what every training job tells `loop.fit`: where record and states go, and who is shown it."""
+    return {
+        "log": log,
+        "csv_path": snakemake.output.training,
+        "state_path": snakemake.params.state,
+        "save_every": 60 * snakemake.config["save_minutes"],
+        "watch": _watcher(snakemake),
+    }
+
+
+def _watcher(snakemake: Any) -> Callable[[dict[str, Any]], None] | None:
     """Return a function that shows an epoch's numbers in TensorBoard, where the configuration asks for it."""
     if not snakemake.config["tensorboard"] or not leads():
         return None

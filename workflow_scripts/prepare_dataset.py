@@ -10,7 +10,6 @@ data.prepare(
     out_dir=Path(snakemake.output.description).parent,
     name=snakemake.wildcards.dataset,
     downloads=snakemake.params.downloads,
-    batch_size=snakemake.params.batch_size,
     log=log,
     **snakemake.params.settings,
 )

@@ -27,10 +27,7 @@ model, accuracies = retrain(
     load(folder, "valid"),
     settings,
     int(wildcards.seed),
-    log=log,
-    csv_path=snakemake.output.training,
-    state_path=snakemake.params.state,
-    watch=job.watcher(snakemake),
+    **job.of_training(snakemake, log),
 )
 if job.leads():
     columns = {**described[["space", "architecture", "arch"]], "dataset": wildcards.dataset}

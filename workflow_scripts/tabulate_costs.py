@@ -14,13 +14,14 @@ PAPERS_RANDOM = {8: "600", 9: "475", 10: "600", 11: "475"}  # limits of the pape
 
 log = job.start(snakemake)
 inputs, number = snakemake.input, int(snakemake.wildcards.number)
+space, scenes = snakemake.params.table
 paper = tables.paper_numbers(number)
 rows = {name: entry.rows[number] for name, entry in published().items() if number in entry.rows}
 accuracies, measures = ([run for file in files for run in pd.read_csv(file).to_dict("records")] for files in (
     inputs.accuracies, inputs.measures
 ))  # fmt: skip
 transferred = {run["architecture"] for run in measures}
-measured = []
+measured, never = [], {}
 
 
 def row_of(name):
@@ -56,7 +57,10 @@ for name, row in rows.items():
 for file in inputs.searches:
     for search in pd.read_csv(file, dtype={"limit": str}, keep_default_na=False).to_dict("records"):
         row, seed = row_of("{dataset}-{categories}-{seed}-{limit}".format(**search))
-        add(row.replace("evolution", search["found_by"]), seed, search["params"], search["macs"])
+        if search["found_by"] != "evolution":
+            row = row.replace("evolution", search["found_by"])
+            never[row] = "not run: retraining takes what evolution found"
+        add(row, seed, search["params"], search["macs"])
 known = {(row, seed) for row, _, seed, _ in measured}
 for file in inputs.architectures:
     choice = pd.read_csv(file).iloc[0]
@@ -73,8 +77,14 @@ for run in accuracies + measures:
         measured.append((row, column, f"{seed}/{run['seed']}", run["value"]))
 cells = pd.DataFrame(measured, columns=["row", "column", "seed", "value"])
 quoted = "quoted: the paper doesn't say what it is made of, or it is of another space"
-notes = {name: note for name, note in snakemake.params.notes.items() if name not in set(cells["column"])}
-notes |= dict.fromkeys(set(paper["row"]) - set(cells["row"]), quoted)
-table = tables.tidy(cells, number, notes)
+never |= dict.fromkeys(set(paper["row"]) - set(cells["row"]) - {"random-search"}, quoted)
+there = set(cells["column"])
+notes = {
+    column: tables.not_run(column, space, scenes, column in there)
+    for column in {*paper["column"], *there} - {"params", "flops"}
+}
+if limit := PAPERS_RANDOM.get(number):
+    notes["random-search"] = f"not run: name random-0-{limit} in transfer.{scenes}.architectures.{space}"
+table = tables.tidy(cells, number, notes, never)
 tables.write(table, number, Path(snakemake.output.csv).with_suffix(""))
 log(table.to_string(index=False))

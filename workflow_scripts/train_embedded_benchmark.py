@@ -12,7 +12,11 @@ if __name__ == "__main__":
     log = job.start(snakemake)
     state = snakemake.params.state
     table, record = train_embedded_benchmark(
-        EmbeddedSettings(), workers=snakemake.threads, log=log, state_path=state
+        EmbeddedSettings(),
+        workers=snakemake.threads,
+        log=log,
+        state_path=state,
+        save_every=60 * snakemake.config["save_minutes"],
     )
     write_table(table, snakemake.output.table)
     with open(snakemake.output.record, "w", encoding="utf-8") as file:

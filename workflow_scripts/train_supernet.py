@@ -30,10 +30,7 @@ model, statistics = train_supernet(
     labels,
     settings,
     seed,
-    log=log,
-    csv_path=snakemake.output.training,
-    state_path=snakemake.params.state,
-    watch=job.watcher(snakemake),
+    **job.of_training(snakemake, log),
 )
 if job.leads():
     statistics.save(snakemake.output.statistics)

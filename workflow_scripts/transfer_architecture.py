@@ -28,10 +28,7 @@ model = (detection.train_detector if detects else segmentation.train_segmenter)(
     settings,
     int(wildcards.seed),
     pretrained=Path(snakemake.input.weights) if snakemake.input.get("weights") else None,
-    log=log,
-    csv_path=snakemake.output.training,
-    state_path=params.state,
-    watch=job.watcher(snakemake),
+    **job.of_training(snakemake, log),
 )
 if job.leads():
     if detects:

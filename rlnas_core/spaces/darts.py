@@ -39,7 +39,7 @@ class DARTS(SearchSpace):
         "none", "max_pool_3x3", "avg_pool_3x3", "skip_connect",
         "sep_conv_3x3", "sep_conv_5x5", "dil_conv_3x3", "dil_conv_5x5",
     )  # fmt: skip
-    sizes = ("channels", "cells", "imagenet", "affine")
+    sizes = ("channels", "cells", "imagenet", "affine", "dilated_norm")
     channels = 48
     never_mutated = slice(len(EDGES), None)  # the reduction cell's
     extras = ("auxiliary", "drop")
