@@ -27,6 +27,12 @@ include: "rules/tables.smk"
 include: "rules/figures.smk"
 
 
+# What takes a second isn't worth a place in a cluster's queue.
+localrules:
+    all,
+    choose_architecture,
+
+
 rule all:
     default_target: True
     input:

@@ -23,6 +23,18 @@ IMAGES = {  # in the training and in the test set
     "imagenet16-120": (151_700, 6_000),
     "digits": (1_797, 0),
 }
+#: Training images with anything to learn, how many usual photographs one is to decode, and a miniature has.
+SCENES = {"coco": (117_266, 1.6, 40), "cityscapes": (2_975, 11, 40)}
+#: What torch's FlopCounterMode counts on networks of the paper's size: by how much a network costs more as a
+#: backbone of the same pixels (DeepLab-v3 dilates its last stage), multiply-accumulates of pyramid and heads
+#: for a pixel of the image, and their parameters.
+TRANSFERS = {
+    ("coco", "darts"): (1.0, 148e3, 10.9e6),
+    ("coco", "mobilenet"): (0.92, 147e3, 9.2e6),
+    ("cityscapes", "darts"): (1.83, 26.4e3, 7.0e6),
+    ("cityscapes", "mobilenet"): (1.51, 15.8e3, 3.4e6),
+}
+_COUNTED = 224, 256  # pixels of a side of the images and channels of RetinaNet's pyramid that these are of
 _DOWNLOAD = 3.6e8  # bytes of an archive of CIFAR and what is in it
 _SCORES = 9.4e5  # bytes of a file of scores of the whole space
 _SUMS = 24  # bytes of the three sums of a weight group after an epoch
@@ -134,9 +146,7 @@ def _cost(
         case "retrain_architecture":
             settings = config["retraining"][of["space"]][of["dataset"]]["network"]
             space, network = _network(of, classes(config, of["dataset"]), settings, config)
-            known = published().get(of["architecture"])
-            own = {**known.network, **network} if known else network
-            params, macs = _means(space, known.genes[None] if known else None, own)
+            params, macs = _of_architecture(space, of["architecture"], network)
             return _training(of, params, macs, settings, config, images)
         case "score_validation_accuracy":
             return _scoring(of, config, images)
@@ -153,7 +163,7 @@ def _cost(
         case "score_angle":
             return Cost(disk=_SCORES)
         case "transfer_architecture":
-            return UNKNOWN
+            return _transfer(of, config)
         case "extract_benchmark" if config["benchmark"]["source"] not in ("csv", "embedded"):
             return UNKNOWN
     return Cost()
@@ -164,8 +174,10 @@ def _network(
 ) -> tuple[SearchSpace, dict[str, Any]]:
     """The space, and what its `cost_table` wants to know; sizes that the settings leave open are left out."""
     space, entry = get(of["space"]), config["datasets"][of["dataset"]]
-    network = {
-        name: settings[name] for name in space.sizes if name != "affine" and settings[name] is not None
+    network: dict[str, Any] = {
+        name: settings[name]
+        for name in ("channels", "cells", "imagenet")
+        if name in space.sizes and settings[name] is not None
     }
     return space, {**network, "image_size": entry["image_size"], "classes": categories}
 
@@ -175,6 +187,13 @@ def _means(space: SearchSpace, genes: np.ndarray | None, network: Mapping[str, A
     genes = space.sample(_SAMPLE, np.random.default_rng(0)) if genes is None else genes
     params, macs = space.cost(genes, **network)
     return float(params.mean()), float(macs.mean())
+
+
+def _of_architecture(space: SearchSpace, name: str, network: Mapping[str, Any]) -> tuple[float, float]:
+    """Parameters and multiply-accumulates of a published architecture, for any other the mean ones."""
+    known = published().get(name)
+    own = {**known.network, **network} if known else network
+    return _means(space, known.genes[None] if known else None, own)
 
 
 def _training(
@@ -196,6 +215,38 @@ def _training(
         seconds=SCRIPT + PICTURE * decoded,
         disk=4 * params,
         state=_STATES * 8 * params,
+    )
+
+
+def _transfer(of: Mapping[str, str], config: Mapping[str, Any]) -> Cost:
+    """RetinaNet on images of the longest side allowed, miniatures are square, or DeepLab-v3 on its crops."""
+    transfer, space = config["transfer"][of["scenes"]], get(of["space"])
+    settings, dataset = transfer["training"], transfer["pretrained"]
+    given = config["retraining"][of["space"]][dataset]["network"] if dataset else transfer["network"]
+    sizes: dict[str, Any] = {
+        name: given[name] for name in ("channels", "cells") if name in space.sizes and given[name]
+    }
+    params, macs = _of_architecture(space, of["architecture"], {**sizes, "classes": 1})
+    (number, photographs, few), miniature = SCENES[of["scenes"]], transfer["source"] == "miniature"
+    number = few if miniature else number
+    more, heads, head_params = TRANSFERS[of["scenes"], of["space"]]
+    if of["scenes"] == "coco":
+        pixels = settings["short_side"] * settings["short_side" if miniature else "long_side"]
+        heads *= (settings["channels"] / _COUNTED[1]) ** 2
+    else:
+        pixels = settings["crop"] ** 2
+    seen = settings["epochs"] * number
+    passes = TRAINING_STEP * seen * pixels
+    own, others = passes * more * macs / _COUNTED[0] ** 2, passes * heads
+    each_step, rate = SPEED[of["space"]]
+    steps = settings["epochs"] * (number // settings["batch_size"])
+    return Cost(
+        macs=own + others,
+        # Pyramid and heads are plain convolutions, as those of NAS-Bench-201.
+        network_seconds=steps * each_step + own / rate + others / SPEED["nas_bench_201"][1],
+        seconds=SCRIPT + PICTURE * seen * (1 if miniature else photographs),
+        disk=4 * (params + head_params),
+        state=_STATES * 8 * (params + head_params),
     )
 
 

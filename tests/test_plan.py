@@ -10,7 +10,7 @@ import pytest
 import yaml
 from test_workflow import TINY, of_this_workflow
 
-from rlnas_core import data, plan
+from rlnas_core import data, detection, plan, segmentation
 from rlnas_core.config import validate
 from rlnas_core.spaces import get, published
 from rlnas_core.training import SupernetSettings, build
@@ -64,6 +64,9 @@ def test_a_plan_has_the_jobs_of_a_dry_run_that_are_still_to_do(tmp_path):
         (done / name).touch()
     assert "prepare_dataset" in text
     assert "prepare_dataset" not in printed(tmp_path, "--configfile", tmp_path / "config.yaml")
+    text = printed(tmp_path, "results/tiny/tables/table3.md", "--configfile", tmp_path / "config.yaml")
+    assert "tabulate_costs" in text
+    assert "tabulate_rank_correlation" not in text
 
 
 def test_hours_grow_with_epochs_images_and_pixels():
@@ -115,6 +118,54 @@ def test_a_published_architecture_costs_its_own_and_others_a_random_ones():
     macs = 1e6 * published()["RLNAS-cifar10"].macs
     assert own["macs"] / (3 * 25_000 * 250) == pytest.approx(macs, rel=0.01)
     assert 0.5 < random["macs"] / own["macs"] < 1
+
+
+@pytest.mark.parametrize(
+    ("scenes", "name", "macs"),
+    [  # an image of 800 x 1333 pixels, a crop of 769, by torch's FlopCounterMode
+        ("coco", "RLNAS-imagenet-600M", 170.9e9),
+        ("coco", "RLNAS-mobilenet", 166.3e9),
+        ("cityscapes", "RLNAS-imagenet-600M", 28.5e9),
+        ("cityscapes", "RLNAS-mobilenet", 17.7e9),
+    ],
+)
+def test_a_transfer_costs_what_torch_counts(scenes, name, macs):
+    transfer = {scenes: {"pretrained": None, "network": {}}}
+    of = {"scenes": scenes, "space": published()[name].space.name, "architecture": name, "seed": "0"}
+    cost = of_one("transfer_architecture", of, configuration(transfer=transfer))
+    seen = {"coco": 12 * 117_266, "cityscapes": 108 * 2_975}[scenes]
+    assert cost["macs"] == pytest.approx(3 * seen * macs, rel=0.02)
+    assert cost["state"] == pytest.approx(6 * cost["disk"])
+    halved = {scenes: {"training": {"crop": 385} if scenes == "cityscapes" else {"short_side": 400}}}
+    halved[scenes]["pretrained"] = None
+    fewer = of_one("transfer_architecture", of, configuration(transfer=halved))
+    assert cost["macs"] / fewer["macs"] == pytest.approx(4 if scenes == "cityscapes" else 2, rel=0.01)
+
+
+@pytest.mark.parametrize(("scenes", "name"), [("coco", "darts"), ("cityscapes", "mobilenet")])
+def test_a_transfers_heads_are_as_large_as_torchs(scenes, name):
+    published_as, sizes = {
+        "darts": ("RLNAS-imagenet-600M", {"channels": 48, "cells": 14, "imagenet": True}),
+        "mobilenet": ("RLNAS-mobilenet", {}),
+    }[name]
+    of = {"scenes": scenes, "space": name, "architecture": published_as, "seed": "0"}
+    cost = of_one("transfer_architecture", of, configuration(transfer={scenes: {"pretrained": None}}))
+    network = get(name).network(published()[published_as].genes, classes=1, **sizes)
+    if scenes == "coco":
+        model = detection.build(network, 80, detection.DetectionSettings(), 0)
+    else:
+        model = segmentation.build(network, 0)
+    assert cost["disk"] == pytest.approx(4 * sum(weight.numel() for weight in model.parameters()), rel=0.1)
+
+
+def test_the_demos_transfers_take_what_was_measured():
+    """Some 17 s of a core each, the evaluation and the start of the script included."""
+    config = yaml.safe_load((ROOT / "config/demo.yaml").read_text())
+    config = validate(config, yaml.safe_load((ROOT / "config/schema.yaml").read_text()))
+    for scenes in config["transfer"]:
+        of = {"scenes": scenes, "space": "darts", "architecture": "DARTS-v2", "seed": "0"}
+        cost = of_one("transfer_architecture", of, config)
+        assert 17 / 3 < cost["network_seconds"] + cost["seconds"] < 17 * 2, scenes
 
 
 @pytest.mark.parametrize("name", ["nas_bench_201", "darts", "mobilenet"])

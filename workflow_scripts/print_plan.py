@@ -22,6 +22,7 @@ from rlnas_core import plan
 def main() -> None:
     """Ask Snakemake for the jobs, as `snakemake --dry-run` with the same options does, and add them up."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("targets", nargs="*", help="files to make [all]")
     parser.add_argument("--configfile", nargs="*", type=Path, default=[])
     parser.add_argument("--config", nargs="*", default=[], metavar="KEY=VALUE")
     parser.add_argument("--gpu-tflops", type=float, default=1.0, help="what a GPU is assumed to reach [1]")
@@ -37,7 +38,7 @@ def main() -> None:
                 config_settings=ConfigSettings(config=values, configfiles=arguments.configfile),
                 snakefile=Path(__file__).parents[1] / "Snakefile",
             )
-            workflow.dag(DAGSettings(force_incomplete=True)).execute_workflow(
+            workflow.dag(DAGSettings(targets=set(arguments.targets), force_incomplete=True)).execute_workflow(
                 pseudo_executor="dryrun", execution_settings=ExecutionSettings(lock=False)
             )
         except Exception as error:
