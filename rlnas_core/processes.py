@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 from torch import distributed as dist
 
-_LIBC, _PDEATHSIG = ctypes.CDLL(None), 1
+if sys.platform == "linux":
+    _LIBC, _PDEATHSIG = ctypes.CDLL(None), 1
 
 
 def join(device: torch.device) -> None:
