@@ -24,6 +24,11 @@ SMALL = TINY | {
 RUN = "results/tiny"
 TARGETS = [f"{RUN}/tables/table{number}.csv" for number in (1, 2, 6, 7)]
 COMMAND = [*TARGETS, "--configfile", "config.yaml"]
+NETWORKS = {
+    "retrained/darts/digits/RLNAS-cifar10/0": "accuracy.csv",
+    "transferred/darts/coco/DARTS-v2/0": "measures.csv",
+    "transferred/darts/cityscapes/DARTS-v2/0": "measures.csv",
+}
 AMID_TRAINING, AFTERWARDS = 17, 3  # kills
 
 
@@ -40,16 +45,16 @@ def files_of(directory):
 class Snakemake:
     """The documented command, in a process group of its own, of which a failed test leaves nothing."""
 
-    def __init__(self, directory):
+    def __init__(self, directory, settings=SMALL, targets=TARGETS):
         self.log = directory / "output.txt"
         if not (directory / "config.yaml").exists():
             (directory / "table.csv").write_text("".join(table_lines()))
-            config = SMALL | {"benchmark": {"path": "table.csv"}}
+            config = settings | {"benchmark": {"path": "table.csv"}}
             (directory / "config.yaml").write_text(yaml.safe_dump(config))
         command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
-                [*command, "--cores", "2", *COMMAND],
+                [*command, "--cores", "2", *targets, "--configfile", "config.yaml"],
                 stdout=log,
                 stderr=log,
                 cwd=directory,
@@ -166,6 +171,40 @@ def test_a_run_killed_20_times_ends_with_the_same_bytes(undisturbed, tmp_path):
         assert last.end() == 0, last.log.read_text()
     assert not [path for path in states.rglob("*") if path.is_file()]
     expected, got = files_of(undisturbed[0]), files_of(tmp_path)
+    assert got.keys() == expected.keys()
+    assert [name for name in got if got[name] != expected[name]] == []
+
+
+def test_networks_whose_trainings_are_killed_end_with_the_same_bytes(tmp_path):
+    rng = np.random.default_rng(0)
+    retraining = TINY["retraining"]["darts"]["digits"]
+    network = retraining["network"] | {"epochs": 4}
+    transfer = {
+        scenes: entry | {"training": entry["training"] | {"epochs": 4}}
+        for scenes, entry in TINY["transfer"].items()
+    }
+    settings = SMALL | {
+        "retraining": {"darts": {"digits": retraining | {"network": network}}},
+        "transfer": transfer,
+    }
+    targets = [f"{RUN}/{path}/{file}" for path, file in NETWORKS.items()]
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    for directory, kills in ((whole, []), (killed, NETWORKS)):
+        directory.mkdir()
+        for path in kills:
+            with Snakemake(directory, settings, targets) as run:
+                while not (directory / RUN / "states" / f"{path}.safetensors").exists():
+                    run.running()
+                    time.sleep(0.02)
+                time.sleep(rng.uniform(0, 0.3))
+                run.kill_all()
+                run.end()
+        with Snakemake(directory, settings, targets) as last:
+            assert last.end() == 0, last.log.read_text()
+        logs = [path.read_text() for path in (directory / RUN / "logs").rglob("0.log")]
+        assert any("goes on from" in log for log in logs) == bool(kills)
+    expected, got = files_of(whole), files_of(killed)
+    assert set(NETWORKS) <= {name.rpartition("/")[0] for name in got}
     assert got.keys() == expected.keys()
     assert [name for name in got if got[name] != expected[name]] == []
 
