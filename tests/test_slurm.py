@@ -9,17 +9,17 @@ import yaml
 from test_workflow import ROOT, TINY, of_this_workflow
 
 PROFILE = ROOT / "profiles/slurm"
-# Two trainings that are long enough to be stopped, one after the other since the node has one GPU; and too
-# little memory to prepare the images in.
+# Two trainings that are long enough to be stopped, one after the other since the node has one GPU; too little
+# memory to prepare the images in; and jobs of all other kinds.
 CONFIG = TINY | {
     "seeds": {labels: [] for labels in TINY["seeds"]} | {"uniform-once": [0, 1]},
     "validation": {"seeds": []},
     "figure1": {"categories": [], "seeds": []},
     "supernet": TINY["supernet"] | {"epochs": 80},
-    "large_spaces": {},
     "jobs": {"data": {"mem_mb": 600}, "benchmark": {"mem_mb": 1000}, "supernet": {"mem_mb": 2000, "gpus": 1}},
 }
-TARGETS = [f"results/tiny/tables/table{number}.csv" for number in (6, 11)]
+TARGETS = [f"results/tiny/tables/table{number}.csv" for number in (3, 5, 6, 8, 10)]
+FOLDERS = ("architectures", "scores", "searches", "supernets", "retrained", "transferred", "tables")
 TRAINING = "nas_bench_201/digits/uniform-once/10/{seed}"
 
 
@@ -36,7 +36,8 @@ def disturb(results, stopped):
     for way in ("cancelled", "preempted"):
         seed = slurm.until(on_its_way, "a training that can be stopped", 150)
         comments = slurm.ask("squeue", "-h", "-t", "RUNNING", "-o", "%i|%k").splitlines()
-        [job] = [line.split("|")[0] for line in comments if "rule_train_supernet" in line]
+        name = f"rule_train_supernet_wildcards_{TRAINING.format(seed=seed).replace('/', '_')}"
+        [job] = [line.split("|")[0] for line in comments if line.endswith(name)]
         stopped[seed] = (way, slurm.ask("scontrol", "show", "job", job))
         if way == "cancelled":
             slurm.ask("scancel", job)
@@ -70,10 +71,12 @@ def test_slurm_gives_the_same_bytes_as_a_local_run(run):
     cluster, local, *_ = run
     made = [
         path.relative_to(local)
-        for kind in ("tables/*", "supernets/**/*.safetensors", "supernets/**/*.npz", "scores/**/*.csv")
-        for path in (local / "results/tiny").glob(kind)
+        for folder in FOLDERS
+        for path in (local / "results/tiny" / folder).rglob("*")
+        if path.is_file()
     ]
-    assert len(made) == 2 * 4 + 2 * 2 + 2
+    weights = {path.parts[2] for path in made if path.suffix == ".safetensors"}
+    assert weights == {"supernets", "retrained", "transferred"}
     assert [str(path) for path in made if (cluster / path).read_bytes() != (local / path).read_bytes()] == []
 
 
