@@ -134,9 +134,8 @@ def save_weights(model: nn.Module, path: str | Path, **made_by: Any) -> None:
 
 def read_weights(path: str | Path) -> State:
     """Weights that `save_weights` wrote, and what they were made by; nothing of other safetensors files."""
-    with safe_open(str(path), framework="pt") as file:
-        weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dictionary
-        return weights, json.loads((file.metadata() or {}).get("made_by", "{}"))
+    weights, metadata = _open(path)
+    return weights, json.loads(metadata.get("made_by", "{}"))
 
 
 def key_of(*parts: Any) -> str:
@@ -181,10 +180,14 @@ def _digest(tensors: dict[str, Tensor], text: str) -> str:
     return digest.hexdigest()
 
 
-def _read(path: Path) -> State:
+def _open(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     with safe_open(str(path), framework="pt") as file:
-        metadata = file.metadata() or {}
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dictionary
+        return tensors, file.metadata() or {}
+
+
+def _read(path: Path) -> State:
+    tensors, metadata = _open(path)
     if _digest(tensors, metadata["state"]) != metadata["digest"]:
         raise ValueError("its content doesn't match its digest")
     return tensors, json.loads(metadata["state"])

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from jsonschema.exceptions import ValidationError
 
+    from rlnas_core.spaces import SearchSpace
+
 CLASSES = {"cifar10": 10, "cifar100": 100, "imagenet16-120": 120, "digits": 10}
 """Number of classes of every image source that fixes it; an image folder states its own."""
 
@@ -24,6 +26,8 @@ _FETCH_HINTS = {
     "csv": "Give a table with the columns index, arch and accuracies in percent",
 }
 _NEEDED = ("path", "classes")
+RANDOM = r"random-(\d+)-(\d+)"
+"""Seed and limit in the name of a random architecture."""
 
 
 class ConfigurationError(ValueError):
@@ -283,18 +287,19 @@ def _contradictions_of_networks(config: Mapping[str, Any]) -> Iterator[str]:
             if network["auxiliary"] and network["cells"] < 2:
                 yield f"{key}.network.auxiliary: got it with 1 cell; accepted: with 2 or more, or 0"
             yield from _contradictions_of_training(config, f"{key}.network", network, "retraining")
+            known = _space(space)
             yield from (
                 f"{key}.network.{part}: got {network[part]}; networks of {space} have none, give 0"
                 for part in ("auxiliary", "drop")
-                if network[part] and part not in _extras(space)
+                if network[part] and known is not None and part not in known.extras
             )
     for name, transfer in config["transfer"].items():
         key, pretrained = f"transfer.{name}", transfer["pretrained"]
         yield from _contradictions_of_training(config, f"{key}.training", transfer["training"], "transfer")
         for space, architectures in transfer["architectures"].items():
             yield from _unknown_architectures(f"{key}.architectures.{space}", config, space, architectures)
-            drawn = [re.fullmatch(r"random-\d+-(\d+)", architecture) for architecture in architectures]
-            limits = [int(place[1]) for place in drawn if place]
+            drawn = [re.fullmatch(RANDOM, architecture) for architecture in architectures]
+            limits = [int(place[2]) for place in drawn if place]
             yield from _too_low(f"{key}.architectures.{space}", space, limits)
             retraining = config["retraining"][space].get(pretrained)
             fits = retraining and retraining["seeds"] and retraining["network"]["imagenet"]
@@ -320,6 +325,14 @@ def found_architectures(config: Mapping[str, Any], space: str) -> list[str]:
     ]
 
 
+def backbone_sizes(config: Mapping[str, Any], scenes: str, space: str) -> dict[str, int]:
+    """Sizes of a backbone: those of the retrained network, or the transfer's own where none was trained."""
+    transfer = config["transfer"][scenes]
+    dataset = transfer["pretrained"]
+    sizes = config["retraining"][space][dataset]["network"] if dataset else transfer["network"]
+    return {name: sizes[name] for name in ("channels", "cells") if sizes[name] is not None}
+
+
 def _unknown_architectures(
     key: str, config: Mapping[str, Any], space: str, names: Sequence[str]
 ) -> Iterator[str]:
@@ -328,7 +341,7 @@ def _unknown_architectures(
     except ImportError:
         return
     known = [name for name, architecture in published().items() if architecture.space.name == space]
-    others = "" if key.endswith("published") else r"random-\d+-\d+"
+    others = "" if key.endswith("published") else RANDOM
     if others:
         known += found_architectures(config, space)
     yield from (
@@ -338,12 +351,10 @@ def _unknown_architectures(
     )
 
 
-def _too_low(key: str, space: str, limits: Sequence[int]) -> Iterator[str]:
-    try:
-        from rlnas_core.spaces import get
-    except ImportError:
+def _too_low(key: str, name: str, limits: Sequence[int]) -> Iterator[str]:
+    if not limits or (space := _space(name)) is None:
         return
-    cheapest = get(space).cheapest() / 1e6
+    cheapest = space.cheapest() / 1e6
     yield from (
         f"{key}: got {limit} million multiply-accumulates; accepted: at least {cheapest:.0f}, what the "
         "cheapest network of the space takes"
@@ -352,10 +363,10 @@ def _too_low(key: str, space: str, limits: Sequence[int]) -> Iterator[str]:
     )
 
 
-def _extras(space: str) -> Sequence[str]:
-    """What networks of a space may have besides; everything where only planning is possible."""
+def _space(name: str) -> "SearchSpace | None":
+    """The search space of that name; None where only planning is possible."""
     try:
         from rlnas_core.spaces import get
     except ImportError:
-        return ("auxiliary", "drop")
-    return get(space).extras
+        return None
+    return get(name)

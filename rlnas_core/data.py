@@ -107,7 +107,7 @@ class ImageFiles(ImageArray):
     jitter: tuple[float, ...] | None = None
 
     @cached_property
-    def _reader(self) -> "Reader":
+    def _reader(self) -> Reader:
         return Reader(lambda index: image_sources.read_picture(Path(self.images[index]), "RGB"))
 
     @property

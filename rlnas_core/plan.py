@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rlnas_core.config import classes
+from rlnas_core.config import backbone_sizes, classes
 from rlnas_core.spaces import SearchSpace, get, published
 
 #: Core seconds of a training step of any size, and multiply-accumulates a second beyond them
@@ -221,11 +221,8 @@ def _training(
 def _transfer(of: Mapping[str, str], config: Mapping[str, Any]) -> Cost:
     """RetinaNet on images of the longest side allowed, miniatures are square, or DeepLab-v3 on its crops."""
     transfer, space = config["transfer"][of["scenes"]], get(of["space"])
-    settings, dataset = transfer["training"], transfer["pretrained"]
-    given = config["retraining"][of["space"]][dataset]["network"] if dataset else transfer["network"]
-    sizes: dict[str, Any] = {
-        name: given[name] for name in ("channels", "cells") if name in space.sizes and given[name]
-    }
+    settings, given = transfer["training"], backbone_sizes(config, of["scenes"], of["space"])
+    sizes = {name: size for name, size in given.items() if name in space.sizes}
     params, macs = _of_architecture(space, of["architecture"], {**sizes, "classes": 1})
     (number, photographs, few), miniature = SCENES[of["scenes"]], transfer["source"] == "miniature"
     number = few if miniature else number

@@ -11,7 +11,9 @@ sys.path.insert(0, str(Path(workflow.current_basedir.get_path_or_uri(secret_free
 
 from rlnas_core.config import (
     PRETEXT_TASKS,
+    RANDOM,
     ConfigurationError,
+    backbone_sizes,
     classes,
     found_architectures,
     missing_files,
@@ -330,7 +332,7 @@ def search_of_architecture(wildcards):
 
 def of_random(wildcards):
     """The seed and the limit of a random architecture; no limit for any other."""
-    place = re.fullmatch(r"random-(\d+)-(\d+)", wildcards.architecture)
+    place = re.fullmatch(RANDOM, wildcards.architecture)
     return (int(place[1]), int(place[2])) if place else (0, 0)
 
 
@@ -344,14 +346,6 @@ def transfer_inputs(wildcards):
         retrained = RETRAINED.format(**{**wildcards, "dataset": dataset, "seed": seed})
         inputs["weights"] = f"{RESULTS}/retrained/{retrained}/weights.safetensors"
     return inputs
-
-
-def backbone_sizes(wildcards):
-    """Sizes of a backbone: those of the retrained network, or the transfer's own where none was trained."""
-    transfer = config["transfer"][wildcards.scenes]
-    dataset = transfer["pretrained"]
-    sizes = config["retraining"][wildcards.space][dataset]["network"] if dataset else transfer["network"]
-    return {name: sizes[name] for name in ("channels", "cells") if sizes[name] is not None}
 
 
 def transferred(pattern):

@@ -38,7 +38,7 @@ rule transfer_architecture:
         ),
     params:
         settings=lambda wildcards: config["transfer"][wildcards.scenes]["training"],
-        network=backbone_sizes,
+        network=lambda wildcards: backbone_sizes(config, wildcards.scenes, wildcards.space),
         state=f"{RESULTS}/states/transferred/{TRANSFERRED}.safetensors",
     log:
         f"{RESULTS}/logs/transfer_architecture/{TRANSFERRED}.log",
