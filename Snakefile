@@ -14,15 +14,14 @@ report: "report/workflow.rst"
 
 
 include: "rules/common.smk"
-include: "rules/data.smk"
+include: "rules/images.smk"
 include: "rules/labels.smk"
-include: "rules/supernet.smk"
+include: "rules/supernets.smk"
 include: "rules/search.smk"
-include: "rules/retrain.smk"
+include: "rules/retraining.smk"
 include: "rules/transfer.smk"
 include: "rules/benchmark.smk"
 include: "rules/embedded.smk"
-include: "rules/ranking.smk"
 include: "rules/tables.smk"
 include: "rules/figures.smk"
 

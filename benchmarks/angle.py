@@ -5,10 +5,10 @@ import time
 import numpy as np
 import torch
 
-from rlnas_core.angle import angles, architecture_angles
+from rlnas_core.search.angle import angles, architecture_angles
 from rlnas_core.spaces import get
 from rlnas_core.spaces.nas_bench_201 import NONE, PATHS, POOL, SKIP
-from rlnas_core.training import SupernetSettings, build, compare
+from rlnas_core.training.supernet import SupernetSettings, build, compare
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Core seconds of a training step by its multiply-accumulates, from which `rlnas_core.plan` reckons."""
+"""Core seconds of a training step by its multiply-accumulates, for `rlnas_core.configuration.plan`."""
 
 import time
 from typing import Any
@@ -7,9 +7,9 @@ import numpy as np
 import torch
 from torch.nn import functional as F  # noqa: N812 - the name that torch code gives it
 
-from rlnas_core.optimiser import LazySGD
 from rlnas_core.spaces import get
-from rlnas_core.training import SupernetSettings, build
+from rlnas_core.training.optimiser import LazySGD
+from rlnas_core.training.supernet import SupernetSettings, build
 
 PATHS, REPEATS = 6, 6
 DARTS = {"channels": 16, "cells": 8}

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch.nn import functional as F  # noqa: N812 - the name that torch code gives it
 
-from rlnas_core.optimiser import LazySGD
 from rlnas_core.spaces import get
-from rlnas_core.training import SupernetSettings, build
+from rlnas_core.training.optimiser import LazySGD
+from rlnas_core.training.supernet import SupernetSettings, build
 
 
 def main() -> None:

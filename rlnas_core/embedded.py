@@ -17,20 +17,15 @@ import torch
 from scipy.stats import kendalltau
 from torch.nn import functional as F  # noqa: N812 - the name that torch code gives it
 
-from rlnas_core import processes
-from rlnas_core.checkpoint import Checkpoint, key_of
-from rlnas_core.optimiser import LazySGD
+from rlnas_core.machine import processes
+from rlnas_core.machine.fingerprints import code_of, key_of
+from rlnas_core.networks.layers import initialise
+from rlnas_core.networks.nas_bench_201 import Supernet
 from rlnas_core.spaces import get
-from rlnas_core.spaces.layers import initialise
-from rlnas_core.spaces.nas_bench_201_network import Supernet
+from rlnas_core.training.checkpoint import Checkpoint
+from rlnas_core.training.optimiser import LazySGD
 
-_FOLDER = Path(__file__).parent
-_CODE = [Path(__file__)] + [
-    _FOLDER / name
-    for name in (
-        "optimiser.py", "kernels.py", "kernels.cpp", "spaces/layers.py", "spaces/nas_bench_201_network.py",
-    )
-]  # fmt: skip
+_CODE = [Path(__file__), *code_of("kernels", "networks", "training")]
 _CALIBRATION = 256  # training images that the statistics of normalisations are recomputed on
 
 

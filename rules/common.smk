@@ -9,8 +9,7 @@ import yaml
 
 sys.path.insert(0, str(Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parent))
 
-from rlnas_core.config import (
-    PRETEXT_TASKS,
+from rlnas_core.configuration.checks import (
     RANDOM,
     ConfigurationError,
     backbone_sizes,
@@ -21,7 +20,8 @@ from rlnas_core.config import (
     unusable_files,
     validate,
 )
-from rlnas_core.files import obstacles
+from rlnas_core.labels.methods import PRETEXT_TASKS
+from rlnas_core.machine.files import obstacles
 
 try:
     with open(workflow.source_path("../config/schema.yaml")) as schema:
@@ -90,7 +90,7 @@ REDRAWN_LABELS = ["uniform-each-step", "shuffle-each-step"]
 LABELS = FIXED_LABELS + REDRAWN_LABELS
 
 # What each row of a table is made of: where its supernet's labels come from, and what chooses its architecture.
-with open(workflow.source_path("../rlnas_core/paper.yaml")) as paper:
+with open(workflow.source_path("../rlnas_core/paper/paper.yaml")) as paper:
     METHODS = {
         row: (method["labels"], method["indicator"])
         for row, method in yaml.safe_load(paper)["methods"].items()

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rlnas_core.benchmark import read_table
+from rlnas_core.benchmark.accuracies import read_table
 from rlnas_core.embedded import EmbeddedSettings, digits, train_cell, train_embedded_benchmark
 from rlnas_core.spaces import get
 

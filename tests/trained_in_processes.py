@@ -11,12 +11,12 @@ import numpy as np
 import torch
 from safetensors.torch import save_model
 
-from rlnas_core.data import ImageArray, load
-from rlnas_core.labels import RedrawnLabels
-from rlnas_core.pretext import Rotation
-from rlnas_core.retrain import RetrainingSettings, retrain
+from rlnas_core.images.arrays import ImageArray, load
+from rlnas_core.labels.pretext import Rotation
+from rlnas_core.labels.sources import RedrawnLabels
 from rlnas_core.spaces import get
-from rlnas_core.training import SupernetSettings, train_supernet
+from rlnas_core.training.standalone import RetrainingSettings, retrain
+from rlnas_core.training.supernet import SupernetSettings, train_supernet
 
 SHORT = {"device": "cpu", "kernels": "torch", "epochs": 1, "batch_size": 128, "learning_rate": 0.01}
 SUPERNETS = {

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 import job
-from rlnas_core.evolution import random_architecture
+from rlnas_core.search.evolution import random_architecture
 from rlnas_core.spaces import get, published
 
 log = job.start(snakemake)

@@ -3,8 +3,8 @@
 import pandas as pd
 
 import job
-from rlnas_core.benchmark import read_table
-from rlnas_core.ranking import correlate
+from rlnas_core.benchmark.accuracies import read_table
+from rlnas_core.benchmark.ranking import correlate
 
 log = job.start(snakemake)
 scores = pd.read_csv(snakemake.input.scores, index_col="index")

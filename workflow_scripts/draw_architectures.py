@@ -5,8 +5,8 @@ from pathlib import Path
 import pandas as pd
 
 import job
-from rlnas_core.drawings import draw_blocks, draw_cells, found
-from rlnas_core.figures import save
+from rlnas_core.paper.drawings import draw_blocks, draw_cells, found
+from rlnas_core.paper.figures import save
 from rlnas_core.spaces import published
 
 log = job.start(snakemake)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 import job
-from rlnas_core import figures
+from rlnas_core.paper import figures
 
 log = job.start(snakemake)
 params = snakemake.params

@@ -3,7 +3,7 @@
 import numpy as np
 
 import job
-from rlnas_core.labels import draw_fixed_labels
+from rlnas_core.labels.sources import draw_fixed_labels
 
 log = job.start(snakemake)
 wildcards = snakemake.wildcards

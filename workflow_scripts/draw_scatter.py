@@ -5,8 +5,8 @@ from pathlib import Path
 import pandas as pd
 
 import job
-from rlnas_core import figures
-from rlnas_core.benchmark import read_table
+from rlnas_core.benchmark.accuracies import read_table
+from rlnas_core.paper import figures
 from rlnas_core.spaces import get
 
 log = job.start(snakemake)

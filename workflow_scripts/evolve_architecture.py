@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 import job
-from rlnas_core.evolution import evolve, exact_best
+from rlnas_core.search.evolution import evolve, exact_best
 from rlnas_core.spaces import get
 
 log = job.start(snakemake)

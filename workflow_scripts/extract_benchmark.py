@@ -3,7 +3,8 @@
 from pathlib import Path
 
 import job
-from rlnas_core import benchmark, files
+from rlnas_core.benchmark import accuracies
+from rlnas_core.machine import files
 
 log = job.start(snakemake)
 if not snakemake.input.source:
@@ -13,12 +14,12 @@ if not snakemake.input.source:
 path, checksum = Path(snakemake.input.source), snakemake.params.checksum
 match snakemake.params.source:
     case "official":
-        table = benchmark.extract_official(path, checksum, log=log)
+        table = accuracies.extract_official(path, checksum, log=log)
     case "nats-bench":
-        table = benchmark.extract_nats(path, checksum, log=log)
+        table = accuracies.extract_nats(path, checksum, log=log)
     case _:
         if checksum:
             files.verify(path, checksum)
-        table = benchmark.read_table(path)
-benchmark.write_table(table, snakemake.output.accuracies)
+        table = accuracies.read_table(path)
+accuracies.write_table(table, snakemake.output.accuracies)
 log(f"{len(table)} architectures with {', '.join(table.columns[2:])}")

@@ -4,10 +4,11 @@ import numpy as np
 import pandas as pd
 
 import job
-from rlnas_core.angle import Statistics, architecture_angles
-from rlnas_core.benchmark import read_table
-from rlnas_core.ranking import kendall
+from rlnas_core.benchmark.accuracies import read_table
+from rlnas_core.benchmark.ranking import kendall
+from rlnas_core.search.angle import architecture_angles
 from rlnas_core.spaces import get
+from rlnas_core.training.statistics import Statistics
 
 log = job.start(snakemake)
 space = get("nas_bench_201")

@@ -4,7 +4,7 @@ import json
 
 import job
 from rlnas_core.spaces import get
-from rlnas_core.training import SupernetSettings, untrained_statistics
+from rlnas_core.training.supernet import SupernetSettings, untrained_statistics
 
 log = job.start(snakemake)
 wildcards = snakemake.wildcards

@@ -54,7 +54,7 @@ def take_devices(snakemake: Any, name: str, log: Callable[[str], None]) -> None:
 
     Those run the same script again, each with a part of every batch, and the job ends with them.
     """
-    from rlnas_core import devices, processes
+    from rlnas_core.machine import devices, processes
 
     if "RANK" in os.environ:
         processes.end_with_parent()

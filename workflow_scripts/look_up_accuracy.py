@@ -3,7 +3,7 @@
 import pandas as pd
 
 import job
-from rlnas_core.benchmark import Benchmark, read_table
+from rlnas_core.benchmark.accuracies import Benchmark, read_table
 from rlnas_core.spaces import get
 
 log = job.start(snakemake)

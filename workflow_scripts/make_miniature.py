@@ -3,7 +3,7 @@
 import numpy as np
 
 import job
-from rlnas_core.miniatures import make_cityscapes, make_coco
+from rlnas_core.images.miniatures import make_cityscapes, make_coco
 
 log = job.start(snakemake)
 make = {"coco": make_coco, "cityscapes": make_cityscapes}[snakemake.wildcards.scenes]

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import job
-from rlnas_core import data
+from rlnas_core.images import arrays
 
 log = job.start(snakemake)
-data.prepare(
+arrays.prepare(
     out_dir=Path(snakemake.output.description).parent,
     name=snakemake.wildcards.dataset,
     downloads=snakemake.params.downloads,

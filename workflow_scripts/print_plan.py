@@ -16,7 +16,7 @@ from snakemake.settings.types import (
 )
 
 import job  # noqa: F401 - the library on the path
-from rlnas_core import plan
+from rlnas_core.configuration import plan
 
 
 def main() -> None:

@@ -1,8 +1,8 @@
 """Rank the whole space by what needs no supernet: weights and multiply-accumulates."""
 
 import job
-from rlnas_core.benchmark import read_table
-from rlnas_core.ranking import baselines, correlate
+from rlnas_core.benchmark.accuracies import read_table
+from rlnas_core.benchmark.ranking import baselines, correlate
 from rlnas_core.spaces import get
 
 log = job.start(snakemake)

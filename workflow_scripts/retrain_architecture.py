@@ -6,10 +6,10 @@ from pathlib import Path
 import pandas as pd
 
 import job
-from rlnas_core.checkpoint import remove_states, save_weights
-from rlnas_core.data import load
-from rlnas_core.retrain import RetrainingSettings, retrain
+from rlnas_core.images.arrays import load
 from rlnas_core.spaces import get
+from rlnas_core.training.checkpoint import remove_states, save_weights
+from rlnas_core.training.standalone import RetrainingSettings, retrain
 
 log = job.start(snakemake)
 wildcards, given = snakemake.wildcards, dict(snakemake.params.settings)

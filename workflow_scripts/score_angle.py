@@ -3,8 +3,9 @@
 import pandas as pd
 
 import job
-from rlnas_core.angle import Statistics, indicators
+from rlnas_core.search.angle import indicators
 from rlnas_core.spaces import get
+from rlnas_core.training.statistics import Statistics
 
 log = job.start(snakemake)
 space = get("nas_bench_201")

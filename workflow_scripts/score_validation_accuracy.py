@@ -7,9 +7,9 @@ import pandas as pd
 from safetensors.torch import load_model
 
 import job
-from rlnas_core.data import load
-from rlnas_core.evaluation import validation_accuracy
-from rlnas_core.pretext import label_source
+from rlnas_core.images.arrays import load
+from rlnas_core.labels.pretext import label_source
+from rlnas_core.search.validation import validation_accuracy
 from rlnas_core.spaces import get
 
 log = job.start(snakemake)

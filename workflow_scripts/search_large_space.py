@@ -4,10 +4,11 @@ import numpy as np
 import pandas as pd
 
 import job
-from rlnas_core.angle import Statistics, angles, group_sums
-from rlnas_core.evolution import evolve
-from rlnas_core.optimum import largest_angle
+from rlnas_core.search.angle import angles, group_sums
+from rlnas_core.search.evolution import evolve
+from rlnas_core.search.optimum import largest_angle
 from rlnas_core.spaces import get
+from rlnas_core.training.statistics import Statistics
 
 log = job.start(snakemake)
 wildcards, params = snakemake.wildcards, snakemake.params

@@ -5,8 +5,8 @@ from pathlib import Path
 import pandas as pd
 
 import job
-from rlnas_core import tables
-from rlnas_core.benchmark import COLUMNS
+from rlnas_core.benchmark.accuracies import COLUMNS
+from rlnas_core.paper import tables
 
 log = job.start(snakemake)
 params = snakemake.params

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 import job
-from rlnas_core import tables
+from rlnas_core.paper import tables
 from rlnas_core.spaces import published
 
 TRANSFER = 8  # the first of the tables of transfer

@@ -3,9 +3,9 @@
 import json
 
 import job
-from rlnas_core.benchmark import write_table
-from rlnas_core.checkpoint import remove_states
+from rlnas_core.benchmark.accuracies import write_table
 from rlnas_core.embedded import EmbeddedSettings, train_embedded_benchmark
+from rlnas_core.training.checkpoint import remove_states
 
 # Worker processes import this script's module again: only the job itself may start them.
 if __name__ == "__main__":

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 
 import job
-from rlnas_core.checkpoint import remove_states, save_weights
-from rlnas_core.data import load
-from rlnas_core.pretext import label_source
+from rlnas_core.images.arrays import load
+from rlnas_core.labels.pretext import label_source
 from rlnas_core.spaces import get
-from rlnas_core.training import SupernetSettings, train_supernet
+from rlnas_core.training.checkpoint import remove_states, save_weights
+from rlnas_core.training.supernet import SupernetSettings, train_supernet
 
 log = job.start(snakemake)
 settings = SupernetSettings(**snakemake.params.settings)

@@ -6,9 +6,9 @@ from pathlib import Path
 import pandas as pd
 
 import job
-from rlnas_core import detection, segmentation
-from rlnas_core.checkpoint import remove_states, save_weights
 from rlnas_core.spaces import get
+from rlnas_core.training.checkpoint import remove_states, save_weights
+from rlnas_core.transfer import detection, segmentation
 
 log = job.start(snakemake)
 wildcards, params = snakemake.wildcards, snakemake.params

@@ -47,7 +47,7 @@ class Published:
 @functools.cache
 def published() -> dict[str, Published]:
     """The published architectures of the paper's tables, by name."""
-    text = Path(__file__).parents[1].joinpath("architectures.yaml").read_text(encoding="utf-8")
+    text = Path(__file__).with_name("architectures.yaml").read_text(encoding="utf-8")
     entries = {}
     for name, architectures in yaml.safe_load(text).items():
         for title, facts in architectures.items():

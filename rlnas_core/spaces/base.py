@@ -10,7 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     from torch import nn
 
-    from rlnas_core.spaces.layers import SupernetModule
+    from rlnas_core.networks.layers import SupernetModule
 
 
 class SearchSpace(ABC):
@@ -72,7 +72,7 @@ class SearchSpace(ABC):
 
     def _networks(self) -> Any:
         # torch is imported only where networks are built
-        return import_module(f"rlnas_core.spaces.{self.name}_network")
+        return import_module(f"rlnas_core.networks.{self.name}")
 
     def widest(self, genes: np.ndarray, limit: float) -> int | None:
         """The most channels with which an architecture (num_genes,) keeps a limit, if it has any."""

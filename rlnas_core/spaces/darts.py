@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from rlnas_core.cost import convolution, linear
 from rlnas_core.spaces.base import SearchSpace
+from rlnas_core.spaces.cost import convolution, linear
 
 NODES = 4
 INPUTS = 2

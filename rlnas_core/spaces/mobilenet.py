@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from rlnas_core.cost import convolution, linear
 from rlnas_core.spaces.base import SearchSpace
+from rlnas_core.spaces.cost import convolution, linear
 
 #: Output channels, blocks and stride of the first block of each stage.
 STAGES = ((32, 4, 2), (56, 4, 2), (112, 4, 2), (128, 4, 1), (256, 4, 2), (432, 1, 1))

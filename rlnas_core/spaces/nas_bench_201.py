@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from rlnas_core.cost import convolution, linear
 from rlnas_core.spaces.base import SearchSpace
+from rlnas_core.spaces.cost import convolution, linear
 
 #: (source, destination) of each edge, in the order of the benchmark's strings.
 EDGES = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))

@@ -1,0 +1,1 @@
+"""NAS-Bench-201's accuracies, and how well scores rank them."""

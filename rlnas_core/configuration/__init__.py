@@ -1,0 +1,1 @@
+"""The configuration: its checks, and what a run will cost."""

@@ -1,0 +1,371 @@
+"""Check a configuration against its schema and fill in the defaults."""
+
+import copy
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from jsonschema.exceptions import ValidationError
+
+    from rlnas_core.spaces import SearchSpace
+
+CLASSES = {"cifar10": 10, "cifar100": 100, "imagenet16-120": 120, "digits": 10}
+"""Number of classes of every image source that fixes it; an image folder states its own."""
+
+_FETCH_HINTS = {
+    "imagenet16-120": "Fetch the ImageNet16-120 pickle batches that the NAS-Bench-201 authors publish",
+    "official": "Fetch NAS-Bench-201-v1_1-096897.pth, which the NAS-Bench-201 authors publish",
+    "nats-bench": "Fetch and unpack the simple NATS-tss folder that the NATS-Bench authors publish",
+    "coco": "Fetch annotations/, train2017/ and val2017/ of COCO 2017 into one folder",
+    "cityscapes": "Fetch leftImg8bit/ and gtFine/ of Cityscapes into one folder",
+    "csv": "Give a table with the columns index, arch and accuracies in percent",
+}
+_NEEDED = ("path", "classes")
+RANDOM = r"random-(\d+)-(\d+)"
+"""Seed and limit in the name of a random architecture."""
+
+
+class ConfigurationError(ValueError):
+    """A configuration that can't be run; the message names each key, what was got and what is accepted."""
+
+
+def validate(config: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a copy of a configuration with all defaults filled in, once it is known to be sound.
+
+    Reads no file. Raises `ConfigurationError` with one line a mistake: key, what was got, what is accepted.
+    """
+    import jsonschema  # jobs use this module too, and their environments don't have it
+
+    errors = sorted(
+        jsonschema.Draft202012Validator(schema).iter_errors(config), key=lambda error: error.json_path
+    )
+    _refuse([_explain(error) for error in errors])
+    filled = _with_defaults(copy.deepcopy(dict(config)), schema, schema)
+    _refuse(list(_contradictions(filled)))
+    return filled
+
+
+def resolve_paths(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a copy with the paths that exist: `{data}` is replaced, the first place of a list taken.
+
+    Raises `ConfigurationError` that names the key of each path that doesn't exist.
+    """
+    resolved = copy.deepcopy(dict(config))
+    mistakes = []
+    for key, entry in _sources(resolved).items():
+        if entry["path"] is None:
+            continue
+        places = [entry["path"]] if isinstance(entry["path"], str) else entry["path"]
+        if config["data"] is None and any("{data}" in place for place in places):
+            mistakes.append(
+                f"data: got null, but {key}.path is in it; give a folder, as in --config data=DIR"
+            )
+            continue
+        places = [place.replace("{data}", str(config["data"])) for place in places]
+        entry["path"] = next((place for place in places if Path(place).exists()), None)
+        if entry["path"] is None:
+            mistakes.append(
+                f"{key}.path: got {' and '.join(places)}, which doesn't exist; give a path that does"
+            )
+    _refuse(mistakes)
+    return resolved
+
+
+def missing_files(config: Mapping[str, Any], read: Collection[str] | None = None) -> list[str]:
+    """Return one line for each source that has no path and that nothing can download.
+
+    Only for those whose keys are in `read`, where it is given.
+    """
+    return [
+        f"{key}.path: got null, and {entry['source']} can't be downloaded. "
+        f"{_FETCH_HINTS[entry['source']]}, and name the place in {key}.path."
+        for key, entry in _sources(config).items()
+        if entry["path"] is None and entry["source"] in _FETCH_HINTS and (read is None or key in read)
+    ]
+
+
+def unusable_files(config: Mapping[str, Any], read: Collection[str]) -> list[str]:
+    """Return one line for each source, of those whose keys are in `read`, whose files can't be used.
+
+    It reads tables, checksums and images. Files that aren't there are left to `missing_files`.
+    """
+    # Planning needs none of these, and an environment that only plans may not have them.
+    from rlnas_core.benchmark import accuracies
+    from rlnas_core.images import arrays, sources
+    from rlnas_core.transfer import detection, segmentation
+
+    lines = []
+    for key, entry in _sources(config).items():
+        if key not in read or (entry["path"] is None and entry["source"] != "digits"):
+            continue
+        try:
+            if key == "benchmark":
+                accuracies.inspect(entry["source"], entry["path"], entry["checksum"])
+                continue
+            if key == "transfer.coco":
+                detection.read_coco(entry["path"])
+                continue
+            if key == "transfer.cityscapes":
+                segmentation.read_cityscapes(entry["path"])
+                continue
+            asked = {name: entry[name] for name in ("classes", "split")}
+            size = _largest_batch(config, key.removeprefix("datasets."))
+            found, *_ = arrays.inspect(entry["source"], entry["path"], batch_size=size, **asked)
+            if entry["source"] == "image-folder" and entry["decode"] == "once":
+                count = sum(len(pool.labels) for pool in (found.train, found.test) if pool is not None)
+                sources.refuse_unreadable(Path(entry["path"]), count)
+        except (ValueError, OSError) as error:
+            lines.append(f"{key}.path: {error}")
+    return lines
+
+
+def classes(config: Mapping[str, Any], dataset: str) -> int:
+    """Return the true number of classes of an image dataset."""
+    entry = config["datasets"][dataset]
+    return CLASSES.get(entry["source"]) or entry["classes"]
+
+
+def _sources(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Everything that is read from files of the user, by its key."""
+    of_large = [*config["large_spaces"].values(), *config["retraining"].values()]
+    used = sorted({*config["searches"].values(), *(dataset for datasets in of_large for dataset in datasets)})
+    transfers = {
+        f"transfer.{name}": transfer
+        for name, transfer in config["transfer"].items()
+        if transfer["source"] != "miniature" and any(transfer["architectures"].values())
+    }
+    return {
+        **{f"datasets.{name}": config["datasets"][name] for name in used},
+        "benchmark": config["benchmark"],
+        **transfers,
+    }
+
+
+def _largest_batch(config: Mapping[str, Any], dataset: str) -> int:
+    """The largest batch that is made of an image dataset."""
+    trainings = [config["supernet"]] if dataset in config["searches"].values() else []
+    trainings += [
+        found[dataset][part]
+        for section, part in (("large_spaces", "supernet"), ("retraining", "network"))
+        for found in config[section].values()
+        if dataset in found
+    ]
+    return max(training["batch_size"] for training in trainings)
+
+
+def _refuse(mistakes: list[str]) -> None:
+    if mistakes:
+        raise ConfigurationError("the configuration can't be run:\n  " + "\n  ".join(mistakes))
+
+
+def _explain(error: "ValidationError") -> str:
+    key = ".".join(str(part) for part in error.absolute_path) or "configuration"
+    got = f"{key}: got {error.instance!r}"
+    match error.validator:
+        case "enum":
+            return f"{got}; accepted: {', '.join(map(str, error.validator_value))}"
+        case "type":
+            kinds = (
+                [error.validator_value] if isinstance(error.validator_value, str) else error.validator_value
+            )
+            return f"{got}; accepted: {' or '.join(kinds)}"
+        case "additionalProperties":
+            known = error.schema["properties"]
+            unknown = [name for name in error.instance if name not in known]
+            return f"{key}: got unknown key {', '.join(map(repr, unknown))}; accepted: {', '.join(known)}"
+        case "required":
+            absent = [name for name in error.validator_value if name not in error.instance]
+            return f"{key}: got no {', '.join(absent)}; required: {', '.join(error.validator_value)}"
+        case "minimum" | "maximum" | "exclusiveMinimum" | "exclusiveMaximum":
+            relation = {
+                "minimum": "at least",
+                "maximum": "at most",
+                "exclusiveMinimum": "more than",
+                "exclusiveMaximum": "less than",
+            }
+            return f"{got}; accepted: {relation[error.validator]} {error.validator_value}"
+        case "pattern":
+            return f"{got}; accepted: text that matches {error.validator_value}"
+        case "uniqueItems":
+            return f"{got}; accepted: no value twice"
+        case "minProperties":
+            return f"{got}; accepted: at least {error.validator_value} entry"
+    return f"{got}; {error.message}"
+
+
+def _resolved(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A schema with what it refers to; what stands beside the reference, in properties too, goes first."""
+    if "$ref" not in schema:
+        return schema
+    shared = root["$defs"][schema["$ref"].rsplit("/", 1)[1]]
+    own, others = (part.get("properties", {}) for part in (schema, shared))
+    properties = {name: {**others.get(name, {}), **own.get(name, {})} for name in others | own}
+    return {**shared, **schema, "properties": properties}
+
+
+def _with_defaults(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any]) -> Any:
+    schema = _resolved(schema, root)
+    if not isinstance(value, dict):
+        return value
+    properties = schema.get("properties", {})
+    for name, entry in properties.items():
+        entry = _resolved(entry, root)
+        if name not in value and "default" in entry:
+            value[name] = copy.deepcopy(entry["default"])
+    others = schema.get("additionalProperties")
+    return {
+        name: _with_defaults(item, properties.get(name, others if isinstance(others, dict) else {}), root)
+        for name, item in value.items()
+    }
+
+
+def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
+    """Yield one line for each combination that no schema can forbid."""
+    datasets, source = config["datasets"], config["benchmark"]["source"]
+    covered = ("digits",) if source == "embedded" else ("cifar10", "cifar100", "imagenet16")
+    for benchmark_dataset, dataset in config["searches"].items():
+        key = f"searches.{benchmark_dataset}"
+        if dataset not in datasets:
+            yield f"{key}: got '{dataset}', an unknown dataset; accepted: {', '.join(datasets)}"
+        if benchmark_dataset not in covered:
+            yield f"{key}: the {source} benchmark (benchmark.source) accepts {', '.join(covered)}"
+    for space, searched in config["large_spaces"].items():
+        for dataset, search in searched.items():
+            key = f"large_spaces.{space}.{dataset}"
+            if dataset not in datasets:
+                yield f"{key}: got an unknown dataset; accepted: {', '.join(datasets)}"
+            yield from _contradictions_of_training(
+                config, f"{key}.supernet", search["supernet"], "large_supernet"
+            )
+            yield from _contradictions_of_evolution(f"{key}.evolution", search["evolution"])
+            yield from _too_low(f"{key}.limits", space, [limit for limit in search["limits"] if limit])
+    yield from _contradictions_of_networks(config)
+    for name, entry in datasets.items():
+        key, fixed = f"datasets.{name}", CLASSES.get(entry["source"])
+        if fixed is None:
+            yield from (
+                f"{key}.{part}: got null; {entry['source']} needs it" for part in _NEEDED if not entry[part]
+            )
+        elif entry["classes"] not in (None, fixed):
+            yield f"{key}.classes: got {entry['classes']}; {entry['source']} has {fixed}, leave it out"
+    yield from _contradictions_of_training(config, "supernet", config["supernet"], "supernet")
+    yield from _contradictions_of_evolution("evolution", config["evolution"])
+
+
+def _contradictions_of_training(
+    config: Mapping[str, Any], key: str, settings: Mapping[str, Any], job: str
+) -> Iterator[str]:
+    epochs, schedule = settings["epochs"], settings.get("schedule_epochs")
+    if schedule is not None and schedule < epochs:
+        yield f"{key}.schedule_epochs: got {schedule}; accepted: {key}.epochs ({epochs}) or more"
+    size, gpus = settings["batch_size"], config["jobs"][job]["gpus"]
+    if gpus and size % gpus:
+        yield f"{key}.batch_size: got {size}; accepted: a multiple of jobs.{job}.gpus ({gpus})"
+
+
+def _contradictions_of_evolution(key: str, settings: Mapping[str, Any]) -> Iterator[str]:
+    population, keep = settings["population"], settings["keep"]
+    children = settings["mutations"] + settings["crossovers"]
+    if children > population:
+        yield f"{key}: got mutations + crossovers {children}; accepted: at most {population} (population)"
+    if keep > population:
+        yield f"{key}.keep: got {keep}; accepted: at most {population} (population)"
+
+
+def _contradictions_of_networks(config: Mapping[str, Any]) -> Iterator[str]:
+    for space, retrainings in config["retraining"].items():
+        for dataset, retraining in retrainings.items():
+            key = f"retraining.{space}.{dataset}"
+            if dataset not in config["datasets"]:
+                yield f"{key}: got an unknown dataset; accepted: {', '.join(config['datasets'])}"
+            yield from _unknown_architectures(f"{key}.published", config, space, retraining["published"])
+            yield from _too_low(f"{key}.random", space, retraining["random"])
+            network = retraining["network"]
+            if network["auxiliary"] and network["cells"] < 2:
+                yield f"{key}.network.auxiliary: got it with 1 cell; accepted: with 2 or more, or 0"
+            yield from _contradictions_of_training(config, f"{key}.network", network, "retraining")
+            known = _space(space)
+            yield from (
+                f"{key}.network.{part}: got {network[part]}; networks of {space} have none, give 0"
+                for part in ("auxiliary", "drop")
+                if network[part] and known is not None and part not in known.extras
+            )
+    for name, transfer in config["transfer"].items():
+        key, pretrained = f"transfer.{name}", transfer["pretrained"]
+        yield from _contradictions_of_training(config, f"{key}.training", transfer["training"], "transfer")
+        for space, architectures in transfer["architectures"].items():
+            yield from _unknown_architectures(f"{key}.architectures.{space}", config, space, architectures)
+            drawn = [re.fullmatch(RANDOM, architecture) for architecture in architectures]
+            limits = [int(place[2]) for place in drawn if place]
+            yield from _too_low(f"{key}.architectures.{space}", space, limits)
+            retraining = config["retraining"][space].get(pretrained)
+            fits = retraining and retraining["seeds"] and retraining["network"]["imagenet"]
+            if architectures and pretrained is not None and not fits:
+                yield (
+                    f"{key}.pretrained: got {pretrained}; accepted: a dataset under retraining.{space} with "
+                    "seeds and network.imagenet true, or null for none"
+                )
+
+
+def found_architectures(config: Mapping[str, Any], space: str) -> list[str]:
+    """Names of what a run's searches in a large space find: DATASET-CATEGORIES-SEED-LIMIT, also `-scaled`.
+
+    What DARTS searches find without a limit is scaled to the channels that 600 million allow.
+    """
+    return [
+        f"{dataset}-{classes(config, dataset)}-{seed}-{'none' if limit is None else limit}{scaled}"
+        for dataset, search in config["large_spaces"][space].items()
+        if dataset in config["datasets"]
+        for seed in search["seeds"]
+        for limit in search["limits"]
+        for scaled in (["", "-scaled"] if space == "darts" and limit is None else [""])
+    ]
+
+
+def backbone_sizes(config: Mapping[str, Any], scenes: str, space: str) -> dict[str, int]:
+    """Sizes of a backbone: those of the retrained network, or the transfer's own where none was trained."""
+    transfer = config["transfer"][scenes]
+    dataset = transfer["pretrained"]
+    sizes = config["retraining"][space][dataset]["network"] if dataset else transfer["network"]
+    return {name: sizes[name] for name in ("channels", "cells") if sizes[name] is not None}
+
+
+def _unknown_architectures(
+    key: str, config: Mapping[str, Any], space: str, names: Sequence[str]
+) -> Iterator[str]:
+    try:
+        from rlnas_core.spaces import published
+    except ImportError:
+        return
+    known = [name for name, architecture in published().items() if architecture.space.name == space]
+    others = "" if key.endswith("published") else RANDOM
+    if others:
+        known += found_architectures(config, space)
+    yield from (
+        f"{key}: got {name}; accepted: {', '.join(known)}{', random-SEED-LIMIT' if others else ''}"
+        for name in names
+        if name not in known and not re.fullmatch(others, name)
+    )
+
+
+def _too_low(key: str, name: str, limits: Sequence[int]) -> Iterator[str]:
+    if not limits or (space := _space(name)) is None:
+        return
+    cheapest = space.cheapest() / 1e6
+    yield from (
+        f"{key}: got {limit} million multiply-accumulates; accepted: at least {cheapest:.0f}, what the "
+        "cheapest network of the space takes"
+        for limit in limits
+        if limit < cheapest
+    )
+
+
+def _space(name: str) -> "SearchSpace | None":
+    """The search space of that name; None where only planning is possible."""
+    try:
+        from rlnas_core.spaces import get
+    except ImportError:
+        return None
+    return get(name)

@@ -1,0 +1,263 @@
+"""What a run will cost: multiply-accumulates, core hours and disk of the jobs that are still to do."""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from rlnas_core.configuration.checks import backbone_sizes, classes
+from rlnas_core.spaces import SearchSpace, get, published
+
+#: Core seconds of a training step of any size, and multiply-accumulates a second beyond them
+#: (`benchmarks/throughput.py`), in float32, on this project's kernels where it has some. The others were
+#: measured when NAS-Bench-201 took 1.6 times as long as in docs/results.md, which is taken off here.
+SPEED = {"nas_bench_201": (0.001, 70e9), "darts": (0.019, 19e9), "mobilenet": (0.19, 32e9)}
+SCRIPT, PICTURE = 2.0, 0.004  # core seconds that a script takes to start, and a photograph to be decoded
+TRAINING_STEP = 3  # forward passes: the backward pass takes two
+IMAGES = {  # in the training and in the test set
+    "cifar10": (50_000, 10_000),
+    "cifar100": (50_000, 10_000),
+    "imagenet16-120": (151_700, 6_000),
+    "digits": (1_797, 0),
+}
+#: Training images with anything to learn, how many usual photographs one is to decode, and a miniature has.
+SCENES = {"coco": (117_266, 1.6, 40), "cityscapes": (2_975, 11, 40)}
+#: What torch's FlopCounterMode counts on networks of the paper's size: by how much a network costs more as a
+#: backbone of the same pixels (DeepLab-v3 dilates its last stage), multiply-accumulates of pyramid and heads
+#: for a pixel of the image, and their parameters.
+TRANSFERS = {
+    ("coco", "darts"): (1.0, 148e3, 10.9e6),
+    ("coco", "mobilenet"): (0.92, 147e3, 9.2e6),
+    ("cityscapes", "darts"): (1.83, 26.4e3, 7.0e6),
+    ("cityscapes", "mobilenet"): (1.51, 15.8e3, 3.4e6),
+}
+_COUNTED = 224, 256  # pixels of a side of the images and channels of RetinaNet's pyramid that these are of
+_DOWNLOAD = 3.6e8  # bytes of an archive of CIFAR and what is in it
+_SCORES = 9.4e5  # bytes of a file of scores of the whole space
+_SUMS = 24  # bytes of the three sums of a weight group after an epoch
+_STATES = 3  # the last, the one before and one that is being written, each weights and momentum
+_SAMPLE = 1000  # architectures that stand for all
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a job takes; NaN where nobody has measured it.
+
+    `macs` are the multiply-accumulates of its networks, `network_seconds` what they take of a core, `seconds`
+    what all else takes of one, `disk` the bytes that it leaves, `state` those that it needs while it runs.
+    """
+
+    macs: float = 0
+    network_seconds: float = 0
+    seconds: float = SCRIPT
+    disk: float = 0
+    state: float = 0
+
+
+UNKNOWN = Cost(*[math.nan] * 5)
+
+
+def count_images(dataset: Mapping[str, Any]) -> tuple[int, int]:
+    """The training and the validation images of an entry of `datasets`; those of a folder are counted."""
+    if dataset["source"] not in IMAGES:
+        from rlnas_core.images import arrays  # torch comes with it
+
+        _, train_rows, (_, rows) = arrays.inspect(dataset["source"], dataset["path"], split=dataset["split"])
+        return len(train_rows), len(rows)
+    train, test = IMAGES[dataset["source"]]
+    of_train = dataset["source"] in ("cifar10", "digits")
+    match dataset["split"] or ("half-of-train" if of_train else "half-of-test"):
+        case "half-of-train":
+            return math.ceil(train / 2), train // 2
+        case "half-of-test":
+            return train, math.ceil(test / 2)
+    return train, test
+
+
+def estimate(
+    jobs: Iterable[tuple[str, Mapping[str, str]]],
+    config: Mapping[str, Any],
+    images: Mapping[str, tuple[int, int]],
+) -> pd.DataFrame:
+    """Add up jobs, each a rule and its wildcards, under a checked configuration: a row a rule.
+
+    Columns are `jobs` and those of `Cost`, of whose `state` it is the largest; `images` are the training and
+    validation images of each dataset.
+    """
+    rows = [{"rule": rule, **asdict(_cost(rule, of, config, images))} for rule, of in jobs]
+    groups = pd.DataFrame(rows, columns=["rule", *asdict(UNKNOWN)]).groupby("rule", sort=False)
+    table = groups.sum(skipna=False).assign(state=groups["state"].max())
+    table.insert(0, "jobs", groups.size())
+    return table
+
+
+def describe(table: pd.DataFrame, gpu_tflops: float) -> str:
+    """What `estimate` gave as text, with the hours of a GPU that reaches so many TFLOP/s."""
+    shown = pd.DataFrame(
+        {
+            "jobs": table["jobs"],
+            "10^15 MACs": table["macs"] / 1e15,
+            "CPU hours": table["network_seconds"] / 3600,
+            "or GPU hours": 2 * table["macs"] / (gpu_tflops * 1e12) / 3600,
+            "other CPU hours": table["seconds"] / 3600,
+            "disk, GB": table["disk"] / 1e9,
+        }
+    )
+    shown = shown.sort_values(["CPU hours", "jobs"], ascending=False, na_position="first")
+    shown.loc["total"] = shown.sum()
+    largest = table["state"].max() / 1e9
+    notes = f"""
+MACs are the multiply-accumulates of networks, CPU hours what they take one core of a cloud machine, within
+a factor of two: divide by your cores. GPU hours, instead of those, are an assumption, since nothing was
+measured on a GPU: of one that reaches {gpu_tflops:g} TFLOP/s (--gpu-tflops), at two operations a MAC. All
+else takes the other CPU hours. Unfinished trainings keep states of up to {_number(largest)} GB each.
+"""
+    if len(unknown := shown.index[shown["10^15 MACs"].isna()]):
+        notes += f"?, and not in the total: nobody has measured {', '.join(unknown)}.\n"
+    return f"{shown.map(_number).to_string(index_names=False)}\n{notes}"
+
+
+def _number(value: float) -> str:
+    """Two digits are all that an estimate is worth."""
+    if math.isnan(value):
+        return "?"
+    if value == round(value):
+        return f"{value:.0f}" if value else "-"
+    return f"{float(f'{value:.2g}'):.10g}" if value >= 0.01 else "<0.01"
+
+
+def _cost(
+    rule: str, of: Mapping[str, str], config: Mapping[str, Any], images: Mapping[str, tuple[int, int]]
+) -> Cost:
+    match rule:
+        case "train_supernet":
+            large = config["large_spaces"].get(of["space"])
+            settings = config["supernet"] if large is None else large[of["dataset"]]["supernet"]
+            space, network = _network(of, int(of["categories"]), settings, config)
+            fixed, table = space.cost_table(**network)
+            _, macs = _means(space, None, network)
+            training = _training(of, float(fixed[0] + table[0].sum()), macs, settings, config, images)
+            cells = settings["cells"] * (3 if large is None else 1) if "cells" in space.sizes else 1
+            sums = (settings["epochs"] + 1) * cells * space.num_genes * len(space.operations)
+            return replace(training, disk=training.disk + _SUMS * sums)
+        case "retrain_architecture":
+            settings = config["retraining"][of["space"]][of["dataset"]]["network"]
+            space, network = _network(of, classes(config, of["dataset"]), settings, config)
+            params, macs = _of_architecture(space, of["architecture"], network)
+            return _training(of, params, macs, settings, config, images)
+        case "score_validation_accuracy":
+            return _scoring(of, config, images)
+        case "prepare_dataset":
+            entry, number = config["datasets"][of["dataset"]], sum(images[of["dataset"]])
+            once, folder = entry["decode"] == "once", entry["source"] == "image-folder"
+            pixels = (1 if entry["source"] == "digits" else 3) * entry["image_size"] ** 2
+            download = _DOWNLOAD if entry["source"].startswith("cifar") and not entry["path"] else 0
+            return Cost(
+                seconds=SCRIPT + PICTURE * number * (once and folder), disk=pixels * number * once + download
+            )
+        case "draw_labels":
+            return Cost(disk=8 * images[of["dataset"]][of["split"] == "valid"])
+        case "score_angle":
+            return Cost(disk=_SCORES)
+        case "transfer_architecture":
+            return _transfer(of, config)
+        case "extract_benchmark" if config["benchmark"]["source"] not in ("csv", "embedded"):
+            return UNKNOWN
+    return Cost()
+
+
+def _network(
+    of: Mapping[str, str], categories: int, settings: Mapping[str, Any], config: Mapping[str, Any]
+) -> tuple[SearchSpace, dict[str, Any]]:
+    """The space, and what its `cost_table` wants to know; sizes that the settings leave open are left out."""
+    space, entry = get(of["space"]), config["datasets"][of["dataset"]]
+    network: dict[str, Any] = {
+        name: settings[name]
+        for name in ("channels", "cells", "imagenet")
+        if name in space.sizes and settings[name] is not None
+    }
+    return space, {**network, "image_size": entry["image_size"], "classes": categories}
+
+
+def _means(space: SearchSpace, genes: np.ndarray | None, network: Mapping[str, Any]) -> tuple[float, float]:
+    """Mean parameters and multiply-accumulates of architectures; none stand for any."""
+    genes = space.sample(_SAMPLE, np.random.default_rng(0)) if genes is None else genes
+    params, macs = space.cost(genes, **network)
+    return float(params.mean()), float(macs.mean())
+
+
+def _of_architecture(space: SearchSpace, name: str, network: Mapping[str, Any]) -> tuple[float, float]:
+    """Parameters and multiply-accumulates of a published architecture, for any other the mean ones."""
+    known = published().get(name)
+    own = {**known.network, **network} if known else network
+    return _means(space, known.genes[None] if known else None, own)
+
+
+def _training(
+    of: Mapping[str, str],
+    params: float,
+    macs: float,
+    settings: Mapping[str, Any],
+    config: Mapping[str, Any],
+    images: Mapping[str, tuple[int, int]],
+) -> Cost:
+    number, batch = images[of["dataset"]][0], settings["batch_size"]
+    steps = settings["epochs"] * (number // batch)
+    each_step, rate = SPEED[of["space"]]
+    total = TRAINING_STEP * macs * batch * steps
+    decoded = settings["epochs"] * number * (config["datasets"][of["dataset"]]["decode"] == "each-time")
+    return Cost(
+        macs=total,
+        network_seconds=steps * each_step + total / rate,
+        seconds=SCRIPT + PICTURE * decoded,
+        disk=4 * params,
+        state=_STATES * 8 * params,
+    )
+
+
+def _transfer(of: Mapping[str, str], config: Mapping[str, Any]) -> Cost:
+    """RetinaNet on images of the longest side allowed, miniatures are square, or DeepLab-v3 on its crops."""
+    transfer, space = config["transfer"][of["scenes"]], get(of["space"])
+    settings, given = transfer["training"], backbone_sizes(config, of["scenes"], of["space"])
+    sizes = {name: size for name, size in given.items() if name in space.sizes}
+    params, macs = _of_architecture(space, of["architecture"], {**sizes, "classes": 1})
+    (number, photographs, few), miniature = SCENES[of["scenes"]], transfer["source"] == "miniature"
+    number = few if miniature else number
+    more, heads, head_params = TRANSFERS[of["scenes"], of["space"]]
+    if of["scenes"] == "coco":
+        pixels = settings["short_side"] * settings["short_side" if miniature else "long_side"]
+        heads *= (settings["channels"] / _COUNTED[1]) ** 2
+    else:
+        pixels = settings["crop"] ** 2
+    seen = settings["epochs"] * number
+    passes = TRAINING_STEP * seen * pixels
+    own, others = passes * more * macs / _COUNTED[0] ** 2, passes * heads
+    each_step, rate = SPEED[of["space"]]
+    steps = settings["epochs"] * (number // settings["batch_size"])
+    return Cost(
+        macs=own + others,
+        # Pyramid and heads are plain convolutions, as those of NAS-Bench-201.
+        network_seconds=steps * each_step + own / rate + others / SPEED["nas_bench_201"][1],
+        seconds=SCRIPT + PICTURE * seen * (1 if miniature else photographs),
+        disk=4 * (params + head_params),
+        state=_STATES * 8 * (params + head_params),
+    )
+
+
+def _scoring(of: Mapping[str, str], config: Mapping[str, Any], images: Mapping[str, tuple[int, int]]) -> Cost:
+    """Each distinct architecture sees the images of the calibration and of the validation once."""
+    space, network = _network(
+        {**of, "space": "nas_bench_201"}, int(of["categories"]), config["supernet"], config
+    )
+    enumerated = get("nas_bench_201")
+    distinct = np.unique(enumerated.canonical(enumerated.enumerate()), axis=0)
+    train, valid = images[of["dataset"]]
+    asked = config["validation"]
+    seen = min(asked["calibration_images"], train) + min(asked["images"], valid)
+    _, macs = _means(space, distinct, network)
+    total = macs * seen * len(distinct)
+    each_step, rate = SPEED["nas_bench_201"]
+    return Cost(total, each_step * len(distinct) + total / rate, disk=_SCORES)

@@ -1,0 +1,294 @@
+"""Where images come from: CIFAR, ImageNet16-120, image files in folders and archives, digits."""
+
+import io
+import tarfile
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import torchvision
+from PIL import Image
+from sklearn.datasets import load_digits
+
+from rlnas_core.machine import files
+
+IMAGENET16_CHECKSUMS = {
+    "train_data_batch_1": "md5:27846dcaa50de8e21a7d1a35f30f0e91",
+    "train_data_batch_2": "md5:c7254a054e0e795c69120a5727050e3f",
+    "train_data_batch_3": "md5:4333d3df2e5ffb114b05d2ffc19b1e87",
+    "train_data_batch_4": "md5:1620cdf193304f4a92677b695d70d10f",
+    "train_data_batch_5": "md5:348b3c2fdbb3940c4e9e834affd3b18d",
+    "train_data_batch_6": "md5:6e765307c242a1b3d7d5ef9139b48945",
+    "train_data_batch_7": "md5:564926d8cbf8fc4818ba23d2faac7564",
+    "train_data_batch_8": "md5:f4755871f718ccb653440b9dd0ebac66",
+    "train_data_batch_9": "md5:bb6dd660c38c58552125b1a92f86b5d4",
+    "train_data_batch_10": "md5:8f03f34ac4b42271a294f91bf480f29b",
+    "val_data": "md5:3410e3017fdaefba8d5073aaa65e4bd6",
+}
+IMAGENET16_CLASSES = 120
+_CHUNK = 1024
+_DECODED_TWICE = 100_000
+BROKEN = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)  # of an image
+_SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+_TEST_FOLDERS = ("test", "val", "valid", "validation")
+
+Chunks = Iterator[tuple[np.ndarray, np.ndarray]]
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Images of one split: labels (N,), a reader by size S of rows (k,) with images (k, S, S, C), paths.
+
+    The paths (N,) are those of a folder's images; there are none where images aren't files of their own.
+    """
+
+    labels: np.ndarray
+    read: Callable[[int], Chunks]
+    files: np.ndarray = field(default_factory=lambda: np.empty(0, "U1"))
+
+
+@dataclass(frozen=True)
+class ImageSource:
+    """Training and test images of one source; `classes` is 0 where they are unlabelled."""
+
+    classes: int
+    channels: int
+    train: Pool
+    test: Pool | None = None
+    checksums: dict[str, str] = field(default_factory=dict)
+
+
+def resize(images: np.ndarray, size: int) -> np.ndarray:
+    """Resize uint8 images (N, H, W, C) to (N, S, S, C) by area averages, exact where S divides H and W."""
+    count, height, width, channels = images.shape
+    if (height, width) == (size, size):
+        return images
+    if height % size == 0 and width % size == 0:
+        blocks = images.reshape(count, size, height // size, size, width // size, channels)
+        return np.rint(blocks.mean(axis=(2, 4))).astype(np.uint8)
+    pictures = (Image.fromarray(image.squeeze(-1) if channels == 1 else image) for image in images)
+    resized = [np.asarray(picture.resize((size, size), Image.Resampling.BOX)) for picture in pictures]
+    return np.stack(resized).reshape(count, size, size, channels)
+
+
+def cifar(source: str, folder: Path) -> ImageSource:
+    """Read CIFAR-10 or CIFAR-100 from a folder, downloading the archive into it where it isn't there.
+
+    Raises `ValueError` on a checksum mismatch and `ConnectionError` where the archive can't be downloaded.
+    """
+    dataset = {"cifar10": torchvision.datasets.CIFAR10, "cifar100": torchvision.datasets.CIFAR100}[source]
+    archive = folder / dataset.filename
+    if archive.exists():
+        files.verify(archive, f"md5:{dataset.tgz_md5}")
+    try:
+        train, test = (dataset(str(folder), train=split, download=True) for split in (True, False))
+    except (OSError, RuntimeError) as error:
+        if archive.exists():
+            files.verify(archive, f"md5:{dataset.tgz_md5}")
+        raise ConnectionError(
+            f"{source} can't be downloaded from {dataset.url}: {error}; "
+            f"fetch that file by hand and put it at {archive} (md5 {dataset.tgz_md5})"
+        ) from error
+    first, second = (_array_pool(split.data, np.asarray(split.targets)) for split in (train, test))
+    return ImageSource(len(train.classes), 3, first, second, {dataset.filename: f"md5:{dataset.tgz_md5}"})
+
+
+def imagenet16(folder: Path) -> ImageSource:
+    """Read the first 120 classes of the published ImageNet16 pickle batches (labels 1..120 become 0..119).
+
+    Raises `FileNotFoundError` that names the missing batches, `ValueError` on a checksum mismatch.
+    """
+    missing = [name for name in IMAGENET16_CHECKSUMS if not (folder / name).is_file()]
+    if missing:
+        raise FileNotFoundError(
+            f"ImageNet16-120: {folder} has no {', '.join(missing)}, and nothing can download them; "
+            "fetch the ImageNet16 folder that the NAS-Bench-201 authors publish and give it as path"
+        )
+    pools = {"train": ([], []), "val": ([], [])}  # type: dict[str, tuple[list[np.ndarray], list[np.ndarray]]]
+    for name, checksum in IMAGENET16_CHECKSUMS.items():
+        files.verify(folder / name, checksum)
+        with (folder / name).open("rb") as stream:
+            batch = files.load_plain_pickle(stream, str(folder / name))
+        labels = np.asarray(batch["labels"])
+        kept = labels <= IMAGENET16_CLASSES
+        images, targets = pools[name.split("_")[0]]
+        images.append(np.asarray(batch["data"])[kept].reshape(-1, 3, 16, 16).transpose(0, 2, 3, 1))
+        targets.append(labels[kept] - 1)
+    train, test = (
+        _array_pool(np.concatenate(images), np.concatenate(labels)) for images, labels in pools.values()
+    )
+    return ImageSource(IMAGENET16_CLASSES, 3, train, test, checksums=dict(IMAGENET16_CHECKSUMS))
+
+
+def digits() -> ImageSource:
+    """Read scikit-learn's 1,797 digits, 8x8 pixels and one channel, scaled from 0..16 to 0..255."""
+    data = load_digits()
+    images = np.rint(data.images * (255 / 16)).astype(np.uint8)[..., None]
+    return ImageSource(10, 1, _array_pool(images, data.target))
+
+
+def image_files(path: Path) -> ImageSource:
+    """Read a folder or a .zip or .tar archive of images: train/CLASS/, test/CLASS/, or CLASS/, or images
+    alone.
+
+    Archives are read in a stream and nothing is extracted to disk. Without class folders the images are
+    unlabelled (label -1). Raises `ValueError` where there are no images or some have class folders and some
+    have none; reading raises `ValueError` that names every file which isn't a readable image.
+    """
+    names = _without_common_folder(sorted(name for name, _ in _contents(path, read=False)))
+    if not names:
+        raise ValueError(f"{path} has no images; accepted endings: {', '.join(sorted(_SUFFIXES))}")
+    split_of = {full: short.parts[0] if len(short.parts) > 1 else "" for full, short in names.items()}
+    has_train = "train" in split_of.values()
+    members = {"train": {}, "test": {}}  # type: dict[str, dict[str, str]]
+    for full, short in names.items():
+        split = ("test" if split_of[full] in _TEST_FOLDERS else split_of[full]) if has_train else "train"
+        inner = short.parts[has_train:]
+        if split not in members:
+            raise ValueError(f"{path}: '{full}' is neither in train/ nor in {', '.join(_TEST_FOLDERS)}")
+        members[split][full] = inner[0] if len(inner) > 1 else ""
+    classes = sorted(set(members["train"].values()))
+    tested = set(members["test"].values()) or set(classes)
+    if "" in classes and len(classes) > 1:
+        raise ValueError(
+            f"{path}: some images are in class folders ({', '.join(classes[1:])}) and some in none; "
+            "accepted: every image in a class folder, or no class folders at all"
+        )
+    if tested != set(classes):
+        raise ValueError(
+            f"{path}: the class folders of training and test images differ; only in training: "
+            f"{_some(set(classes) - tested)}; only in test: {_some(tested - set(classes))}"
+        )
+    number = {name: -1 if name == "" else row for row, name in enumerate(classes)}
+    train, test = (_file_pool(path, members[split], number) for split in ("train", "test"))
+    checksums = {path.name: f"sha256:{files.digest(path)}"} if path.is_file() else {}
+    return ImageSource(
+        len(classes) if classes != [""] else 0, 3, train, test if members["test"] else None, checksums
+    )
+
+
+def _some(names: set[str]) -> str:
+    first = ", ".join(sorted(names)[:10]) or "none"
+    return first if len(names) <= 10 else f"{first} and {len(names) - 10} more"
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Image.Image]:
+    """An image file, of which only the header is read yet; ValueError names a damaged one."""
+    try:
+        with Image.open(path) as picture:
+            yield picture
+    except BROKEN as error:
+        raise ValueError(f"{path} is no sound image: {error}; replace it") from error
+
+
+def read_picture(path: Path, mode: str) -> Image.Image:
+    """An image file, decoded to one of PIL's modes; ValueError names a damaged one."""
+    with opened(path) as picture:
+        return picture.convert(mode)
+
+
+def refuse_unreadable(path: Path, count: int) -> None:
+    """Raise ValueError that names each file of a folder or archive of `count` images that isn't one.
+
+    Of more than 100,000 images only the headers are read, since decoding them twice would take hours.
+    """
+    unreadable = []
+    for name, content in _contents(path, read=True):
+        try:
+            with Image.open(io.BytesIO(content)) as picture:
+                if count <= _DECODED_TWICE:
+                    picture.load()
+        except BROKEN:
+            unreadable.append(name)
+    _refuse(path, unreadable)
+
+
+def _refuse(path: Path, unreadable: list[str]) -> None:
+    if unreadable:
+        raise ValueError(
+            f"{path}: {len(unreadable)} unreadable images, remove or replace them: "
+            f"{', '.join(sorted(unreadable))}"
+        )
+
+
+def _array_pool(images: np.ndarray, labels: np.ndarray) -> Pool:
+    def read(size: int) -> Chunks:
+        for start in range(0, len(images), _CHUNK):
+            chunk = images[start : start + _CHUNK]
+            yield np.arange(start, start + len(chunk)), resize(chunk, size)
+
+    return Pool(labels.astype(np.int64), read)
+
+
+def _file_pool(path: Path, members: dict[str, str], number: dict[str, int]) -> Pool:
+    rows = {name: row for row, name in enumerate(members)}
+
+    def read(size: int) -> Chunks:
+        unreadable = []
+        for name, content in _contents(path, read=True):
+            if name not in rows:
+                continue
+            try:
+                with Image.open(io.BytesIO(content)) as picture:
+                    image = np.asarray(picture.convert("RGB"))
+            except BROKEN:
+                unreadable.append(name)
+                continue
+            yield np.array([rows[name]]), resize(image[None], size)
+        _refuse(path, unreadable)
+
+    files = np.array([str(path / name) for name in members]) if path.is_dir() else np.empty(0, "U1")
+    return Pool(np.array([number[name] for name in members.values()], dtype=np.int64), read, files)
+
+
+def _contents(path: Path, read: bool) -> Iterator[tuple[str, bytes]]:
+    """Yield the name and, if `read`, the bytes of every image file; an unreadable file has no bytes."""
+    try:
+        if path.is_dir():
+            for file in sorted(path.rglob("*")):
+                if _is_image(file.relative_to(path).as_posix()) and file.is_file():
+                    yield file.relative_to(path).as_posix(), _bytes(file) if read else b""
+        elif zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                for entry in archive.infolist():
+                    if _is_image(entry.filename) and not entry.is_dir():
+                        yield entry.filename, archive.read(entry) if read else b""
+        else:
+            with tarfile.open(path, "r|*") as stream:
+                for member in stream:
+                    content = (
+                        stream.extractfile(member) if _is_image(member.name) and member.isfile() else None
+                    )
+                    if content is not None:
+                        with closing(content):
+                            yield member.name, content.read() if read else b""
+    except (tarfile.TarError, zipfile.BadZipFile, EOFError) as error:
+        raise ValueError(f"{path} is neither a folder nor a sound .zip or .tar archive: {error}") from error
+
+
+def _bytes(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError:
+        return b""
+
+
+def _is_image(name: str) -> bool:
+    path = PurePosixPath(name)
+    return path.suffix.lower() in _SUFFIXES and not any(
+        part.startswith(("._", "__MACOSX")) for part in path.parts
+    )
+
+
+def _without_common_folder(names: list[str]) -> dict[str, PurePosixPath]:
+    """Map names to their paths below the deepest folder that holds them all (`train` is kept)."""
+    paths = {name: PurePosixPath(name) for name in names}
+    while True:
+        tops = {path.parts[0] if len(path.parts) > 1 else "" for path in paths.values()}
+        if len(tops) != 1 or tops <= {"", "train"}:
+            return paths
+        paths = {name: PurePosixPath(*path.parts[1:]) for name, path in paths.items()}

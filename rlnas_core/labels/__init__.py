@@ -1,0 +1,1 @@
+"""Labels: fixed and redrawn sources, and pretext tasks."""

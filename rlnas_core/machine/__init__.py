@@ -1,0 +1,1 @@
+"""The lowest floor: devices, processes, files, and fingerprints of what a result depends on."""

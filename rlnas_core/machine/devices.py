@@ -1,0 +1,133 @@
+"""Devices of this machine: each job holds its own, as long as there are enough of them.
+
+Jobs of one user agree by advisory locks, whatever workflow they belong to. The system drops those of a
+process that ends, however it ends. They lie in the temporary folder: TMPDIR has to be the same for all.
+"""
+
+import os
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+import torch
+from filelock import FileLock, Timeout
+
+NAMES = ("auto", "cpu", "cuda", "mps")
+_PAUSE = 0.25  # seconds between two looks for a free device
+
+
+class DeviceError(RuntimeError):
+    """The machine doesn't have the devices that a job asks for."""
+
+
+def available(kind: str) -> dict[torch.device, str]:
+    """Devices of a kind (`cuda`, `mps`) that this process may use, each with its identity on the machine.
+
+    Torch counts them along CUDA_VISIBLE_DEVICES; the identity is the UUID, the same under every such list.
+    """
+    if kind == "mps":
+        return {torch.device("mps", 0): "mps"} if torch.backends.mps.is_available() else {}
+    if not torch.cuda.is_available():
+        return {}
+    devices = [torch.device("cuda", index) for index in range(torch.cuda.device_count())]
+    # The parts of a GPU that is split (MIG) may all report the UUID of the whole.
+    return {
+        device: entry.replace("/", "_")
+        if (entry := _entry(device)).startswith("MIG")
+        else str(getattr(torch.cuda.get_device_properties(device.index), "uuid", entry))
+        for device in devices
+    }
+
+
+def _entry(device: torch.device) -> str:
+    """The entry of CUDA_VISIBLE_DEVICES that stands for a device of this process."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return str(device.index) if visible is None else visible.split(",")[device.index].strip()
+
+
+def environment(held: list[torch.device]) -> dict[str, str]:
+    """The environment of child processes that see the GPUs that this process holds and no others.
+
+    The k-th of them is `cuda:k` there. Children take no locks: this process has to hold them while they run.
+    """
+    entries = [_entry(device) for device in held if device.type == "cuda"]
+    return os.environ | ({"CUDA_VISIBLE_DEVICES": ",".join(entries)} if entries else {})
+
+
+@contextmanager
+def hold(
+    name: str = "auto", count: int = 1, share: int = 1, *, log: Callable[[str], None] = print
+) -> Iterator[list[torch.device]]:
+    """Hold `count` different devices, the least used first, each beside at most `share` - 1 other jobs.
+
+    Waits until there are enough. `auto` takes CUDA, then MPS, then with a warning the CPU, which isn't locked
+    and is listed `count` times. All jobs have to give the same `share`. Raises ValueError for a wrong
+    argument, DeviceError where there are fewer devices of that kind than asked for.
+    """
+    if name not in NAMES:
+        raise ValueError(f"device: got {name!r}; accepted: {', '.join(NAMES)}")
+    if count < 1 or share < 1:
+        raise ValueError(f"count and share: got {count} and {share}; accepted: 1 or more")
+    if name == "auto":
+        name = next((kind for kind in ("cuda", "mps") if available(kind)), "cpu")
+        if name == "cpu":
+            warnings.warn("device is auto and there is no GPU: this job runs on the CPU", stacklevel=3)
+    if name == "cpu":
+        yield [torch.device("cpu")] * count
+        return
+    devices = available(name)
+    if len(devices) < count:
+        raise DeviceError(
+            f"the job asks for {count} {name} device{'s' * (count > 1)} and {len(devices)} can be seen "
+            f"(CUDA_VISIBLE_DEVICES: {os.environ.get('CUDA_VISIBLE_DEVICES', 'not set')}); "
+            "ask for fewer, make more visible, or let device be auto or cpu"
+        )
+    folder = Path(tempfile.gettempdir()) / f"rlnas-devices-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if not (taken := _take(devices, count, share, folder)):
+        seen = ", ".join(f"{device} ({identity})" for device, identity in devices.items())
+        log(f"waits for {count} of {seen}: too many are taken, by jobs that have files open in {folder}")
+        while not (taken := _take(devices, count, share, folder)):
+            time.sleep(_PAUSE)
+    with ExitStack() as stack:
+        for lock in taken.values():
+            stack.callback(lock.release)
+        log(f"holds {', '.join(f'{device} ({devices[device]})' for device in taken)}")
+        yield list(taken)
+
+
+def _take(
+    devices: dict[torch.device, str], count: int, share: int, folder: Path
+) -> dict[torch.device, FileLock]:
+    """Lock a place on each of the `count` devices with the most free places; none where too few have one."""
+
+    def free_places(identity: str) -> Iterator[FileLock]:
+        for place in range(share):
+            # Without flock, filelock would turn to files that outlive their process.
+            lock = FileLock(folder / f"{identity}.{place}.lock", fallback_to_soft=False)
+            with suppress(Timeout):
+                lock.acquire(blocking=False)
+                yield lock
+
+    # One process looks at a time, so that a look isn't taken for a job. It takes all or none: nobody waits
+    # with a device in hand, so there is no deadlock.
+    with FileLock(folder / "door.lock", fallback_to_soft=False):
+        free = {device: list(free_places(identity)) for device, identity in devices.items()}
+        chosen = sorted((device for device in devices if free[device]), key=lambda d: -len(free[d]))[:count]
+        taken = {device: free[device].pop(0) for device in chosen} if len(chosen) == count else {}
+        for lock in (lock for places in free.values() for lock in places):
+            lock.release()
+    return taken
+
+
+def pick_device(name: str) -> torch.device:
+    """The device of that name, of several GPUs this process's; `auto` takes CUDA, then MPS, then the CPU."""
+    if name == "cuda" or (name == "auto" and torch.cuda.is_available()):
+        number = os.environ.get("LOCAL_RANK")
+        return torch.device("cuda", torch.cuda.current_device() if number is None else int(number))
+    if name != "auto":
+        return torch.device(name)
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")

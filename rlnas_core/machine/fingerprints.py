@@ -1,0 +1,43 @@
+"""Fingerprints of what decides a result: settings, arrays, files and the code itself."""
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+_HASHED = 256 * 2**20  # bytes of an array
+_MARKED = 10_000  # files
+_LIBRARY = Path(__file__).parents[1]
+_CODE = (".py", ".cpp", ".yaml")
+
+
+def key_of(*parts: Any) -> str:
+    """A hash of settings (anything JSON can hold), arrays and the content of files (paths)."""
+    digest = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, Path):
+            digest.update(part.read_bytes())
+        elif isinstance(part, np.ndarray):
+            # Of a large array every so manieth row stands for all, so that a start reads no more.
+            rows = np.ascontiguousarray(part[:: 1 + part.nbytes // _HASHED])
+            digest.update(repr((part.shape, part.dtype.str)).encode())
+            digest.update(rows.tobytes())
+        else:
+            digest.update(json.dumps(part, sort_keys=True, default=str).encode())
+    return digest.hexdigest()
+
+
+def marks_of(paths: Sequence[str | Path] | np.ndarray) -> list[tuple[int, int]]:
+    """Size and time of change of files, which stand for their content; of many of every so manieth."""
+    found = (os.stat(path) for path in paths[:: 1 + len(paths) // _MARKED])
+    return [(file.st_size, file.st_mtime_ns) for file in found]
+
+
+def code_of(*packages: str) -> list[Path]:
+    """The files of packages of this library, as `key_of` takes them."""
+    files = (path for package in packages for path in sorted((_LIBRARY / package).rglob("*")))
+    return [path for path in files if path.suffix in _CODE]

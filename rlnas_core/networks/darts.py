@@ -1,0 +1,285 @@
+"""Networks of DARTS cells as torch modules: the supernet and the stand-alone network."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 - the name that torch code gives it
+
+from rlnas_core.machine import processes
+from rlnas_core.networks.layers import SupernetModule, check_sizes, convolution, norm
+from rlnas_core.spaces.darts import (
+    AVG_POOL,
+    DIL_3,
+    DIL_5,
+    EDGES,
+    INPUTS,
+    INTO,
+    KERNELS,
+    MAX_POOL,
+    NODES,
+    NONE,
+    SEP_3,
+    SEP_5,
+    SKIP,
+    reduces,
+)
+
+_OPERATION = re.compile(r"cells\.(\d+)\.operations\.(\d+)_(\d+)\.")
+_AUXILIARY = 128, 768
+
+
+class FactorizedReduce(nn.Module):
+    """Halve the resolution by two 1x1 convolutions, of the even and of the odd pixels."""
+
+    def __init__(self, inputs: int, outputs: int, affine: bool, running: bool) -> None:
+        super().__init__()
+        self.even = convolution(inputs, outputs // 2, 1, 2)
+        self.odd = convolution(inputs, outputs - outputs // 2, 1, 2)
+        self.norm = norm(outputs, affine, running)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) to (B, outputs, H/2, W/2), rounded up."""
+        x = F.relu(x)
+        odd = F.pad(x[:, :, 1:, 1:], (0, 1, 0, 1))
+        return self.norm(torch.cat([self.even(x), self.odd(odd)], dim=1))
+
+
+def _projection(inputs: int, outputs: int, affine: bool, running: bool) -> nn.Module:
+    return nn.Sequential(nn.ReLU(), convolution(inputs, outputs, 1), norm(outputs, affine, running))
+
+
+def _operation(gene: int, channels: int, stride: int, affine: bool, running: bool) -> nn.Module:
+    kernel = KERNELS.get(gene, 3)
+    if gene == SKIP:
+        return nn.Identity() if stride == 1 else FactorizedReduce(channels, channels, affine, running)
+    if gene in (MAX_POOL, AVG_POOL):
+        average = nn.AvgPool2d(3, stride, 1, count_include_pad=False)
+        pool = nn.MaxPool2d(3, stride, 1) if gene == MAX_POOL else average
+        # Only the supernet normalises what it pools.
+        return pool if running else nn.Sequential(pool, norm(channels, affine, running))
+    layers: list[nn.Module] = []
+    for step in (stride, 1) if gene in (SEP_3, SEP_5) else (stride,):
+        dilation = 2 if gene in (DIL_3, DIL_5) else 1
+        layers += [
+            nn.ReLU(),
+            convolution(channels, channels, kernel, step, groups=channels, dilation=dilation),
+            convolution(channels, channels, 1),
+            norm(channels, affine, running),
+        ]
+    return nn.Sequential(*layers)
+
+
+class Cell(nn.Module):
+    """A cell that holds the operations of the given genes on each edge; from the two cells before it."""
+
+    def __init__(
+        self,
+        inputs: tuple[int, int],
+        width: int,
+        choices: list[tuple[int, ...]],
+        *,
+        reduces: bool,
+        after_reduction: bool,
+        affine: bool,
+        running: bool,
+    ) -> None:
+        super().__init__()
+        first = FactorizedReduce if after_reduction else _projection
+        self.before = first(inputs[0], width, affine, running)
+        self.last = _projection(inputs[1], width, affine, running)
+        self.operations = nn.ModuleDict(
+            {
+                f"{edge}_{gene}": _operation(
+                    gene, width, 2 if reduces and EDGES[edge][0] < INPUTS else 1, affine, running
+                )
+                for edge, genes in enumerate(choices)
+                for gene in genes
+                if gene != NONE
+            }
+        )
+
+    def forward(
+        self, before: Tensor, last: Tensor, genes: list[int], drop: Callable[[Tensor], Tensor] | None
+    ) -> Tensor:
+        """The four nodes side by side; `drop` leaves some images without what an operation gave."""
+        nodes = [self.before(before), self.last(last)]
+        for edges in INTO:
+            terms = []
+            for edge in edges:
+                if genes[edge] == NONE:
+                    continue
+                operation = self.operations[f"{edge}_{genes[edge]}"]
+                term = operation(nodes[EDGES[edge][0]])
+                terms.append(drop(term) if drop and not isinstance(operation, nn.Identity) else term)
+            nodes.append(sum(terms[1:], terms[0]))
+        return torch.cat(nodes[INPUTS:], dim=1)
+
+
+class Supernet(SupernetModule):
+    """The DARTS supernet (Sec. 4.2): every operation of every edge of every cell.
+
+    `channels` is the width of the first cells; cells at a third and two thirds of the depth halve the
+    resolution and double the width. With the `imagenet` stem the images come in at an eighth of their size.
+    `dilated_norm` says which of a dilated convolution's normalisation weights V(a, W) holds: the scale twice
+    (`reference`) or scale and shift (`paper`). Raises ValueError for another word or a size below 1.
+    """
+
+    def __init__(
+        self,
+        *,
+        classes: int,
+        channels: int = 16,
+        cells: int = 8,
+        in_channels: int = 3,
+        imagenet: bool = False,
+        affine: bool = False,
+        running: bool = False,
+        dilated_norm: str = "reference",
+        choices: list[tuple[int, ...]] | None = None,
+    ) -> None:
+        super().__init__()
+        check_sizes(classes=classes, channels=channels, cells=cells)
+        if dilated_norm not in ("reference", "paper"):
+            raise ValueError(f"dilated_norm: got {dilated_norm!r}; accepted: reference, paper")
+        self.dilated_norm = dilated_norm
+        choices = choices or [tuple(range(8))] * (2 * len(EDGES))
+        self.stem_stride = 8 if imagenet else 1
+        if imagenet:
+            self.stem = nn.Sequential(
+                convolution(in_channels, channels // 2, 3, 2),
+                norm(channels // 2, True, running),
+                nn.ReLU(),
+                convolution(channels // 2, channels, 3, 2),
+                norm(channels, True, running),
+            )
+            self.second_stem: nn.Module = nn.Sequential(
+                nn.ReLU(), convolution(channels, channels, 3, 2), norm(channels, True, running)
+            )
+            inputs = (channels, channels)
+        else:
+            self.stem = nn.Sequential(
+                convolution(in_channels, 3 * channels, 3), norm(3 * channels, True, running)
+            )
+            self.second_stem = nn.Identity()
+            inputs = (3 * channels, 3 * channels)
+        self.reduces = reduces(cells)
+        self.groups = (cells, len(choices), 8)
+        self.cells, self.widths = nn.ModuleList(), []
+        width, after_reduction = channels, imagenet
+        for reducing in self.reduces:
+            width *= 1 + reducing
+            part = choices[len(EDGES) :] if reducing else choices[: len(EDGES)]
+            shape = {"reduces": reducing, "after_reduction": after_reduction}
+            self.cells.append(Cell(inputs, width, part, affine=affine, running=running, **shape))
+            self.widths.append(width)
+            inputs, after_reduction = (inputs[1], NODES * width), reducing
+        self.classifier = nn.Linear(inputs[1], classes)
+
+    def forward(self, images: Tensor, path: np.ndarray) -> Tensor:
+        """Class scores (B, classes) of images (B, C, H, W) under a path (28,) or (1, 28)."""
+        return self.classifier(self._features(images, path)[-1].mean(dim=(2, 3)))
+
+    def _features(
+        self, images: Tensor, path: np.ndarray, drop: Callable[[Tensor], Tensor] | None = None
+    ) -> list[Tensor]:
+        """What each cell puts out."""
+        kinds = np.asarray(path).reshape(2, -1).tolist()
+        before = self.stem(images)
+        last = self.second_stem(before)
+        outputs = []
+        for cell, reducing in zip(self.cells, self.reduces, strict=True):
+            before, last = last, cell(before, last, kinds[reducing], drop)
+            outputs.append(last)
+        return outputs
+
+    def operation_weights(self) -> list[tuple[int, int, int, Tensor]]:
+        """(cell, gene's place, operation, weight) of every weight that V(a, W) holds of an operation."""
+        weights: list[tuple[int, int, int, Tensor]] = []
+        for name, weight in self.named_parameters():
+            match = _OPERATION.match(name)
+            if match is None:
+                continue
+            cell, edge, gene = (int(part) for part in match.groups())
+            times = 1
+            if gene in (DIL_3, DIL_5) and weight.ndim == 1 and self.dilated_norm == "reference":
+                times = 0 if name.endswith("bias") else 2
+            weights += [(cell, edge + len(EDGES) * self.reduces[cell], gene, weight)] * times
+        return weights
+
+    def fixed_weights(self) -> list[Tensor]:
+        """Stems, both first layers of each cell, and the classifier."""
+        return [weight for name, weight in self.named_parameters() if ".operations." not in name]
+
+    def cell_channels(self) -> list[int]:
+        """The width of each cell."""
+        return self.widths
+
+
+class Network(Supernet):
+    """The stand-alone network of one architecture (28,), with affine normalisation and running statistics.
+
+    With an auxiliary head, training gives (scores, auxiliary scores), the head reading the cell after the
+    second reduction. `drop` is the chance that an image goes without an operation in training, drawn by
+    `generator`.
+    """
+
+    generator: torch.Generator | None = None
+    space = "darts"
+    #: The parts that only classification needs.
+    head = ("classifier", "auxiliary")
+
+    def __init__(
+        self, genes: np.ndarray, *, auxiliary: bool = False, drop: float = 0.0, **sizes: Any
+    ) -> None:
+        self.genes = np.asarray(genes)
+        super().__init__(choices=[(int(g),) for g in self.genes], affine=True, running=True, **sizes)
+        self.drop = drop
+        self.auxiliary: nn.Module | None = None
+        if auxiliary:
+            self.head_at = self.reduces.index(True, self.reduces.index(True) + 1)
+            inner, outer = _AUXILIARY
+            self.auxiliary = nn.Sequential(
+                nn.ReLU(),
+                nn.AdaptiveAvgPool2d(2),
+                convolution(NODES * self.widths[self.head_at], inner, 1),
+                norm(inner, True, True),
+                nn.ReLU(),
+                nn.Conv2d(inner, outer, 2, bias=False),
+                norm(outer, True, True),
+                nn.ReLU(),
+                nn.Flatten(),
+                nn.Linear(outer, self.classifier.out_features),
+            )
+
+    def forward(self, images: Tensor, path: np.ndarray | None = None) -> Any:
+        """Class scores (B, classes) of images (B, C, H, W)."""
+        outputs = self.features(images)
+        scores = self.classifier(outputs[-1].mean(dim=(2, 3)))
+        if self.auxiliary is not None and self.training:
+            return scores, self.auxiliary(outputs[self.head_at])
+        return scores
+
+    def features(self, images: Tensor) -> list[Tensor]:
+        """What each cell puts out of images (B, C, H, W)."""
+        return self._features(images, self.genes, self._drop if self.training and self.drop else None)
+
+    def body(self) -> list[tuple[int, int]]:
+        """(channels, stride) of each of the features; the stride is in pixels of the image."""
+        strides = self.stem_stride * 2 ** np.cumsum(self.reduces)
+        return list(zip([NODES * width for width in self.widths], strides.tolist(), strict=True))
+
+    def last_stage(self) -> list[nn.Module]:
+        """What makes the features of the largest stride from those before; its layers of stride 2 are all."""
+        first = len(self.reduces) - 1 - self.reduces[::-1].index(True)
+        # The reduction cell brings its inputs to one resolution before it halves that.
+        return [self.cells[first].operations, *self.cells[first + 1 :]]
+
+    def _drop(self, term: Tensor) -> Tensor:
+        # Drawn for the whole batch, of which this process may have a part.
+        draws = torch.rand(processes.count() * len(term), device=term.device, generator=self.generator)
+        kept = draws[processes.part(len(draws))] >= self.drop
+        return term * kept[:, None, None, None] / (1 - self.drop)

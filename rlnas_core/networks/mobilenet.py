@@ -1,0 +1,132 @@
+"""Networks of the MobileNet-like space as torch modules: the supernet and the stand-alone network."""
+
+import re
+from typing import Any
+
+import numpy as np
+from torch import Tensor, nn
+
+from rlnas_core.networks.layers import SupernetModule, check_sizes, convolution, norm
+from rlnas_core.spaces.mobilenet import BLOCKS, CHANGES, FIRST, LAST, SHAPES, SKIP, STEM
+
+_OPERATION = re.compile(r"blocks\.(\d+)\.(\d+)\.(expand|depthwise|project)\.(\d)\.")
+_NORM = "1"
+_STEM_STRIDE = 2
+
+
+def _layer(
+    inputs: int, outputs: int, kernel: int, stride: int, running: bool, **options: int
+) -> nn.Sequential:
+    return nn.Sequential(
+        convolution(inputs, outputs, kernel, stride, **options), norm(outputs, True, running), nn.ReLU6()
+    )
+
+
+class InvertedResidual(nn.Module):
+    """Expand, convolve channel by channel, project; with a shortcut where the shape stays."""
+
+    def __init__(self, block: tuple[int, int, int], ratio: int, kernel: int, running: bool) -> None:
+        super().__init__()
+        inputs, outputs, stride = block
+        width = ratio * inputs
+        self.expand = _layer(inputs, width, 1, 1, running)
+        self.depthwise = _layer(width, width, kernel, stride, running, groups=width)
+        self.project = _layer(width, outputs, 1, 1, running)[:2]
+        self.shortcut = inputs == outputs and stride == 1
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) to the block's output shape."""
+        inner = self.project(self.depthwise(self.expand(x)))
+        return x + inner if self.shortcut else inner
+
+
+class Supernet(SupernetModule):
+    """The MobileNet-like supernet (Sec. 4.2): every inverted residual of every block.
+
+    Raises ValueError for fewer than one class.
+    """
+
+    def __init__(
+        self,
+        *,
+        classes: int,
+        in_channels: int = 3,
+        running: bool = False,
+        choices: list[tuple[int, ...]] | None = None,
+    ) -> None:
+        super().__init__()
+        check_sizes(classes=classes)
+        choices = choices or [tuple(range(SKIP))] * len(BLOCKS)
+        self.groups = (1, len(BLOCKS), len(SHAPES) + 1)
+        self.stem = _layer(in_channels, STEM, 3, 2, running)
+        self.first = nn.Sequential(
+            _layer(STEM, STEM, 3, 1, running, groups=STEM), _layer(STEM, FIRST, 1, 1, running)[:2]
+        )
+        self.blocks = nn.ModuleList(
+            nn.ModuleDict({str(g): InvertedResidual(block, *SHAPES[g], running) for g in genes if g != SKIP})
+            for block, genes in zip(BLOCKS, choices, strict=True)
+        )
+        self.last = _layer(BLOCKS[-1][1], LAST, 1, 1, running)
+        self.classifier = nn.Linear(LAST, classes)
+
+    def forward(self, images: Tensor, path: np.ndarray) -> Tensor:
+        """Class scores (B, classes) of images (B, C, H, W) under a path (21,) or (1, 21)."""
+        return self.classifier(self.last(self._features(images, path)[-1]).mean(dim=(2, 3)))
+
+    def _features(self, images: Tensor, path: np.ndarray) -> list[Tensor]:
+        """What each block puts out."""
+        x = self.first(self.stem(images))
+        outputs = []
+        for block, gene in zip(self.blocks, np.asarray(path).reshape(-1).tolist(), strict=True):
+            if gene != SKIP:
+                x = block.get_submodule(str(gene))(x)
+            outputs.append(x)
+        return outputs
+
+    def operation_weights(self) -> list[tuple[int, int, int, Tensor]]:
+        """(0, block, operation, weight): a block's three convolutions and the norms of the first two."""
+        weights: list[tuple[int, int, int, Tensor]] = []
+        for name, weight in self.named_parameters():
+            match = _OPERATION.match(name)
+            if match and not (match[3] == "project" and match[4] == _NORM):
+                weights.append((0, int(match[1]), int(match[2]), weight))
+        return weights
+
+    def fixed_weights(self) -> list[Tensor]:
+        """First convolution, the ratio-1 block's, the last one, and the classifier's weight."""
+        layers = ("stem.0", "first.0.0", "first.1.0", "last.0", "classifier")
+        return [self.get_parameter(f"{layer}.weight") for layer in layers]
+
+    def cell_channels(self) -> list[int]:
+        """The number of all output channels of blocks that may be skipped, as one cell."""
+        return [sum(outputs for (_, outputs, _), changes in zip(BLOCKS, CHANGES, strict=True) if not changes)]
+
+
+class Network(Supernet):
+    """The stand-alone network of one architecture (21,), with running statistics."""
+
+    space = "mobilenet"
+    #: The parts that only classification needs.
+    head = ("last", "classifier")
+
+    def __init__(self, genes: np.ndarray, **sizes: Any) -> None:
+        self.genes = np.asarray(genes)
+        super().__init__(choices=[(int(g),) for g in self.genes], running=True, **sizes)
+
+    def forward(self, images: Tensor, path: np.ndarray | None = None) -> Tensor:
+        """Class scores (B, classes) of images (B, C, H, W)."""
+        return super().forward(images, self.genes)
+
+    def features(self, images: Tensor) -> list[Tensor]:
+        """What each block puts out of images (B, C, H, W)."""
+        return self._features(images, self.genes)
+
+    def body(self) -> list[tuple[int, int]]:
+        """(channels, stride) of each of the features; the stride is in pixels of the image."""
+        _, outputs, strides = np.array(BLOCKS).T
+        return list(zip(outputs.tolist(), (_STEM_STRIDE * strides.cumprod()).tolist(), strict=True))
+
+    def last_stage(self) -> list[nn.Module]:
+        """What makes the features of the largest stride from those before."""
+        first = max(block for block, (_, _, stride) in enumerate(BLOCKS) if stride > 1)
+        return list(self.blocks[first:])

@@ -1,0 +1,163 @@
+"""NAS-Bench-201's macro skeleton as torch modules: the supernet and the stand-alone network."""
+
+import re
+from typing import Any
+
+import numpy as np
+from torch import Tensor, nn
+
+from rlnas_core.kernels.engine import Eager, Operations, accelerate
+from rlnas_core.networks.layers import SupernetModule, check_sizes, convolution, norm
+from rlnas_core.spaces.nas_bench_201 import CONV_1X1, CONV_3X3, EDGES, KERNELS, NONE, POOL
+
+_OPERATION = re.compile(r"cells\.(\d+)\.convolutions\.(\d+)_(\d+)\.0\.weight")
+
+
+class Cell(nn.Module):
+    """A cell that holds the convolutions of the given genes on each edge; (B, C, H, W) to the same shape."""
+
+    def __init__(self, channels: int, choices: list[tuple[int, ...]], affine: bool, running: bool) -> None:
+        super().__init__()
+        self.convolutions = nn.ModuleDict()
+        for edge, genes in enumerate(choices):
+            for gene in genes:
+                if gene in KERNELS:
+                    self.convolutions[f"{edge}_{gene}"] = nn.Sequential(
+                        convolution(channels, channels, KERNELS[gene]), norm(channels, affine, running)
+                    )
+
+    def forward(self, run: Operations, x: Any, genes: list[int]) -> Any:
+        """The output node, zeros where no path is live."""
+        ahead = {3}  # nodes that reach the output
+        for gene, (source, destination) in zip(reversed(genes), reversed(EDGES), strict=True):
+            if gene != NONE and destination in ahead:
+                ahead.add(source)
+        nodes: list[Any] = [x, None, None, None]
+        active: dict[int, Any] = {}  # a node's ReLU serves every convolution that reads the node
+        for edge, (gene, (source, destination)) in enumerate(zip(genes, EDGES, strict=True)):
+            inner, onto = nodes[source], nodes[destination]
+            if gene == NONE or inner is None or destination not in ahead:
+                continue
+            if gene in KERNELS:
+                if source not in active:
+                    active[source] = run.rectify(inner)
+                convolution, norm = self.convolutions[f"{edge}_{gene}"].children()
+                nodes[destination] = run.normalise(run.convolve(active[source], convolution), norm, onto)
+            else:
+                nodes[destination] = run.pool(inner, 3 if gene == POOL else 1, 1, onto)
+        return run.zeros(x) if nodes[-1] is None else nodes[-1]
+
+
+class Reduction(nn.Module):
+    """The fixed residual block between stages, (B, C, H, W) to (B, 2C, H/2, W/2)."""
+
+    def __init__(self, channels: int, running: bool) -> None:
+        super().__init__()
+        self.first = convolution(channels, 2 * channels, 3, 2)
+        self.first_norm = norm(2 * channels, True, running)
+        self.second = convolution(2 * channels, 2 * channels, 3)
+        self.second_norm = norm(2 * channels, True, running)
+        self.shortcut = convolution(channels, 2 * channels, 1)
+
+    def forward(self, run: Operations, x: Any) -> Any:
+        """Halve the resolution and double the channels."""
+        inner = run.normalise(run.convolve(run.rectify(x), self.first), self.first_norm)
+        inner = run.normalise(run.convolve(run.rectify(inner), self.second), self.second_norm)
+        return run.convolve(run.pool(x, 2, 2), self.shortcut, inner)
+
+
+class Supernet(SupernetModule):
+    """The NAS-Bench-201 supernet (Sec. 4.1): every convolution of every edge of every cell.
+
+    `channels` is the width of the first of three stages of `cells` cells each; normalisation inside cells has
+    no affine parameters unless `affine`, and nothing has running statistics unless `running`. `by_position`,
+    the classifier answers for each position of the last feature map. On the CPU, `accelerate` moves it to
+    kernels of its own. Raises ValueError for a size below 1.
+    """
+
+    def __init__(
+        self,
+        *,
+        classes: int,
+        channels: int = 16,
+        cells: int = 5,
+        in_channels: int = 3,
+        choices: list[tuple[int, ...]] | None = None,
+        affine: bool = False,
+        running: bool = False,
+        by_position: bool = False,
+    ) -> None:
+        super().__init__()
+        check_sizes(classes=classes, channels=channels, cells=cells, in_channels=in_channels)
+        choices = choices or [(CONV_1X1, CONV_3X3)] * len(EDGES)
+        self.stem = convolution(in_channels, channels, 3)
+        self.stem_norm = norm(channels, True, running)
+        self.cells = nn.ModuleList(
+            Cell(channels * 2**stage, choices, affine, running) for stage in range(3) for _ in range(cells)
+        )
+        self.reductions = nn.ModuleList(Reduction(channels * 2**stage, running) for stage in range(2))
+        self.last_norm = norm(4 * channels, True, running)
+        self.classifier = nn.Linear(4 * channels, classes)
+        self.by_position = by_position
+        self.cells_per_stage = cells
+        self.paths = 3 * cells
+        self.groups = (self.paths, len(EDGES), 5)
+
+    def forward(self, images: Tensor, path: np.ndarray) -> Tensor:
+        """Class scores (B, classes) of images (B, C, H, W) under a path (cells, 6), or (6,) for all cells.
+
+        By position they are (B, classes, H/4, W/4).
+        """
+        genes = np.broadcast_to(np.asarray(path), (len(self.cells), len(EDGES))).tolist()
+
+        def features(run: Operations, x: Any) -> Any:
+            x = run.normalise(run.convolve(x, self.stem), self.stem_norm)
+            for k, cell in enumerate(self.cells):
+                if k and k % self.cells_per_stage == 0:
+                    x = self.reductions[k // self.cells_per_stage - 1](run, x)
+                x = cell(run, x, genes[k])
+            x = run.rectify(run.normalise(x, self.last_norm))
+            return x if self.by_position else run.average(x)
+
+        x = self.engine(images, features) if self.engine else features(Eager(), images)
+        if self.by_position:
+            return self.classifier(x.movedim(1, -1)).movedim(-1, 1)
+        return self.classifier(x.flatten(1))
+
+    def accelerate(self) -> bool:
+        """Run from now on by the CPU kernels, where there is a compiler and the widths are multiples of 8."""
+        self.engine = accelerate(self)
+        return self.engine is not None
+
+    def operation_weights(self) -> list[tuple[int, int, int, Tensor]]:
+        """(cell, edge, operation, weight) of every convolution of the cells."""
+        weights: list[tuple[int, int, int, Tensor]] = []
+        for name, weight in self.named_parameters():
+            match = _OPERATION.match(name)
+            if match:
+                cell, edge, operation = (int(part) for part in match.groups())
+                weights.append((cell, edge, operation, weight))
+        return weights
+
+    def fixed_weights(self) -> list[Tensor]:
+        """Every parameter outside the cells: the part of V(a, W) that all architectures share."""
+        return [weight for name, weight in self.named_parameters() if not name.startswith("cells.")]
+
+    def cell_channels(self) -> list[int]:
+        """The width of each cell."""
+        return [
+            self.classifier.in_features // 4 * 2 ** (k // self.cells_per_stage)
+            for k in range(len(self.cells))
+        ]
+
+
+class Network(Supernet):
+    """The stand-alone network of one architecture (6,), with affine normalisation and running statistics."""
+
+    def __init__(self, genes: np.ndarray, **sizes: Any) -> None:
+        self.genes = [int(gene) for gene in genes]
+        super().__init__(choices=[(gene,) for gene in self.genes], affine=True, running=True, **sizes)
+
+    def forward(self, images: Tensor, path: np.ndarray | None = None) -> Tensor:
+        """Class scores (B, classes) of images (B, C, H, W)."""
+        return super().forward(images, np.array(self.genes if path is None else path))

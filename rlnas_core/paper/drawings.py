@@ -1,0 +1,177 @@
+"""Architectures as pictures: DARTS cells (figures 2 to 4) and the chain of blocks (figure 5)."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
+
+from rlnas_core.paper.figures import STYLE
+from rlnas_core.spaces import DARTS, get
+from rlnas_core.spaces.mobilenet import BLOCKS, FIRST, LAST, SHAPES, SKIP, STAGES, STEM
+
+_COLOURS = {
+    "sep_conv_3x3": "#0072B2",
+    "sep_conv_5x5": "#56B4E9",
+    "dil_conv_3x3": "#D55E00",
+    "dil_conv_5x5": "#E69F00",
+    "skip_connect": "#777777",
+    "max_pool_3x3": "#009E73",
+    "avg_pool_3x3": "#CC79A7",
+}
+_KERNEL_COLOURS = {3: "#0072B2", 5: "#E69F00", 7: "#D55E00"}
+# Where the two inputs, the four nodes and the output of a cell stand.
+_PLACES = [(0, 1.15), (0, -1.15), (2.0, 1.15), (3.6, -1.15), (5.2, 1.15), (6.8, -1.15), (8.6, 0)]
+_NAMES = ["$c_{k-2}$", "$c_{k-1}$", "0", "1", "2", "3", "$c_k$"]
+
+
+def found(searches: Iterable[Mapping[str, Any]]) -> dict[str, np.ndarray]:
+    """Return the genes that this run's searches found, by titles with all that tells the searches apart."""
+    drawn = {}
+    for search in searches:
+        within = "" if search["limit"] == "none" else f" within {search['limit']}M"
+        title = f"this run, {search['dataset']}{within}, seed {search['seed']}"
+        drawn[title] = get(search["space"]).from_string([search["arch"]])[0]
+    return drawn
+
+
+def draw_cells(architectures: Mapping[str, np.ndarray]) -> Figure:
+    """Draw the normal and the reduction cell of DARTS architectures (28,), a column an architecture."""
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(8.2 * len(architectures), 6.6), layout="constrained")
+        axes = figure.subplots(2, len(architectures), squeeze=False)
+        for column, (title, genes) in enumerate(architectures.items()):
+            for row, (kind, pairs) in enumerate(
+                zip(("Normal cell", "Reduction cell"), DARTS().genotype(genes), strict=True)
+            ):
+                _draw_cell(axes[row, column], pairs)
+                axes[row, column].set_title(f"{title}: {kind.lower()}" if len(architectures) > 1 else kind)
+    return figure
+
+
+def _draw_cell(axes: Axes, pairs: list[tuple[str, int]]) -> None:
+    axes.set_axis_off()
+    axes.set_aspect("equal")
+    axes.set_xlim(-0.8, 9.3)
+    axes.set_ylim(-2.3, 2.3)
+    for place, (operation, source) in enumerate(pairs):
+        _arrow(axes, source, 2 + place // 2, _COLOURS[operation], operation)
+    for node in range(2, 6):
+        _arrow(axes, node, 6, "#bbbbbb")
+    for node, ((x, y), name) in enumerate(zip(_PLACES, _NAMES, strict=True)):
+        inner = 2 <= node < 6
+        box = {"boxstyle": "round,pad=0.35", "fc": "#eaf2fb" if inner else "#f3efe2", "ec": "#333333"}
+        axes.text(x, y, name, ha="center", va="center", bbox=box, zorder=3)
+
+
+def _arrow(axes: Axes, source: int, target: int, colour: str, label: str = "") -> None:
+    """An arrow between nodes; where it would run along others of its row, bent away from the middle."""
+    start, end = np.array(_PLACES[source]), np.array(_PLACES[target])
+    level = start[1] == end[1]
+    bend = 0.0
+    if level and abs(end[0] - start[0]) > 2.5:
+        bend = -0.28 if start[1] > 0 else 0.28
+    elif not level and source < 2:
+        bend = 0.08 if start[1] > 0 else -0.08
+    axes.add_patch(
+        FancyArrowPatch(
+            tuple(start),
+            tuple(end),
+            connectionstyle=f"arc3,rad={bend}",
+            arrowstyle="-|>",
+            color=colour,
+            mutation_scale=13,
+            linewidth=1.6,
+            shrinkA=15,
+            shrinkB=15,
+            zorder=1,
+        )
+    )
+    if label:
+        way = end - start
+        # The quadratic curve's own point at the share where labels of neighbouring arrows keep apart.
+        share = 0.5 if level else 0.68 if source < 2 and target == 5 else 0.36
+        control = (start + end) / 2 + bend * np.array([way[1], -way[0]])
+        x, y = (1 - share) ** 2 * start + 2 * share * (1 - share) * control + share**2 * end
+        turn = np.degrees(np.arctan2(way[1], way[0]))
+        axes.text(
+            x,
+            y,
+            label.replace("_", " "),
+            color=colour,
+            fontsize=7.5,
+            ha="center",
+            va="center",
+            rotation=turn,
+            rotation_mode="anchor",
+            zorder=2,
+            bbox={"boxstyle": "round,pad=0.12", "fc": "white", "ec": "none"},
+        )
+
+
+def draw_blocks(architectures: Mapping[str, np.ndarray]) -> Figure:
+    """Draw MobileNet-like architectures (21,) as chains of blocks, a row an architecture.
+
+    A block is as tall as its kernel and as wide as its expansion; below it stands its number of output
+    channels, where that changes.
+    """
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(13, 1.9 * len(architectures) + 0.5), layout="constrained")
+        axes = figure.subplots(len(architectures), 1, squeeze=False)[:, 0]
+        for ax, (title, genes) in zip(axes, architectures.items(), strict=True):
+            _draw_chain(ax, np.asarray(genes))
+            ax.set_title(title)
+        handles = [FancyBboxPatch((0, 0), 1, 1, fc=colour, ec="none") for colour in _KERNEL_COLOURS.values()]
+        labels = [f"{kernel}x{kernel} kernel" for kernel in _KERNEL_COLOURS]
+        figure.legend(handles, labels, loc="outside lower center", ncols=3)
+    return figure
+
+
+def _draw_chain(axes: Axes, genes: np.ndarray) -> None:
+    axes.set_axis_off()
+    axes.set_xlim(-0.2, 26.4)
+    axes.set_ylim(-1.15, 0.85)
+    starts = set(np.cumsum([0, *(blocks for _, blocks, _ in STAGES)]).tolist())
+    steps: list[tuple[str, float, float, str, str]] = [
+        ("conv\n3x3", 0.8, 0.5, "#999999", f"{STEM}, /2"),
+        ("MB1\n3x3", 0.5, 0.5, _KERNEL_COLOURS[3], f"{FIRST}"),
+    ]
+    for block, (gene, (_, outputs, stride)) in enumerate(zip(genes.tolist(), BLOCKS, strict=True)):
+        note = f"{outputs}" + (", /2" if stride > 1 else "") if block in starts else ""
+        if gene == SKIP:
+            steps.append(("skip", 0.6, 0.22, "#dddddd", note))
+        else:
+            ratio, kernel = SHAPES[gene]
+            label = f"MB{ratio}\n{kernel}x{kernel}"
+            steps.append((label, 0.6 + 0.05 * ratio, 0.2 + 0.1 * kernel, _KERNEL_COLOURS[kernel], note))
+    steps.append(("conv\n1x1", 0.8, 0.5, "#999999", f"{LAST}"))
+    steps.append(("pool\nlinear", 0.8, 0.5, "#999999", ""))
+    x = 0.0
+    pitch = 26.0 / len(steps)
+    for label, width, height, colour, note in steps:
+        middle = x + pitch / 2
+        axes.add_patch(
+            FancyBboxPatch(
+                (middle - width / 2, -height / 2),
+                width,
+                height,
+                boxstyle="round,pad=0,rounding_size=0.08",
+                fc=colour,
+                ec="none",
+            )
+        )
+        axes.text(
+            middle,
+            0,
+            label,
+            ha="center",
+            va="center",
+            fontsize=7,
+            color="white" if label != "skip" else "black",
+        )
+        axes.text(middle, -0.75, note, ha="center", va="center", fontsize=7.5, color="#444444")
+        x += pitch
+    axes.plot([pitch / 2, x - pitch / 2], [0, 0], color="#666666", linewidth=1, zorder=0)

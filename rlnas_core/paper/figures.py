@@ -1,0 +1,173 @@
+"""The figures: the paper's figure 1, angle against accuracy, and Kendall's tau while training goes on.
+
+Input is tidy, one row a run; output is a matplotlib `Figure`, which `save` writes, always the same bytes.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from rlnas_core.benchmark.ranking import kendall
+from rlnas_core.paper.tables import title
+
+# Okabe and Ito's colours, apart in every kind of colour vision; markers and dashes tell lines apart too.
+_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#555555")
+_MARKERS = ("o", "s", "^", "D", "v", "P")
+_DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))
+_RED = "#D00000"
+STYLE: Any = {
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlelocation": "left",
+    "axes.titlesize": 11,
+    "font.family": "DejaVu Sans",
+    "font.size": 10,
+    "grid.color": "#e4e4e4",
+    "grid.linewidth": 0.8,
+    "legend.frameon": False,
+    "lines.linewidth": 1.8,
+    "savefig.dpi": 150,
+    "svg.hashsalt": "rlnas",
+}
+_METADATA: dict[str, dict[str, Any]] = {
+    "svg": {"Date": None},
+    "pdf": {"CreationDate": None},
+    "png": {"Software": None},
+}
+
+
+def draw_figure1(results: pd.DataFrame, classes: Mapping[str, int]) -> Figure:
+    """Draw figure 1: test accuracy and Kendall's tau against the number of random-label categories.
+
+    `results` has the columns dataset, categories, seed, accuracy (percent) and tau; lines are means over
+    seeds, bands a sample standard deviation to either side. `classes` gives the true number of classes of a
+    dataset, which is marked in red.
+    """
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(10, 4.6), layout="constrained")
+        datasets = {str(name): runs for name, runs in results.groupby("dataset", sort=False)}
+        grid = figure.add_gridspec(len(datasets), 2)
+        ranking = figure.add_subplot(grid[:, 1])
+        found = [figure.add_subplot(grid[place, 0], sharex=ranking) for place in range(len(datasets))]
+        for place, (dataset, runs) in enumerate(datasets.items()):
+            for axes, value in ((found[place], "accuracy"), (ranking, "tau")):
+                mean = _draw_runs(axes, runs, value, place, title(dataset))
+                true = mean[mean.index == classes[dataset]]
+                axes.plot(true.index, true, "*", color=_RED, markersize=14, markeredgecolor="white", zorder=5)
+            found[place].tick_params(labelbottom=place == len(datasets) - 1)
+            found[place].margins(y=0.15)
+        for axes in (found[-1], ranking):
+            axes.set_xlabel("Number of random-label categories")
+        ranking.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+        ranking.set_ylabel("Kendall's tau")
+        ranking.set_title("(b) Ranking of the whole space")
+        found[0].set_title("(a) Architecture found")
+        found[len(datasets) // 2].set_ylabel("Test accuracy (%)")
+        handles, labels = ranking.get_legend_handles_labels()
+        handles.append(Line2D([], [], marker="*", linestyle="", color=_RED, markersize=12))
+        labels.append("true number of classes")
+        figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+    return figure
+
+
+def draw_scatter(angles: np.ndarray, accuracies: np.ndarray, chosen: int, dataset: str) -> Figure:
+    """Draw each architecture's angle (N,) in radians against its accuracy (N,) in percent, as counts.
+
+    `chosen` is the row of the architecture that the search chose. Architectures without a live path have
+    angle 0 by definition; they and the lowest 5% of accuracies lie outside the view, which says how many they
+    are.
+    """
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(6.4, 5.0), layout="constrained")
+        axes = figure.subplots()
+        floor = min(np.quantile(accuracies, 0.05), accuracies[chosen])
+        shown = (accuracies >= floor) & ((angles > 0) | (angles.max() == 0))
+        counts = axes.hexbin(
+            angles[shown],
+            accuracies[shown],
+            gridsize=60,
+            bins="log",
+            mincnt=1,
+            cmap="cividis",
+            linewidths=0.1,
+        )
+        counts.set_rasterized(True)
+        figure.colorbar(counts, ax=axes, label="Architectures", pad=0.01)
+        best = accuracies.max()
+        axes.axhline(
+            best, color="#555555", linewidth=1, linestyle="--", label=f"best of the space: {best:.2f}%"
+        )
+        axes.plot(
+            *(angles[chosen], accuracies[chosen]), "*", color=_RED, markersize=17, markeredgecolor="white",
+            zorder=5, label=f"chosen: {accuracies[chosen]:.2f}%",
+        )  # fmt: skip
+        axes.set_title(f"{title(dataset)}: Kendall's tau {kendall(angles, accuracies):.3f}")
+        outside = f"{len(angles) - shown.sum():,} of {len(angles):,} outside the view"
+        axes.set_title(outside, loc="right", fontsize=8, color="#555555")
+        axes.set_xlabel("Angle between initial and trained weights (rad)")
+        axes.set_ylabel("Test accuracy (%)")
+        figure.legend(loc="outside lower center", ncols=2)
+    return figure
+
+
+def draw_trajectory(taus: pd.DataFrame) -> Figure:
+    """Draw Kendall's tau after each epoch, a panel a dataset and a line a method.
+
+    `taus` has the columns dataset, method, seed, epoch and tau; thick lines are means over seeds, thin ones
+    are the seeds.
+    """
+    with mpl.rc_context(STYLE):
+        datasets = list(dict.fromkeys(taus["dataset"]))
+        figure = Figure(figsize=(1.2 + 3.9 * len(datasets), 4.0), layout="constrained")
+        panels = figure.subplots(1, len(datasets), sharey=True, squeeze=False)[0]
+        methods = list(dict.fromkeys(taus["method"]))
+        for axes, dataset in zip(panels, datasets, strict=True):
+            axes.axhline(0, color="#888888", linewidth=1)
+            for place, method in enumerate(methods):
+                runs = taus[(taus["dataset"] == dataset) & (taus["method"] == method)]
+                by_seed = runs.pivot(index="epoch", columns="seed", values="tau")
+                axes.plot(by_seed.index, by_seed, color=_COLOURS[place], linewidth=0.7, alpha=0.5)
+                mean = by_seed.mean(axis=1)
+                axes.plot(
+                    mean.index, mean, color=_COLOURS[place], linestyle=_DASHES[place], label=title(method)
+                )
+            axes.set_title(title(str(dataset)))
+            axes.set_xlabel("Epoch")
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        panels[0].set_ylabel("Kendall's tau of the angle")
+        handles, labels = panels[0].get_legend_handles_labels()
+        figure.legend(
+            handles, labels, loc="outside lower center", ncols=min(len(labels), 3 * len(datasets) - 1)
+        )
+    return figure
+
+
+def save(figure: Figure, stem: Path | str) -> None:
+    """Write a figure as STEM.svg, STEM.pdf and STEM.png, without dates or anything else that changes."""
+    stem = Path(stem)
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    with mpl.rc_context(STYLE):
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")  # or each format, and each call, would shift the axes a little
+        for extension, metadata in _METADATA.items():
+            figure.savefig(stem.with_name(f"{stem.name}.{extension}"), metadata=metadata)
+
+
+def _draw_runs(axes: Axes, runs: pd.DataFrame, value: str, place: int, label: str) -> pd.Series:
+    """Draw the mean over seeds with a band of a standard deviation, and return the mean."""
+    groups = runs.groupby("categories")[value]
+    mean, std = groups.mean(), groups.std().fillna(0)
+    look: Any = {"color": _COLOURS[place], "linestyle": _DASHES[place], "marker": _MARKERS[place]}
+    axes.fill_between(mean.index, mean - std, mean + std, color=look["color"], alpha=0.18, linewidth=0)
+    axes.plot(mean.index, mean, **look, markersize=5, label=label)
+    return mean

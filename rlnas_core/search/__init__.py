@@ -1,0 +1,1 @@
+"""Search: scores of architectures, evolution and the exact optimum."""

@@ -1,0 +1,87 @@
+"""The angle between initial and trained weights, from three sums a weight group (eq. 9)."""
+
+import numpy as np
+
+from rlnas_core.spaces import SearchSpace
+from rlnas_core.spaces.nas_bench_201 import CONV_1X1, CONV_3X3, POOL, NASBench201
+from rlnas_core.training.statistics import Statistics
+
+POOLING_SHAPES = ("reference", "paper")
+_DECIMALS = 12
+
+
+def _angle_of(sums: np.ndarray) -> np.ndarray:
+    """Angle in radians (...) of sums (..., 3), 0 where there are no weights."""
+    dot, initial, final = np.moveaxis(sums, -1, 0)
+    norm = np.sqrt(initial * final)
+    cosine = np.divide(dot, norm, out=np.ones_like(dot), where=norm > 0)
+    return np.arccos(np.clip(cosine, -1, 1))
+
+
+def angles(usage: np.ndarray, sums: np.ndarray) -> np.ndarray:
+    """Angle in radians of each architecture (N,), from its use of the groups (N, G) and their sums (G, 3).
+
+    An architecture without weights scores 0. Angles are rounded to 1e-12, so that what should tie does.
+    """
+    return _angle_of(np.asarray(usage, dtype=np.float64) @ sums).round(_DECIMALS)
+
+
+def group_sums(
+    space: SearchSpace, statistics: Statistics, epoch: int = -1, pooling: str = "reference"
+) -> np.ndarray:
+    """Sums (G, 3) of the groups of the space's `usage`, over cells; `epoch` indexes `statistics.epochs`.
+
+    Pooling is the constant 1/9 of shape [C, 3, 3] (`reference`) or [C, C, 3, 3] (`paper`). Raises ValueError
+    for another shape, and for statistics of another space.
+    """
+    if pooling not in POOLING_SHAPES:
+        raise ValueError(f"pooling: got {pooling!r}; accepted: {', '.join(POOLING_SHAPES)}")
+    slots = (space.num_genes, len(space.operations))
+    if statistics.operations.shape[2:4] != slots:
+        raise ValueError(
+            f"statistics: got (genes, operations) {statistics.operations.shape[2:4]}; accepted: {slots}, "
+            f"those of the space {space.name}"
+        )
+    constants = space.constants(statistics.channels.astype(np.float64), pooling)
+    sums = statistics.operations[epoch] + constants[..., None]
+    return np.concatenate([statistics.fixed[epoch][None], sums.sum(axis=0).reshape(-1, 3)])
+
+
+def architecture_angles(
+    space: SearchSpace, statistics: Statistics, genes: np.ndarray, epoch: int = -1, pooling: str = "reference"
+) -> np.ndarray:
+    """Angle in radians of each architecture's whole weight vector, (N,) (eq. 9)."""
+    return angles(space.usage(genes), group_sums(space, statistics, epoch, pooling))
+
+
+def indicators(
+    space: NASBench201, statistics: Statistics, genes: np.ndarray, epoch: int = -1, pooling: str = "reference"
+) -> dict[str, np.ndarray]:
+    """The angle and what else the same sums give, name to scores (N,).
+
+    `layer-angle-sum` adds each layer's own angle over live edges and cells; `layer-angle-sum-times-mean`
+    multiplies it by its mean over the live operations, pooling counting as 0; in `operation-average-control`
+    each layer's angle is replaced by its operation's average, so that only structure remains.
+    """
+    layers = _angle_of(statistics.operations[epoch])
+    convolutions = [CONV_1X1, CONV_3X3]
+    layers[:, :, [g for g in range(5) if g not in convolutions]] = 0
+    genes = np.asarray(genes)
+    live = space.live_edges(genes)
+    counted = (live & np.isin(genes, [*convolutions, POOL])).sum(axis=1) * len(layers)
+
+    def sums(table: np.ndarray) -> np.ndarray:
+        return (table.sum(axis=0)[np.arange(6), genes] * live).sum(axis=1)
+
+    def times_mean(total: np.ndarray) -> np.ndarray:
+        return total * total / np.maximum(counted, 1)
+
+    total = sums(layers)
+    average = np.broadcast_to(layers.mean(axis=(0, 1)), layers.shape)
+    scores = {
+        "angle": architecture_angles(space, statistics, genes, epoch, pooling),
+        "layer-angle-sum": total,
+        "layer-angle-sum-times-mean": times_mean(total),
+        "operation-average-control": times_mean(sums(average)),
+    }
+    return {name: values.round(_DECIMALS) for name, values in scores.items()}

@@ -1,0 +1,1 @@
+"""Training: the loop, its optimiser and checkpoints; supernets and stand-alone networks."""

@@ -1,0 +1,169 @@
+"""States of unfinished trainings, from which a restart goes on, and weights of finished ones."""
+
+import hashlib
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save, save_model
+from torch import Tensor, nn
+
+State = tuple[dict[str, Tensor], dict[str, Any]]
+"""Tensors by name, and what JSON can hold."""
+
+
+class Checkpoint:
+    """The last state and the one before it, with a key of everything that decides the result.
+
+    `path` may be None, then nothing is kept. States are saved `every` so many seconds and when the process is
+    asked to stop (SIGTERM, SIGINT); they are safetensors, so nothing in them can run code.
+    """
+
+    def __init__(
+        self, path: str | Path | None, key: str, *, every: float = 600, log: Callable[[str], None] = print
+    ) -> None:
+        self.path, self.key, self.every, self.log = (Path(path) if path else None), key, every, log
+        self.signalled: int | None = None
+        self._saved = time.monotonic()
+
+    def restore(self) -> State | None:
+        """The newest sound state of this key; damaged files are set aside, those of other settings left."""
+        for path in self._files():
+            if not path.exists():
+                continue
+            try:
+                tensors, meta = _read(path)
+            except (SafetensorError, ValueError, KeyError, OSError) as error:
+                aside = path.with_name(path.name + ".damaged")
+                path.replace(aside)
+                self.log(f"the state {path} is damaged ({error}); it is set aside as {aside.name}")
+                continue
+            if meta["key"] != self.key:
+                self.log(f"the state {path} is of other settings, inputs or code; training starts afresh")
+                return None
+            return tensors, meta
+        return None
+
+    def due(self) -> bool:
+        """Whether it is time to save: a while has passed, or the process was asked to stop."""
+        return self.path is not None and (
+            self.signalled is not None or time.monotonic() - self._saved > self.every
+        )
+
+    def save(self, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
+        """Replace the last state at once; the one before it stays until then."""
+        if self.path is None:
+            return
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+        text = json.dumps({**meta, "key": self.key})
+        content = save(tensors, {"state": text, "digest": _digest(tensors, text)})
+        last, before = self._files()
+        new = last.with_name(last.name + ".new")
+        try:
+            with new.open("wb") as stream:
+                stream.write(content)
+                stream.flush()
+                os.fsync(stream.fileno())
+        except OSError as error:
+            new.unlink(missing_ok=True)
+            raise OSError(
+                error.errno, f"the state can't be saved: {error.strerror}; the last one is kept", str(last)
+            ) from error
+        if last.exists():
+            last.replace(before)
+        new.replace(last)
+        self._saved = time.monotonic()
+
+    def stop_if_asked(self) -> None:
+        """Raise SystemExit, or KeyboardInterrupt for SIGINT, once the process was asked to stop."""
+        if self.signalled is None:
+            return
+        name = signal.Signals(self.signalled).name
+        self.log(f"stopped by {name}; the state is kept at {self.path}, the same command goes on from there")
+        if self.signalled == signal.SIGINT:
+            raise KeyboardInterrupt
+        raise SystemExit(128 + self.signalled)
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Note within the context that the process is asked to stop, instead of stopping at once."""
+        # Only the main thread hears signals.
+        if self.path is None or threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def note(number: int, frame: Any) -> None:
+            self.signalled = number
+
+        before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _files(self) -> list[Path]:
+        return [] if self.path is None else [self.path, self.path.with_name(self.path.name + ".before")]
+
+
+def remove_states(path: str | Path) -> None:
+    """Remove the states of a training whose results are written, also one that was cut off in the writing."""
+    for end in ("", ".before", ".new", ".damaged", ".before.damaged"):
+        Path(f"{path}{end}").unlink(missing_ok=True)
+
+
+def save_weights(model: nn.Module, path: str | Path, **made_by: Any) -> None:
+    """Write a model's weights, with what they were made by (all that JSON can hold) and the versions used."""
+    versions = {name: version(name) for name in ("torch", "torchvision", "numpy")}
+    # One entry, as safetensors writes several in any order.
+    save_model(model, str(path), {"made_by": json.dumps({**made_by, "versions": versions}, sort_keys=True)})
+
+
+def read_weights(path: str | Path) -> State:
+    """Weights that `save_weights` wrote, and what they were made by; nothing of other safetensors files."""
+    weights, metadata = _open(path)
+    return weights, json.loads(metadata.get("made_by", "{}"))
+
+
+def generator_states(generators: Sequence[np.random.Generator | None]) -> list[Any]:
+    """States of NumPy's generators as JSON can hold them."""
+    return [None if generator is None else generator.bit_generator.state for generator in generators]
+
+
+def set_generators(generators: Sequence[np.random.Generator | None], states: Sequence[Any]) -> None:
+    """Set NumPy's generators to states that `generator_states` gave."""
+    for generator, state in zip(generators, states, strict=True):
+        if generator is not None:
+            generator.bit_generator.state = state
+
+
+def _digest(tensors: dict[str, Tensor], text: str) -> str:
+    digest = hashlib.sha256(text.encode())
+    for name in sorted(tensors):
+        digest.update(name.encode())
+        digest.update(tensors[name].view(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _open(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    with safe_open(str(path), framework="pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dictionary
+        return tensors, file.metadata() or {}
+
+
+def _read(path: Path) -> State:
+    tensors, metadata = _open(path)
+    if _digest(tensors, metadata["state"]) != metadata["digest"]:
+        raise ValueError("its content doesn't match its digest")
+    return tensors, json.loads(metadata["state"])

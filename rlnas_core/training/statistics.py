@@ -1,0 +1,35 @@
+"""What a training leaves of a supernet: three sums for each weight group and epoch."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+@dataclass
+class Statistics:
+    """What training leaves of a supernet: the sums <W0, Wt>, |W0|^2, |Wt|^2 of each weight group, float64.
+
+    `operations` is (T, cells, genes, operations, 3), `fixed` (T, 3), `channels` (cells,), `epochs` (T,).
+    """
+
+    epochs: np.ndarray
+    operations: np.ndarray
+    fixed: np.ndarray
+    channels: np.ndarray
+    meta: dict[str, Any]
+
+    def save(self, path: str | Path) -> None:
+        """Write an .npz, the same bytes for the same statistics."""
+        meta = np.array(json.dumps(self.meta, sort_keys=True))
+        arrays = {name: getattr(self, name) for name in ("epochs", "operations", "fixed", "channels")}
+        np.savez(path, allow_pickle=False, meta=meta, **arrays)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Statistics":
+        """Read what `save` wrote."""
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in ("epochs", "operations", "fixed", "channels")}
+            return cls(**arrays, meta=json.loads(str(file["meta"])))

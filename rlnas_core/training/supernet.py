@@ -1,0 +1,207 @@
+"""Training a supernet on one sampled path a step (Sec. 3.1, 3.2 and the reference settings)."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812 - the name that torch code gives it
+
+from rlnas_core.images.arrays import ImageArray
+from rlnas_core.labels.sources import LabelSource
+from rlnas_core.machine import processes
+from rlnas_core.machine.devices import pick_device
+from rlnas_core.networks.layers import SupernetModule, initialise
+from rlnas_core.spaces import SearchSpace
+from rlnas_core.training.loop import Task, TrainingSettings, fit
+from rlnas_core.training.statistics import Statistics
+
+
+@dataclass(frozen=True)
+class SupernetSettings(TrainingSettings):
+    """Settings of a supernet and its training; defaults are the reference's; ValueError for a wrong one."""
+
+    channels: int = 16
+    cells: int = 5
+    imagenet: bool = False
+    affine: bool = False
+    dilated_norm: str = "reference"
+    path_per: str = "cell"
+    unsampled_gradient: str = "zero"
+    initialisation: str = "default"
+
+    @classmethod
+    def choices(cls) -> dict[str, tuple[str, ...]]:
+        """The words that settings accept."""
+        return super().choices() | {
+            "dilated_norm": ("reference", "paper"),
+            "path_per": ("cell", "architecture"),
+            "unsampled_gradient": ("zero", "absent"),
+            "initialisation": ("default", "normal", "uniform"),
+        }
+
+
+def build(
+    space: SearchSpace, classes: int, in_channels: int, settings: SupernetSettings, seed: int, **head: Any
+) -> SupernetModule:
+    """An untrained supernet whose weights are drawn from its own generator; `head` is its labels'."""
+    sizes = {name: getattr(settings, name) for name in space.sizes}
+    model = space.supernet(classes=classes, in_channels=in_channels, **sizes, **head)
+    initialise(model, torch.Generator().manual_seed(seed), settings.initialisation)
+    return model
+
+
+def _copies(model: SupernetModule) -> list[torch.Tensor]:
+    weights = [weight for *_, weight in model.operation_weights()] + model.fixed_weights()
+    return [weight.detach().cpu().double().clone(memory_format=torch.contiguous_format) for weight in weights]
+
+
+def weight_sums(model: SupernetModule, initial: list[torch.Tensor]) -> tuple[np.ndarray, np.ndarray]:
+    """Sums <W0, Wt>, |W0|^2, |Wt|^2: operations (cells, genes, operations, 3), fixed part (3,)."""
+    now = _copies(model)
+    sums = np.array(
+        [
+            ((a * b).sum().item(), (a * a).sum().item(), (b * b).sum().item())
+            for a, b in zip(initial, now, strict=True)
+        ]
+    )
+    groups = [(cell, edge, operation) for cell, edge, operation, _ in model.operation_weights()]
+    operations = np.zeros((*model.groups, 3))
+    np.add.at(operations, tuple(np.array(groups).T), sums[: len(groups)])
+    return operations, sums[len(groups) :].sum(axis=0)
+
+
+def _statistics(
+    model: SupernetModule,
+    epochs: list[int],
+    records: list[tuple[np.ndarray, np.ndarray]],
+    meta: dict[str, Any],
+) -> Statistics:
+    operations, fixed = (np.array(part) for part in zip(*records, strict=True))
+    versions = {name: version(name) for name in ("torch", "numpy")}
+    return Statistics(
+        np.array(epochs), operations, fixed, np.array(model.cell_channels()), {**meta, "versions": versions}
+    )
+
+
+def compare(first: SupernetModule, second: SupernetModule, meta: dict[str, Any]) -> Statistics:
+    """Statistics between the weights of two supernets of the same shape, T = 1."""
+    return _statistics(second, [0], [weight_sums(second, _copies(first))], meta)
+
+
+def untrained_statistics(
+    space: SearchSpace, description: dict[str, Any], settings: SupernetSettings, seed: int
+) -> Statistics:
+    """Statistics between two untrained supernets of different seeds (table 7's training-free rows), T = 1."""
+    seeds = np.random.SeedSequence(seed).generate_state(2)
+    first, second = (
+        build(space, description["classes"], description["in_channels"], settings, int(s)) for s in seeds
+    )
+    return compare(first, second, {"settings": asdict(settings), "seed": seed})
+
+
+class _Supernet(Task):
+    """A supernet, and images with labels; one path a step, alike in all processes."""
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        data: ImageArray,
+        labels: LabelSource,
+        settings: SupernetSettings,
+        seeds: list[np.random.SeedSequence],
+        device: torch.device,
+    ) -> None:
+        weights_seed, path_seed, crop_seed = seeds
+        self.space, self.data, self.labels, self.settings, self.device = space, data, labels, settings, device
+        self.path_rng = np.random.default_rng(path_seed)
+        self.crops = torch.Generator(device).manual_seed(int(crop_seed.generate_state(1)[0]))
+        self.generators = [self.path_rng, labels.rng]
+        weights = int(weights_seed.generate_state(1)[0])
+        self.model: SupernetModule = build(
+            space, labels.categories, data.channels, settings, weights, **labels.head
+        )
+        self.initial = _copies(self.model)
+        self.records = [weight_sums(self.model, self.initial)]
+        self.paths = self.model.paths if settings.path_per == "cell" else 1
+        own = settings.kernels == "auto" and device.type == "cpu" and settings.precision == "float32"
+        # The kernels know one process only, since normalisation is over the whole batch.
+        self.kernels = "own" if own and processes.count() == 1 and self.model.accelerate() else "torch"
+        if self.kernels == "torch":
+            self.model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def loss(self, indices: np.ndarray, part: slice) -> tuple[Tensor, Tensor]:
+        classes = torch.from_numpy(self.labels(indices)[part]).to(self.device)
+        images, target = self.labels.pose(self.data.batch(indices, part, self.crops), classes)
+        scores = self.model(images, self.space.sample(self.paths, self.path_rng)).float()
+        loss = F.cross_entropy(scores, target, label_smoothing=self.settings.label_smoothing)
+        hits = scores.detach().argmax(1) == target
+        return loss, hits.sum() / hits[0].numel()
+
+    def expect(self, indices: np.ndarray) -> None:
+        self.data.expect(indices)
+
+    def after_epoch(self, epoch: int) -> dict[str, float]:
+        self.records.append(weight_sums(self.model, self.initial))
+        return {}
+
+    def state(self) -> dict[str, Tensor]:
+        records = zip(("operations", "fixed"), zip(*self.records, strict=True), strict=True)
+        return {name: torch.from_numpy(np.array(values)) for name, values in records} | {
+            "crops": self.crops.get_state()
+        }
+
+    def set_state(self, tensors: dict[str, Tensor]) -> None:
+        operations, fixed = (tensors[name].numpy() for name in ("operations", "fixed"))
+        self.records = list(zip(operations, fixed, strict=True))
+        self.crops.set_state(tensors["crops"])
+
+
+def train_supernet(
+    space: SearchSpace,
+    data: ImageArray,
+    labels: LabelSource,
+    settings: SupernetSettings,
+    seed: int,
+    *,
+    log: Callable[[str], None] = print,
+    **options: Any,
+) -> tuple[SupernetModule, Statistics]:
+    """Train a supernet on images (N, H, W, C) and labels by SGD, one sampled path a step (eq. 5 and 7).
+
+    Statistics are kept of the start and every epoch. Under `torchrun` each process takes a part of every
+    batch. Options, states and errors are those of `loop.fit`.
+    """
+    device = pick_device(settings.device)
+    processes.join(device)
+    # Independent streams, so that for instance another path setting leaves the order of images as it was.
+    weights_seed, path_seed, order_seed, crop_seed = np.random.SeedSequence(seed).spawn(4)
+    task = _Supernet(space, data, labels, settings, [weights_seed, path_seed, crop_seed], device)
+    if processes.rank() == 0:
+        threads = f"{torch.get_num_threads()} threads"
+        log(f"device {device}, {processes.count()} processes of {threads}, kernels: {task.kernels}")
+    told = [space.name, seed, labels.categories, labels.name]
+    told += [device.type, task.kernels]
+    fixed = data.labels if labels.rng else labels(np.arange(len(data)))
+    fit(
+        task,
+        settings,
+        np.random.default_rng(order_seed),
+        device=device,
+        key=[*told, *data.identity(), fixed],
+        unsampled_gradient=settings.unsampled_gradient,
+        log=log,
+        **options,
+    )
+    meta = {
+        "space": space.name, "settings": asdict(settings), "seed": seed, "categories": labels.categories,
+        "kernels": task.kernels, "device": device.type,
+    }  # fmt: skip
+    task.model.engine = None
+    return task.model.cpu(), _statistics(task.model, list(range(settings.epochs + 1)), task.records, meta)

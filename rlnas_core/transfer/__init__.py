@@ -1,0 +1,1 @@
+"""Transfer of networks to object detection and semantic segmentation."""

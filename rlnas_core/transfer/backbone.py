@@ -1,0 +1,168 @@
+"""A searched network as the backbone of another task: features at strides 8, 16 and 32 instead of classes."""
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from rlnas_core.machine import processes
+from rlnas_core.machine.devices import pick_device
+from rlnas_core.machine.fingerprints import code_of
+from rlnas_core.networks import darts, mobilenet
+from rlnas_core.networks.layers import initialise
+from rlnas_core.spaces import get
+from rlnas_core.training.checkpoint import read_weights
+from rlnas_core.training.loop import Task, TrainingSettings, fit
+
+_STRIDES = [8, 16, 32]
+_POOLS = nn.MaxPool2d | nn.AvgPool2d
+Network = darts.Network | mobilenet.Network
+
+
+class Backbone(nn.Module):
+    """The features of a network's last cell or block at strides 8, 16 and 32, without its classifier.
+
+    `output_stride` 16 takes the stride from the last stage and spaces its filters two pixels apart instead:
+    every second feature is then that of stride 32. MobileNet-like features are those before the last 1x1
+    convolution, which is there for the classifier. Takes the network over. Raises ValueError for a network
+    of other strides and for another output stride.
+    """
+
+    #: As torchvision's segmentation models name the features that they read.
+    names = ("early", "aux", "out")
+
+    def __init__(self, network: Network, output_stride: int = 32) -> None:
+        super().__init__()
+        channels, strides = zip(*network.body(), strict=True)
+        ends = [end for end, stride in enumerate(strides) if stride not in strides[end + 1 :]]
+        if [strides[end] for end in ends if strides[end] >= _STRIDES[0]] != _STRIDES:
+            raise ValueError(
+                f"the backbone's stages do not fit: got a {network.space} network of {len(strides)} cells or "
+                f"blocks whose strides are {', '.join(str(strides[end]) for end in ends)}; accepted: "
+                "features at strides 8, 16 and 32 (of the DARTS space: imagenet: true and 3 or more cells)"
+            )
+        if output_stride not in _STRIDES[1:]:
+            raise ValueError(f"output_stride: got {output_stride}; accepted: 16, 32")
+        self.network, self.ends = network, ends[-len(_STRIDES) :]
+        self.channels = [channels[end] for end in self.ends]
+        for name in network.head:
+            setattr(network, name, None)
+        if output_stride < _STRIDES[-1]:
+            for part in network.last_stage():
+                _take_stride(part)
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """Features (B, channels, H/stride, W/stride) of images (B, C, H, W), finest first."""
+        features = self.network.features(images)
+        return OrderedDict(zip(self.names, (features[end] for end in self.ends), strict=True))
+
+
+@contextmanager
+def drawn_from(seed: int) -> Iterator[None]:
+    """Draw the weights of modules that are made within the context from a seed of their own."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        yield
+
+
+class _Dilated(nn.Module):
+    """A pooling of stride 1 over pixels two apart: by itself on each quarter of the pixels."""
+
+    def __init__(self, pool: nn.Module) -> None:
+        super().__init__()
+        self.pool = pool
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = torch.empty_like(x)
+        for row, column in ((0, 0), (0, 1), (1, 0), (1, 1)):
+            out[:, :, row::2, column::2] = self.pool(x[:, :, row::2, column::2])
+        return out
+
+
+def _take_stride(part: nn.Module) -> None:
+    """Keep the resolution: layers of stride 2 lose it, what reads their output spaces its filter out."""
+    for module in list(part.modules()):
+        for name, layer in module.named_children():
+            if not isinstance(layer, nn.Conv2d | _POOLS):
+                continue
+            if layer.stride not in (1, (1, 1)):
+                layer.stride = 1 if isinstance(layer, _POOLS) else (1, 1)
+            elif isinstance(layer, _POOLS):
+                setattr(module, name, _Dilated(layer))
+            elif layer.kernel_size != (1, 1):
+                layer.dilation = tuple(2 * size for size in layer.dilation)
+                layer.padding = tuple(
+                    d * (k // 2) for d, k in zip(layer.dilation, layer.kernel_size, strict=True)
+                )
+
+
+def load_backbone(network: Network, path: str | Path) -> None:
+    """Load weights of the same architecture retrained as a classifier, whatever its classes.
+
+    `path` is a file that `checkpoint.save_weights` wrote with `space` and `arch`. Raises ValueError that
+    names both architectures where they differ, and where the weights are of other sizes.
+    """
+    weights, made_by = read_weights(path)
+    own = (network.space, get(network.space).to_string(network.genes[None])[0])
+    theirs = (made_by.get("space"), made_by.get("arch"))
+    if own != theirs:
+        raise ValueError(
+            f"{path}: got weights of {' '.join(map(str, theirs))}; accepted for this backbone: those of "
+            f"{' '.join(own)}; retrain that architecture or give the backbone of these weights"
+        )
+    heads = tuple(f"{name}." for name in network.head)
+    weights = {name: weight for name, weight in weights.items() if not name.startswith(heads)}
+    expected = {name: weight for name, weight in network.state_dict().items() if not name.startswith(heads)}
+    wrong = sorted(
+        name
+        for name in weights.keys() | expected.keys()
+        if name not in weights or name not in expected or weights[name].shape != expected[name].shape
+    )
+    if wrong:
+        raise ValueError(
+            f"{path}: {len(wrong)} weights do not fit this backbone, the first is {wrong[0]}; give the "
+            "backbone the channels and cells that the weights were retrained with"
+        )
+    network.load_state_dict(weights, strict=False)
+
+
+def train_on_scenes(
+    network: Network,
+    build: Callable[[int], nn.Module],
+    task: Callable[[Any, np.random.Generator], Task],
+    settings: TrainingSettings,
+    seed: int,
+    *,
+    pretrained: Path | None,
+    key: list[Any],
+    **options: Any,
+) -> Any:
+    """Train what `build` makes of a network and a seed, as the task that `task` makes of it and a generator.
+
+    The network has retrained weights (`load_backbone`) or, without them, weights drawn from the seed.
+    Options, states and errors are those of `loop.fit`.
+    """
+    device = pick_device(settings.device)
+    processes.join(device)
+    weights_seed, order_seed, draws_seed = np.random.SeedSequence(seed).spawn(3)
+    drawn = int(weights_seed.generate_state(1)[0])
+    if pretrained:
+        load_backbone(network, pretrained)
+    else:
+        initialise(network, torch.Generator().manual_seed(drawn))
+    model = build(drawn).to(device)
+    files = [*code_of("transfer"), *([pretrained] if pretrained else [])]
+    fit(
+        task(model, np.random.default_rng(draws_seed)),
+        settings,
+        np.random.default_rng(order_seed),
+        device=device,
+        key=[network.space, network.genes, seed, device.type, *files, *key],
+        **options,
+    )
+    return model

@@ -1,0 +1,284 @@
+"""Object detection on COCO by RetinaNet with a searched network as backbone (Sec. 4.4, tables 8 and 9)."""
+
+import contextlib
+import io
+import json
+import math
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+from torch import Tensor, nn
+from torchvision.models.detection import RetinaNet
+from torchvision.ops import FeaturePyramidNetwork
+from torchvision.ops.feature_pyramid_network import LastLevelP6P7
+
+from rlnas_core.images.arrays import Reader
+from rlnas_core.images.sources import read_picture
+from rlnas_core.machine.fingerprints import marks_of
+from rlnas_core.training.loop import Task, TrainingSettings
+from rlnas_core.transfer.backbone import Backbone, Network, drawn_from, train_on_scenes
+
+MEASURES = ("AP", "AP50", "AP75", "APS", "APM", "APL")
+_CHANNELS = 256
+_NAMED = 5  # mistakes that a message lists
+
+
+@dataclass(frozen=True)
+class DetectionSettings(TrainingSettings):
+    """RetinaNet and its training; defaults are Detectron2's 1x schedule with the paper's 800 pixels.
+
+    Its warm-up of 1000 steps is 0.14 epochs of COCO. Images are brought to a `short_side` of so many pixels,
+    or less where the other would pass `long_side`; `channels` is the width of the feature pyramid.
+    """
+
+    epochs: int = 12
+    batch_size: int = 16
+    learning_rate: float = 0.01
+    schedule: str = "steps"
+    step_epochs: tuple[int, ...] = (8, 11)
+    warmup_epochs: float = 0.14
+    nesterov: bool = False
+    weight_decay: float = 1e-4
+    short_side: int = 800
+    long_side: int = 1333
+    channels: int = 256
+
+
+@dataclass(frozen=True)
+class CocoImages:
+    """Images of one split: paths (N), ids (N,) and the boxes of all.
+
+    `boxes` (M, 4) float32 are left, top, right, bottom in pixels, image k's from starts[k] to starts[k+1];
+    `labels` (M,) are places in `categories`, the category ids of the file. Crowds are no boxes to train on;
+    the evaluation reads them from `annotations`.
+    """
+
+    annotations: Path
+    paths: list[Path]
+    ids: np.ndarray
+    starts: np.ndarray
+    boxes: np.ndarray
+    labels: np.ndarray
+    categories: np.ndarray
+
+
+def read_coco(root: str | Path) -> tuple[CocoImages, CocoImages]:
+    """The training and validation images of a folder with annotations/, train2017/ and val2017/.
+
+    Raises FileNotFoundError for a missing file or image, ValueError for annotations of an image or a category
+    that the file doesn't list and where the two splits have other categories. Boxes without an area are
+    skipped with a warning.
+    """
+    train, valid = (_read_split(Path(root), split) for split in ("train2017", "val2017"))
+    if not np.array_equal(train.categories, valid.categories):
+        raise ValueError(
+            f"{valid.annotations}: got the category ids {valid.categories.tolist()}; accepted: those of "
+            f"{train.annotations.name}, {train.categories.tolist()}"
+        )
+    return train, valid
+
+
+def _read_split(root: Path, split: str) -> CocoImages:
+    path, folder = root / "annotations" / f"instances_{split}.json", root / split
+    for place in (path, folder):
+        if not place.exists():
+            raise FileNotFoundError(
+                f"{place} is missing; give the folder that holds COCO's annotations/, train2017/ and val2017/"
+            )
+    try:
+        content = json.loads(path.read_bytes())
+        images, annotations, categories = (content[key] for key in ("images", "annotations", "categories"))
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(
+            f"{path} is no COCO instances file: {type(error).__name__}, {error}; fetch it again"
+        ) from error
+    ids = np.array([image["id"] for image in images], dtype=np.int64)
+    order = np.argsort(ids)
+    ids, names = ids[order], [images[k]["file_name"] for k in order]
+    there = {file.name for file in folder.iterdir()}
+    if absent := [name for name in names if name not in there]:
+        raise FileNotFoundError(
+            f"{path} lists {len(absent)} images that are not in {folder}: {_some(absent)}; "
+            f"unpack {split}.zip again or take them and their annotations out of the file"
+        )
+    categories = np.unique(np.array([category["id"] for category in categories], dtype=np.int64))
+    own = np.array([annotation["id"] for annotation in annotations], dtype=np.int64)
+    image = _places(path, own, "image_id", annotations, ids)
+    label = _places(path, own, "category_id", annotations, categories)
+    boxes = np.array([annotation["bbox"] for annotation in annotations], dtype=np.float32).reshape(-1, 4)
+    flat = (boxes[:, 2:] <= 0).any(axis=1)
+    if flat.any():
+        warnings.warn(
+            f"{path}: skipped {flat.sum()} boxes without an area, of the annotations {_some(own[flat])}; "
+            "mend their width and height (bbox: [left, top, width, height]) or take them out",
+            stacklevel=3,
+        )
+    crowd = np.array([bool(annotation.get("iscrowd")) for annotation in annotations], dtype=bool)
+    kept = np.flatnonzero(~flat & ~crowd)
+    kept = kept[np.argsort(image[kept], kind="stable")]
+    boxes[:, 2:] += boxes[:, :2]
+    starts = np.searchsorted(image[kept], np.arange(len(ids) + 1))
+    paths = [folder / name for name in names]
+    return CocoImages(path, paths, ids, starts, boxes[kept], label[kept], categories)
+
+
+def _places(
+    path: Path, own: np.ndarray, key: str, annotations: Sequence[dict[str, Any]], listed: np.ndarray
+) -> np.ndarray:
+    """Where in the sorted ids that the file lists each annotation's id is; ValueError where it isn't."""
+    ids = np.array([annotation[key] for annotation in annotations], dtype=np.int64)
+    wrong = ~np.isin(ids, listed)
+    if wrong.any():
+        kind = "images" if key == "image_id" else "categories"
+        raise ValueError(
+            f"{path}: {wrong.sum()} annotations have a {key} that is not among its {kind}: "
+            f"{_some(f'{name} ({key} {got})' for name, got in zip(own[wrong], ids[wrong], strict=True))}; "
+            f"add what is missing to {kind} or take these annotations out"
+        )
+    return np.searchsorted(listed, ids)
+
+
+def _some(names: Any) -> str:
+    names = [str(name) for name in names]
+    return ", ".join(names[:_NAMED]) + (", ..." if len(names) > _NAMED else "")
+
+
+def build(network: Network, classes: int, settings: DetectionSettings, seed: int) -> RetinaNet:
+    """RetinaNet on a network, whose weights stay; those of pyramid and heads are drawn from the seed.
+
+    The pyramid has the network's features at strides 8, 16 and 32 and two coarser levels made from the last.
+    Raises ValueError for a network without these strides.
+    """
+    backbone = Backbone(network)
+    with drawn_from(seed):
+        coarser = LastLevelP6P7(backbone.channels[-1], settings.channels)
+        pyramid = nn.Sequential(
+            backbone, FeaturePyramidNetwork(backbone.channels, settings.channels, coarser)
+        )
+        pyramid.out_channels = settings.channels  # type: ignore[assignment]  # where RetinaNet looks for it
+        model = RetinaNet(
+            pyramid,
+            classes,
+            min_size=settings.short_side,
+            max_size=settings.long_side,
+            detections_per_img=100,
+        )
+    # The heads' first weights are meant for 256 channels; in narrower ones what they say would fade.
+    for head in (model.head.classification_head, model.head.regression_head):
+        for weight in head.conv.parameters():
+            weight.data *= math.sqrt(_CHANNELS / settings.channels)
+    return model
+
+
+class DetectionTask(Task):
+    """Training of RetinaNet on the images that have boxes; each is mirrored with probability a half."""
+
+    def __init__(self, model: RetinaNet, data: CocoImages, rng: np.random.Generator) -> None:
+        self.model, self.data, self.rng, self.generators = model, data, rng, [rng]
+        self.images = np.flatnonzero(np.diff(data.starts))
+        self._reader = _reader(data)
+
+    def expect(self, indices: np.ndarray) -> None:
+        """Read images (b,) that come next."""
+        self._reader.expect(self.images[indices])
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def loss(self, indices: np.ndarray, part: slice) -> tuple[Tensor, None]:
+        """Mean loss over a part of the batch `indices` (B,)."""
+        mirrored = self.rng.random(len(indices))[part] < 0.5
+        rows = self.images[indices[part]]
+        device = next(self.model.parameters()).device
+        images = self._reader.map(partial(_tensor, device), rows)
+        targets = []
+        for k, row in enumerate(rows):
+            chosen = slice(*self.data.starts[row : row + 2])
+            boxes = torch.from_numpy(self.data.boxes[chosen]).to(device)
+            if mirrored[k]:
+                images[k] = images[k].flip(-1)
+                left, top, right, bottom = boxes.unbind(1)
+                width = images[k].shape[-1]
+                boxes = torch.stack([width - right, top, width - left, bottom], dim=1)
+            targets.append({"boxes": boxes, "labels": torch.from_numpy(self.data.labels[chosen]).to(device)})
+        losses = self.model(images, targets)
+        return losses["classification"] + losses["bbox_regression"], None
+
+
+def train_detector(
+    network: Network,
+    data: CocoImages,
+    settings: DetectionSettings,
+    seed: int,
+    *,
+    pretrained: Path | None = None,
+    **options: Any,
+) -> RetinaNet:
+    """Train RetinaNet on a network, from retrained weights where there are some.
+
+    Under `torchrun` each process takes a part of every batch. Options, states and errors are those of
+    `backbone.train_on_scenes`.
+    """
+    return train_on_scenes(
+        network,
+        lambda drawn: build(network, len(data.categories), settings, drawn),
+        lambda model, rng: DetectionTask(model, data, rng),
+        settings,
+        seed,
+        pretrained=pretrained,
+        key=[data.ids, data.boxes, data.labels, marks_of(data.paths)],
+        **options,
+    )
+
+
+def _reader(data: CocoImages) -> Reader:
+    return Reader(lambda row: np.array(read_picture(data.paths[row], "RGB")))
+
+
+def _tensor(device: torch.device, pixels: np.ndarray) -> Tensor:
+    """An image (3, H, W) from 0 to 1."""
+    return torch.from_numpy(pixels).to(device).permute(2, 0, 1) / 255
+
+
+@torch.no_grad()
+def detect(model: RetinaNet, data: CocoImages, batch_size: int) -> np.ndarray:
+    """What the model finds: rows (K, 7) of image id, left, top, width, height, score and category id."""
+    model.eval()
+    device = next(model.parameters()).device
+    reader, rows = _reader(data), [np.empty((0, 7))]
+    for batch in np.split(np.arange(len(data.ids)), range(batch_size, len(data.ids), batch_size)):
+        found = model(reader.map(partial(_tensor, device), batch))
+        for image, one in zip(data.ids[batch], found, strict=True):
+            boxes, scores, labels = (one[key].cpu().double().numpy() for key in ("boxes", "scores", "labels"))
+            boxes[:, 2:] -= boxes[:, :2]
+            categories = data.categories[labels.astype(int)]
+            rows.append(np.column_stack([np.full(len(boxes), image), boxes, scores, categories]))
+    return np.concatenate(rows)
+
+
+def average_precision(data: CocoImages, detections: np.ndarray) -> dict[str, float]:
+    """COCO's AP, AP50, AP75 and those of small, medium and large objects, in percent.
+
+    `detections` as `detect` gives them. NaN for a size that no object has.
+    """
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth = COCO(str(data.annotations))
+        # Nothing can be found of a box without an area, which `read_coco` has warned of.
+        boxes = truth.dataset["annotations"]
+        truth.dataset["annotations"] = [box for box in boxes if min(box["bbox"][2:]) > 0]
+        truth.createIndex()
+        found = truth.loadRes(detections) if len(detections) else COCO()
+        evaluation = COCOeval(truth, found, "bbox")
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    values = evaluation.stats[: len(MEASURES)]
+    return dict(zip(MEASURES, np.where(values < 0, np.nan, 100 * values).tolist(), strict=True))

@@ -1,0 +1,256 @@
+"""Semantic segmentation of Cityscapes by DeepLab-v3 with a searched backbone (Sec. 4.4, tables 10 and 11)."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 - the name that torch code gives it
+from torchmetrics.classification import MulticlassJaccardIndex
+from torchvision.datasets import Cityscapes
+from torchvision.models.segmentation import DeepLabV3
+from torchvision.models.segmentation.deeplabv3 import DeepLabHead
+from torchvision.models.segmentation.fcn import FCNHead
+
+from rlnas_core.images.arrays import Reader, normalise
+from rlnas_core.images.sources import opened, read_picture
+from rlnas_core.machine.fingerprints import marks_of
+from rlnas_core.networks.layers import RunningBatchNorm
+from rlnas_core.training.loop import Task, TrainingSettings
+from rlnas_core.transfer.backbone import Backbone, Network, drawn_from, train_on_scenes
+
+IGNORED = 255
+_EVALUATED = {kind.id: kind.train_id for kind in Cityscapes.classes if not kind.ignore_in_eval}
+CLASSES = len(_EVALUATED)
+#: The class, or IGNORED, of each label id.
+CLASS_OF = np.array([_EVALUATED.get(label, IGNORED) for label in range(256)], dtype=np.uint8)
+_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, as the backbone was trained
+_SCALES = 0.5, 2.0
+_DROPPED = 0.1
+_RATES = 6, 12, 18  # of the head's filters at an output stride of 16
+_NAMED = 5  # mistakes that a message lists
+
+
+@dataclass(frozen=True)
+class SegmentationSettings(TrainingSettings):
+    """DeepLab-v3's training: the paper's crop and iterations, the rest MMSegmentation's for them.
+
+    The paper's 40,000 iterations are 108 epochs of Cityscapes. `auxiliary` is the weight of the loss of a
+    head on the features at stride 16.
+    """
+
+    epochs: int = 108
+    batch_size: int = 8
+    learning_rate: float = 0.01
+    final_learning_rate: float = 1e-4
+    schedule: str = "poly"
+    nesterov: bool = False
+    weight_decay: float = 5e-4
+    crop: int = 769
+    auxiliary: float = 0.4
+
+
+@dataclass(frozen=True)
+class CityImages:
+    """Photographs of one split and the images of their label ids, side by side."""
+
+    photographs: list[Path]
+    labels: list[Path]
+
+
+def read_cityscapes(root: str | Path) -> tuple[CityImages, CityImages]:
+    """The training and validation images of a folder with leftImg8bit/ and gtFine/.
+
+    Raises FileNotFoundError where there are no photographs or a label image is missing, ValueError where one
+    has another size than its photograph.
+    """
+    train, valid = (_read_split(Path(root), split) for split in ("train", "val"))
+    return train, valid
+
+
+def _read_split(root: Path, split: str) -> CityImages:
+    folder, ending = root / "leftImg8bit" / split, "_leftImg8bit.png"
+    photographs = sorted(folder.glob(f"*/*{ending}"))
+    if not photographs:
+        raise FileNotFoundError(
+            f"{folder} has no CITY/*{ending}; give the folder that holds Cityscapes' leftImg8bit/ and gtFine/"
+        )
+    labels = [
+        root / "gtFine" / split / path.parent.name / path.name.replace(ending, "_gtFine_labelIds.png")
+        for path in photographs
+    ]
+    if absent := [path for path in labels if not path.exists()]:
+        raise FileNotFoundError(
+            f"{len(absent)} label images are missing, the first is {absent[0]}; unpack "
+            "gtFine_trainvaltest.zip again or take their photographs away"
+        )
+    wrong = []
+    for path, label in zip(photographs, labels, strict=True):
+        sizes = [_size(path), _size(label)]
+        if sizes[0] != sizes[1]:
+            wrong.append(f"{label} is {sizes[1]}, its photograph {sizes[0]}")
+    if wrong:
+        raise ValueError(
+            f"{len(wrong)} label images have another size than their photographs: "
+            f"{'; '.join(wrong[:_NAMED])}{'; ...' * (len(wrong) > _NAMED)}; replace one of each two"
+        )
+    return CityImages(photographs, labels)
+
+
+def _size(path: Path) -> str:
+    with opened(path) as picture:
+        return "{}x{}".format(*picture.size)
+
+
+class ChannelDropout(nn.Module):
+    """Leave out the channels that were drawn for a batch; `kept` (B, channels) are factors, None for all."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.channels = channels
+        self.kept: Tensor | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) to the same shape."""
+        return x if self.kept is None or not self.training else x * self.kept[:, :, None, None]
+
+
+def build(network: Network, seed: int) -> DeepLabV3:
+    """DeepLab-v3 on a network, whose weights stay; those of the heads are drawn from the seed.
+
+    The network's last stage is dilated to an output stride of 16; a second head, for training alone, reads
+    the stage before. Raises ValueError for a network without features at strides 8, 16 and 32.
+    """
+    backbone = Backbone(network, output_stride=16)
+    _, middle, last = backbone.channels
+    with drawn_from(seed):
+        head, auxiliary = DeepLabHead(last, CLASSES, _RATES), FCNHead(middle, CLASSES)
+    # torchvision drops single values, and draws them from the global generator.
+    head[0].project[3] = nn.Identity()
+    head.insert(len(head) - 1, ChannelDropout(head[-1].in_channels))
+    auxiliary[3] = ChannelDropout(auxiliary[-1].in_channels)
+    model = DeepLabV3(backbone, head, auxiliary)
+    for module in model.modules():
+        if type(module) is nn.BatchNorm2d:
+            module.__class__ = RunningBatchNorm  # which knows of other processes
+    return model
+
+
+class SegmentationTask(Task):
+    """Training of DeepLab-v3 on crops of photographs that are scaled and mirrored at random."""
+
+    def __init__(
+        self, model: DeepLabV3, data: CityImages, settings: SegmentationSettings, rng: np.random.Generator
+    ) -> None:
+        self.model, self.data, self.settings = model, data, settings
+        self.rng, self.generators = rng, [rng]
+        self._reader = Reader(
+            lambda k: (read_picture(data.photographs[k], "RGB"), read_picture(data.labels[k], "L"))
+        )
+
+    def expect(self, indices: np.ndarray) -> None:
+        """Read images (b,) that come next."""
+        self._reader.expect(indices)
+
+    def __len__(self) -> int:
+        return len(self.data.photographs)
+
+    def loss(self, indices: np.ndarray, part: slice) -> tuple[Tensor, None]:
+        """Mean loss over the pixels of a part of the batch `indices` (B,).
+
+        Ignored pixels count as without loss, so that the mean over parts is that of the batch.
+        """
+        rng, batch = self.rng, len(indices)
+        draws = rng.random((batch, 4))[part]
+        device = next(self.model.parameters()).device
+        for dropout in self.model.modules():
+            if isinstance(dropout, ChannelDropout):
+                kept = (rng.random((batch, dropout.channels)) >= _DROPPED) / (1 - _DROPPED)
+                dropout.kept = torch.from_numpy(kept[part].astype(np.float32)).to(device)
+        pairs = self._reader.map(self._crop, indices[part], draws)
+        images, labels = (
+            torch.from_numpy(np.stack(arrays)).to(device) for arrays in zip(*pairs, strict=True)
+        )
+        scores = self.model(normalise(images, _MEAN, _STD))
+        losses = [
+            F.cross_entropy(scores[name].float(), labels.long(), ignore_index=IGNORED, reduction="sum")
+            for name in ("out", "aux")
+        ]
+        return (losses[0] + self.settings.auxiliary * losses[1]) / labels.numel(), None
+
+    def _crop(
+        self, pictures: tuple[Image.Image, Image.Image], draws: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Pixels (crop, crop, 3) and classes (crop, crop) of an image by four numbers from 0 to 1.
+
+        They say the scale, from where right and down, and whether it is mirrored; what lies beyond the image
+        is of the mean colour and ignored.
+        """
+        photograph, labels = pictures
+        smallest, largest = _SCALES
+        factor = smallest + (largest - smallest) * draws[0]
+        whole = np.maximum(1, np.rint(factor * np.array(photograph.size))).astype(int)
+        size = np.minimum(whole, self.settings.crop)
+        start = np.floor(draws[1:3] * (whole - size + 1))
+        # Of the original only what the crop shows is scaled.
+        scale = np.tile(photograph.size / whole, 2)
+        box = tuple(np.minimum(np.concatenate([start, start + size]) * scale, np.tile(photograph.size, 2)))
+        pixels = np.asarray(photograph.resize(tuple(size), Image.Resampling.BILINEAR, box))
+        classes = CLASS_OF[np.asarray(labels.resize(tuple(size), Image.Resampling.NEAREST, box))]
+        if draws[3] < 0.5:
+            pixels, classes = pixels[:, ::-1], classes[:, ::-1]
+        side, (width, height) = self.settings.crop, size
+        image = np.full((side, side, 3), np.rint(255 * np.array(_MEAN)), dtype=np.uint8)
+        target = np.full((side, side), IGNORED, dtype=np.uint8)
+        image[:height, :width], target[:height, :width] = pixels, classes
+        return image, target
+
+
+def train_segmenter(
+    network: Network,
+    data: CityImages,
+    settings: SegmentationSettings,
+    seed: int,
+    *,
+    pretrained: Path | None = None,
+    **options: Any,
+) -> DeepLabV3:
+    """Train DeepLab-v3 on a network, from retrained weights where there are some.
+
+    Under `torchrun` each process takes a part of every batch. Options, states and errors are those of
+    `backbone.train_on_scenes`.
+    """
+    files = data.photographs + data.labels
+    return train_on_scenes(
+        network,
+        lambda drawn: build(network, drawn),
+        lambda model, rng: SegmentationTask(model, data, settings, rng),
+        settings,
+        seed,
+        pretrained=pretrained,
+        key=[[str(path) for path in files], marks_of(files)],
+        **options,
+    )
+
+
+@torch.no_grad()
+def mean_iou(model: nn.Module, data: CityImages) -> float:
+    """Intersection over union of the 19 classes in percent, over all pixels of whole images.
+
+    The mean is over the classes that occur in labels or predictions; `model` gives scores as DeepLabV3 does.
+    """
+    model.eval()
+    device = next(model.parameters(), torch.empty(0)).device
+    measure = MulticlassJaccardIndex(
+        CLASSES,
+        ignore_index=IGNORED,
+        sync_on_compute=False,  # one process measures
+    ).to(device)
+    for photograph, label in zip(data.photographs, data.labels, strict=True):
+        image = torch.from_numpy(np.array(read_picture(photograph, "RGB")))[None].to(device)
+        target = torch.from_numpy(CLASS_OF[np.asarray(read_picture(label, "L"))].astype(np.int64)).to(device)
+        measure.update(model(normalise(image, _MEAN, _STD))["out"].argmax(1), target[None])
+    return 100 * measure.compute().item()

@@ -1,0 +1,220 @@
+import bz2
+import hashlib
+import pickle
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from nas_201_api import ArchResults, ResultsCount
+
+from rlnas_core import spaces
+from rlnas_core.benchmark.accuracies import Benchmark, extract_nats, extract_official, read_table, write_table
+
+PUBLISHED = Path(__file__).parents[3] / "shared" / "data" / "nb201" / "nb201_200epochs.csv"
+SPACE = spaces.get("nas_bench_201")
+ALL = SPACE.to_string(SPACE.enumerate())
+SEEDS = {
+    "cifar10-valid": (777, 888),
+    "cifar10": (777, 888, 999),
+    "cifar100": (777,),
+    "ImageNet16-120": (777,),
+}
+SETS = {
+    "cifar10-valid": ("x-valid", "ori-test"),
+    "cifar10": ("ori-test",),
+    "cifar100": ("x-valid", "x-test", "ori-test"),
+    "ImageNet16-120": ("x-valid", "x-test", "ori-test"),
+}
+COLUMNS = {
+    "cifar10_valid": ("cifar10-valid", "x-valid"),
+    "cifar10_test": ("cifar10", "ori-test"),
+    "cifar100_valid": ("cifar100", "x-valid"),
+    "cifar100_test": ("cifar100", "x-test"),
+    "imagenet16_valid": ("ImageNet16-120", "x-valid"),
+    "imagenet16_test": ("ImageNet16-120", "x-test"),
+}
+ARCHS = [ALL[12_000], ALL[3], ALL[700]]
+
+
+def final_accuracy(index: int, dataset: str, part: str, seed: int) -> float:
+    return 10 * index + list(SETS).index(dataset) + 0.1 * SETS[dataset].index(part) + 0.001 * (seed - 777)
+
+
+def results(index: int, arch: str, epochs: int) -> ArchResults:
+    """One architecture's results; only the last of 200 epochs has the final accuracy."""
+    result = ArchResults(index, arch)
+    for dataset, seeds in SEEDS.items():
+        for seed in seeds:
+            curve = dict.fromkeys(range(epochs), 1.0)
+            config = {"channel": 16, "num_cells": 5, "arch_str": arch, "class_num": 10}
+            run = ResultsCount(dataset, None, curve, curve, 0.1, 10.0, config, seed, epochs, [0.01])
+            run.update_train_info(curve, curve, curve, curve)
+            accuracies = {f"{part}@{epoch}": 1.0 for part in SETS[dataset] for epoch in range(epochs)}
+            times = dict(accuracies)
+            if epochs == 200:
+                accuracies |= {
+                    f"{part}@199": final_accuracy(index, dataset, part, seed) for part in SETS[dataset]
+                }
+            run.update_eval(accuracies, times, times)
+            result.update(dataset, seed, run)
+    return result
+
+
+def expected(index: int, column: str) -> float:
+    dataset, part = COLUMNS[column]
+    return float(np.mean([final_accuracy(index, dataset, part, seed) for seed in SEEDS[dataset]]))
+
+
+@pytest.fixture(scope="module")
+def official(tmp_path_factory):
+    """A miniature of the official file, made with the benchmark's own classes and named as it is."""
+    folder = tmp_path_factory.mktemp("official")
+    trained = {
+        index: {"full": results(index, arch, 200).state_dict(), "less": results(index, arch, 12).state_dict()}
+        for index, arch in enumerate(ARCHS)
+    }
+    content = {"meta_archs": ARCHS, "arch2infos": trained, "evaluated_indexes": set(trained)}
+    torch.save(content, folder / "mini.pth")
+    ending = hashlib.md5((folder / "mini.pth").read_bytes()).hexdigest()[-6:]
+    return (folder / "mini.pth").rename(folder / f"NAS-Bench-201-v1_1-{ending}.pth")
+
+
+@pytest.fixture
+def nats(tmp_path):
+    """A miniature of the unpacked NATS-Bench folder."""
+    folder = tmp_path / "NATS-tss-v1_0-3ffb9-simple"
+    folder.mkdir()
+    for index, arch in enumerate(ARCHS):
+        content = {str(epochs): results(index, arch, epochs).state_dict() for epochs in (12, 200)}
+        with bz2.open(folder / f"{index:06d}.pickle.pbz2", "wb") as stream:
+            pickle.dump(content, stream, protocol=4)
+    meta = {"meta_archs": ARCHS, "total_archs": len(ARCHS), "evaluated_indexes": {0, 1, 2}}
+    with bz2.open(folder / "meta.pickle.pbz2", "wb") as stream:
+        pickle.dump(meta, stream, protocol=4)
+    return folder
+
+
+def table(**columns: object) -> pd.DataFrame:
+    return pd.DataFrame(
+        {"index": range(len(ALL)), "arch": ALL, "cifar10_test": np.linspace(0, 100, len(ALL))} | columns
+    )
+
+
+def saved(content: pd.DataFrame, tmp_path: Path) -> Path:
+    content.to_csv(tmp_path / "accuracies.csv", index=False)
+    return tmp_path / "accuracies.csv"
+
+
+def check_miniature(extracted: pd.DataFrame) -> None:
+    assert list(extracted.columns) == ["index", "arch", *COLUMNS]
+    np.testing.assert_array_equal(extracted["index"], [3, 700, 12_000])
+    for arch, row in zip(extracted["arch"], extracted.itertuples(), strict=True):
+        for column in COLUMNS:
+            assert getattr(row, column) == pytest.approx(expected(ARCHS.index(arch), column))
+
+
+def test_the_official_file_gives_the_means_over_seeds_after_200_epochs(official):
+    check_miniature(extract_official(official, complete=False))
+
+
+def test_a_nats_bench_folder_gives_the_same_table(nats):
+    check_miniature(extract_nats(nats, complete=False))
+
+
+def test_an_incomplete_official_file_is_refused_with_what_is_missing(official):
+    with pytest.raises(ValueError, match=r"missing architectures: .* and 15617 more"):
+        extract_official(official)
+
+
+def test_the_official_file_is_verified_before_it_is_loaded(official, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch, "load", lambda *args, **settings: pytest.fail("loaded an unverified file"))
+    with pytest.raises(ValueError, match=r"checksum mismatch: .*expected sha256:0000"):
+        extract_official(official, f"sha256:{'0' * 64}")
+    changed = tmp_path / official.name
+    changed.write_bytes(official.read_bytes() + b"!")
+    with pytest.raises(ValueError, match=r"checksum mismatch: .*digits [0-9a-f]{6} of its name"):
+        extract_official(changed)
+    renamed = tmp_path / "benchmark.pth"
+    renamed.write_bytes(official.read_bytes())
+    with pytest.raises(ValueError, match="nothing to verify"):
+        extract_official(renamed)
+
+
+@pytest.mark.parametrize("algorithm", ["md5", "sha256"])
+def test_a_given_checksum_names_its_algorithm(official, algorithm):
+    digest = hashlib.new(algorithm, official.read_bytes()).hexdigest()
+    assert len(extract_official(official, f"{algorithm}:{digest}", complete=False)) == len(ARCHS)
+
+
+def test_a_damaged_or_missing_file_of_a_nats_bench_folder_is_named(nats):
+    with pytest.raises(ValueError, match=r"checksum mismatch: .*meta\.pickle\.pbz2"):
+        extract_nats(nats, f"md5:{'0' * 32}")
+    with bz2.open(nats / "000001.pickle.pbz2", "wb") as stream:
+        pickle.dump(Path, stream)
+    with pytest.raises(ValueError, match=r"000001\.pickle\.pbz2 can't be read: refused"):
+        extract_nats(nats, complete=False)
+    (nats / "000000.pickle.pbz2").unlink()
+    with pytest.raises(ValueError, match=r"000000\.pickle\.pbz2 is missing"):
+        extract_nats(nats)
+    with pytest.raises(FileNotFoundError, match=r"no meta\.pickle\.pbz2"):
+        extract_nats(nats.parent)
+
+
+def test_a_table_in_any_order_is_read_in_the_order_of_the_space(tmp_path):
+    shuffled = table().sample(frac=1, random_state=0)
+    pd.testing.assert_frame_equal(read_table(saved(shuffled, tmp_path)), table(), check_dtype=False)
+
+
+def test_a_written_table_reads_back_and_is_the_same_bytes(tmp_path):
+    write_table(table(), tmp_path / "first.csv")
+    write_table(read_table(tmp_path / "first.csv"), tmp_path / "second.csv")
+    assert (tmp_path / "first.csv").read_bytes() == (tmp_path / "second.csv").read_bytes()
+
+
+def test_look_up_finds_every_architecture(tmp_path):
+    benchmark = Benchmark(read_table(saved(table(), tmp_path)))
+    genes = SPACE.enumerate()[[15_624, 5, 5]]
+    np.testing.assert_allclose(
+        benchmark.look_up(genes, "cifar10_test"), np.linspace(0, 100, 15_625)[[15_624, 5, 5]]
+    )
+    with pytest.raises(ValueError, match=r"got 'cifar100_test'; accepted with this table: cifar10_test$"):
+        benchmark.look_up(genes, "cifar100_test")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda rows: rows.drop(index=[7]), f"missing architectures: {re.escape(ALL[7])}$"),
+        (lambda rows: pd.concat([rows, rows[9:10]]), f"duplicate architectures: {re.escape(ALL[9])}$"),
+        (
+            lambda rows: rows.assign(cifar10_test=rows.cifar10_test + 0.1),
+            r"outside 0\.\.100 percent: .* has 100\.\d",
+        ),
+        (
+            lambda rows: rows.assign(cifar10_test=rows.cifar10_test.where(rows.index != 4)),
+            r"outside .* has nan",
+        ),
+        (lambda rows: rows.assign(arch=rows.arch.replace(ALL[2], "|conv~0|")), r"\|conv~0\|"),
+        (
+            lambda rows: rows.drop(columns="arch"),
+            "got the columns index, cifar10_test; accepted: index, arch",
+        ),
+        (
+            lambda rows: rows.rename(columns={"cifar10_test": "svhn"}),
+            "got the columns index, arch, svhn; accepted",
+        ),
+    ],
+)
+def test_a_wrong_table_is_refused_with_what_is_wrong(change, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        read_table(saved(change(table()), tmp_path))
+
+
+@pytest.mark.skipif(not PUBLISHED.exists(), reason=f"needs nb201/{PUBLISHED.name} in ../shared/data")
+def test_the_published_accuracies_have_the_known_maxima():
+    benchmark = Benchmark(read_table(PUBLISHED))
+    for column, maximum in {"cifar10_test": 94.37, "cifar100_test": 73.51, "imagenet16_test": 47.31}.items():
+        assert round(benchmark.look_up(SPACE.enumerate(), column).max(), 2) == maximum

@@ -1,0 +1,192 @@
+"""A wrong configuration is refused before any job, with the key, what was got and what is accepted."""
+
+import copy
+from pathlib import Path
+
+import pytest
+import yaml
+
+from rlnas_core.configuration.checks import (
+    ConfigurationError,
+    classes,
+    missing_files,
+    resolve_paths,
+    validate,
+)
+
+CONFIG = Path(__file__).parents[2] / "config"
+SCHEMA = yaml.safe_load((CONFIG / "schema.yaml").read_text())
+DEMO = {"run": "x", "datasets": {"digits": {"source": "digits"}}, "searches": {"digits": "digits"}}
+
+
+def read(name):
+    return yaml.safe_load((CONFIG / name).read_text())
+
+
+def changed(**changes):
+    """A minimal sound configuration with keys (dots as double underscores) set."""
+    config = copy.deepcopy(DEMO)
+    for key, value in changes.items():
+        *parents, last = key.replace("__", ".").split(".")
+        entry = config
+        for parent in parents:
+            entry = entry.setdefault(parent, {})
+        entry[last] = value
+    return config
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "demo.yaml", "quick.yaml", "laptop.yaml"])
+def test_shipped_configurations_are_sound(name):
+    validate(read(name), SCHEMA)
+
+
+def test_paper_configuration_spells_out_the_defaults():
+    paper = read("config.yaml")
+    bare = {"run": paper["run"], "datasets": paper["datasets"], "searches": paper["searches"]}
+    bare |= {key: paper[key] for key in ("benchmark", "large_spaces")}
+    assert validate(paper, SCHEMA) == validate(bare, SCHEMA)
+
+
+def test_defaults_are_filled_in_at_every_depth_and_the_input_is_left_alone():
+    config = changed(supernet={"epochs": 3}, jobs={"supernet": {"threads": 2}, "benchmark": {"threads": 2}})
+    before = copy.deepcopy(config)
+    filled = validate(config, SCHEMA)
+    assert config == before
+    assert filled["supernet"]["epochs"] == 3
+    assert filled["supernet"]["channels"] == 16
+    assert filled["datasets"]["digits"]["image_size"] == 32
+    assert filled["jobs"]["supernet"] == {"threads": 2, "mem_mb": 4000, "runtime": 2880, "gpus": 0}
+    assert filled["jobs"]["benchmark"] == {"threads": 2, "mem_mb": 24000, "runtime": 120, "gpus": 0}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"datasets__digits__source": "cifar11"},
+            "datasets.digits.source: got 'cifar11'; accepted: cifar10, cifar100,",
+        ),
+        (
+            {"seeds": {"uniform-onse": [0]}},
+            "seeds: got unknown key 'uniform-onse'; accepted: ground-truth, uniform-once",
+        ),
+        ({"supernet__epochs": 0}, "supernet.epochs: got 0; accepted: at least 1"),
+        ({"supernet__epochs": "ten"}, "supernet.epochs: got 'ten'; accepted: integer"),
+        ({"supernet__momentum": 1}, "supernet.momentum: got 1; accepted: less than 1"),
+        ({"supernet__path_per": "edge"}, "supernet.path_per: got 'edge'; accepted: cell, architecture"),
+        (
+            {"large_spaces__mobilenet__digits": {"limits": [100]}},
+            "large_spaces.mobilenet.digits.limits: got 100 million multiply-accumulates; accepted: at least",
+        ),
+        (
+            {"large_spaces__darts__photos": {}},
+            "large_spaces.darts.photos: got an unknown dataset; accepted: digits",
+        ),
+        (
+            {"large_spaces__darts__digits": {"supernet": {"epochs": 3, "schedule_epochs": 2}}},
+            "large_spaces.darts.digits.supernet.schedule_epochs: got 2; accepted:",
+        ),
+        (
+            {"retraining__darts__digits__random": [100]},
+            "retraining.darts.digits.random: got 100 million multiply-accumulates; accepted: at least",
+        ),
+        (
+            {"transfer__coco__architectures__mobilenet": ["random-0-100"]},
+            "transfer.coco.architectures.mobilenet: got 100 million multiply-accumulates; accepted: at least",
+        ),
+        (
+            {"retraining__darts__digits__network": {"auxiliary": 0.4, "cells": 1}},
+            "retraining.darts.digits.network.auxiliary: got it with 1 cell; accepted: with 2 or more, or 0",
+        ),
+        (
+            {"retraining__mobilenet__digits__network__drop": 0.2},
+            "retraining.mobilenet.digits.network.drop: got 0.2; networks of mobilenet have none, give 0",
+        ),
+        (
+            {"large_spaces__darts__digits": {}, "jobs__large_supernet__gpus": 3},
+            "large_spaces.darts.digits.supernet.batch_size: got 64; accepted: a multiple of",
+        ),
+        (
+            {"jobs__transfer__gpus": 3},
+            "transfer.coco.training.batch_size: got 16; accepted: a multiple of jobs.transfer.gpus (3)",
+        ),
+        (
+            {"datasets__digits__jitter": [0, 0, 0, 1]},
+            "datasets.digits.jitter.3: got 1; accepted: at most 0.5",
+        ),
+        (
+            {"datasets__digits__jitter": [-1, 0, 0, 0]},
+            "datasets.digits.jitter.0: got -1; accepted: at least 0",
+        ),
+        ({"seeds__uniform-once": [0, 0]}, "seeds.uniform-once: got [0, 0]; accepted: no value twice"),
+        (
+            {"searches": {"cifar12": "digits"}},
+            "searches: got 'cifar12'; accepted: cifar10, cifar100, imagenet16, digits",
+        ),
+        (
+            {"searches": {"digits": "photos"}},
+            "searches.digits: got 'photos', an unknown dataset; accepted: digits",
+        ),
+        (
+            {"searches": {"cifar10": "digits"}},
+            "searches.cifar10: the embedded benchmark (benchmark.source) accepts digits",
+        ),
+        ({"run": "a/b"}, "run: got 'a/b'; accepted: text that matches"),
+        ({"typo": 1}, "configuration: got unknown key 'typo'; accepted: run, data, datasets"),
+        (
+            {"datasets__photos": {"source": "image-folder"}},
+            "datasets.photos.classes: got null; image-folder needs it",
+        ),
+        ({"datasets__digits__classes": 7}, "datasets.digits.classes: got 7; digits has 10"),
+        ({"evolution__keep": 200}, "evolution.keep: got 200; accepted: at most 100 (population)"),
+        (
+            {"evolution__mutations": 80},
+            "evolution: got mutations + crossovers 130; accepted: at most 100 (population)",
+        ),
+        ({"benchmark__checksum": "no"}, "benchmark.checksum: got 'no'; accepted: text that matches"),
+    ],
+)
+def test_mistakes_are_named(changes, message):
+    with pytest.raises(ConfigurationError) as raised:
+        validate(changed(**changes), SCHEMA)
+    assert message in str(raised.value)
+
+
+def test_a_missing_key_is_named():
+    with pytest.raises(
+        ConfigurationError, match="configuration: got no searches; required: run, datasets, searches"
+    ):
+        validate({"run": "x", "datasets": DEMO["datasets"]}, SCHEMA)
+
+
+def test_all_mistakes_are_reported_at_once():
+    with pytest.raises(ConfigurationError) as raised:
+        validate(changed(supernet__epochs=0, supernet__cells=0), SCHEMA)
+    assert "supernet.epochs" in str(raised.value)
+    assert "supernet.cells" in str(raised.value)
+
+
+def test_paths_that_do_not_exist_are_named(tmp_path):
+    config = validate(changed(datasets__digits__path=str(tmp_path / "gone")), SCHEMA)
+    with pytest.raises(ConfigurationError, match=r"datasets\.digits\.path: got .*gone, which doesn't exist"):
+        resolve_paths(config)
+
+
+def test_data_stands_for_the_folder_in_paths(tmp_path):
+    (tmp_path / "b").touch()
+    config = validate(changed(datasets__digits__path=["{data}/a", "{data}/b"], data=str(tmp_path)), SCHEMA)
+    assert resolve_paths(config)["datasets"]["digits"]["path"] == str(tmp_path / "b")
+    with pytest.raises(ConfigurationError, match="data: got null"):
+        resolve_paths(config | {"data": None})
+
+
+def test_files_that_only_a_person_can_fetch_are_asked_for():
+    missing = missing_files(resolve_paths(validate(read("config.yaml"), SCHEMA)))
+    assert [line.split(":")[0] for line in missing] == ["datasets.imagenet16.path", "benchmark.path"]
+    assert missing_files(validate(DEMO, SCHEMA)) == []
+
+
+def test_true_number_of_classes():
+    config = validate(read("quick.yaml") | {"data": "x"}, SCHEMA)
+    assert classes(config, "cifar10") == 10
+    assert classes(validate(read("config.yaml"), SCHEMA), "imagenet16") == 120

@@ -1,0 +1,220 @@
+"""What a run costs before it starts."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from test_workflow import TINY, of_this_workflow
+
+from rlnas_core.configuration import plan
+from rlnas_core.configuration.checks import validate
+from rlnas_core.images import arrays
+from rlnas_core.spaces import get, published
+from rlnas_core.training.supernet import SupernetSettings, build
+from rlnas_core.transfer import detection, segmentation
+
+ROOT = Path(__file__).parents[2]
+SUPERNET = {
+    "space": "nas_bench_201",
+    "dataset": "cifar10",
+    "labels": "uniform-once",
+    "categories": "10",
+    "seed": "0",
+}
+NETWORK = {"space": "darts", "dataset": "cifar10", "architecture": "RLNAS-cifar10", "seed": "0"}
+
+
+def configuration(**changes):
+    schema = yaml.safe_load((ROOT / "config/schema.yaml").read_text())
+    config = yaml.safe_load((ROOT / "config/config.yaml").read_text())
+    return validate(config | changes, schema)
+
+
+def of_one(rule, wildcards, config=None, images=(25_000, 25_000)):
+    return plan.estimate([(rule, wildcards)], config or configuration(), {"cifar10": images}).loc[rule]
+
+
+def printed(directory, *arguments):
+    command = [sys.executable, str(ROOT / "workflow_scripts/print_plan.py"), *map(str, arguments)]
+    result = subprocess.run(command, capture_output=True, text=True, cwd=directory, check=False)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def test_a_plan_has_the_jobs_of_a_dry_run_that_are_still_to_do(tmp_path):
+    dry_run = of_this_workflow(tmp_path, "--dry-run", config=TINY)
+    before = sorted(tmp_path.rglob("*"))
+    text = printed(tmp_path, "--configfile", tmp_path / "config.yaml")
+    assert [path for path in sorted(tmp_path.rglob("*")) if path not in before] == []
+    expected = dict(re.findall(r"^(\w+) +(\d+)$", dry_run, re.MULTILINE))
+    got = {line.split()[0]: line.split()[1] for line in text.splitlines() if re.match(r"\w+ +\d+ ", line)}
+    assert got == expected
+    assert int(got["train_supernet"]) == 9
+    done = tmp_path / "results/tiny/data/digits"
+    done.mkdir(parents=True)
+    for name in (
+        "train_images.npy",
+        "train_labels.npy",
+        "valid_images.npy",
+        "valid_labels.npy",
+        "dataset.json",
+    ):
+        (done / name).touch()
+    assert "prepare_dataset" in text
+    assert "prepare_dataset" not in printed(tmp_path, "--configfile", tmp_path / "config.yaml")
+    text = printed(tmp_path, "results/tiny/tables/table3.md", "--configfile", tmp_path / "config.yaml")
+    assert "tabulate_costs" in text
+    assert "tabulate_rank_correlation" not in text
+
+
+def test_hours_grow_with_epochs_images_and_pixels():
+    once = of_one("train_supernet", SUPERNET)
+    config = configuration()
+    twice = of_one("train_supernet", SUPERNET, configuration(supernet=config["supernet"] | {"epochs": 500}))
+    assert twice["network_seconds"] == pytest.approx(2 * once["network_seconds"])
+    assert of_one("train_supernet", SUPERNET, images=(50_000, 0))["macs"] == pytest.approx(
+        2 * once["macs"], rel=0.01
+    )
+    datasets = config["datasets"] | {"cifar10": config["datasets"]["cifar10"] | {"image_size": 8}}
+    small = of_one("train_supernet", SUPERNET, configuration(datasets=datasets))
+    assert once["macs"] / small["macs"] == pytest.approx(16, rel=0.03)
+
+
+def test_the_laptops_run_takes_what_was_measured():
+    """181 minutes of a core (docs/results.md), for ten supernets and two scorings."""
+    config = yaml.safe_load((ROOT / "config/laptop.yaml").read_text())
+    config = validate(config, yaml.safe_load((ROOT / "config/schema.yaml").read_text()))
+    jobs = [("train_supernet", SUPERNET)] * 10 + [("score_validation_accuracy", SUPERNET)] * 2
+    table = plan.estimate(jobs, config, {"cifar10": (25_000, 25_000)})
+    assert 181 / 2 < table["network_seconds"].sum() / 60 < 181 * 2
+    assert table["jobs"].tolist() == [10, 2]
+
+
+def test_a_scoring_sees_every_distinct_architecture_once():
+    cost = of_one("score_validation_accuracy", SUPERNET)
+    space = get("nas_bench_201")
+    macs = {
+        tuple(genes): macs
+        for genes, macs in zip(
+            space.canonical(space.enumerate()).tolist(),
+            space.cost(space.canonical(space.enumerate()))[1],
+            strict=True,
+        )
+    }
+    assert cost["macs"] == pytest.approx(sum(macs.values()) * (2048 + 10_000))
+    fewer = of_one("score_validation_accuracy", SUPERNET, images=(25_000, 100))
+    assert fewer["macs"] == pytest.approx(sum(macs.values()) * (2048 + 100))
+
+
+def test_a_published_architecture_costs_its_own_and_others_a_random_ones():
+    network = {"published": ["RLNAS-cifar10"], "network": {"batch_size": 1000}}
+    config = configuration(retraining={"darts": {"cifar10": network}})
+    config["datasets"]["cifar10"]["image_size"] = 224
+    own = of_one("retrain_architecture", NETWORK, config)
+    random = of_one("retrain_architecture", NETWORK | {"architecture": "random-0-600"}, config)
+    # The paper's number is of a thousand classes, whose classifier takes a five-hundredth.
+    macs = 1e6 * published()["RLNAS-cifar10"].macs
+    assert own["macs"] / (3 * 25_000 * 250) == pytest.approx(macs, rel=0.01)
+    assert 0.5 < random["macs"] / own["macs"] < 1
+
+
+@pytest.mark.parametrize(
+    ("scenes", "name", "macs"),
+    [  # an image of 800 x 1333 pixels, a crop of 769, by torch's FlopCounterMode
+        ("coco", "RLNAS-imagenet-600M", 170.9e9),
+        ("coco", "RLNAS-mobilenet", 166.3e9),
+        ("cityscapes", "RLNAS-imagenet-600M", 28.5e9),
+        ("cityscapes", "RLNAS-mobilenet", 17.7e9),
+    ],
+)
+def test_a_transfer_costs_what_torch_counts(scenes, name, macs):
+    transfer = {scenes: {"pretrained": None, "network": {}}}
+    of = {"scenes": scenes, "space": published()[name].space.name, "architecture": name, "seed": "0"}
+    cost = of_one("transfer_architecture", of, configuration(transfer=transfer))
+    seen = {"coco": 12 * 117_266, "cityscapes": 108 * 2_975}[scenes]
+    assert cost["macs"] == pytest.approx(3 * seen * macs, rel=0.02)
+    assert cost["state"] == pytest.approx(6 * cost["disk"])
+    halved = {scenes: {"training": {"crop": 385} if scenes == "cityscapes" else {"short_side": 400}}}
+    halved[scenes]["pretrained"] = None
+    fewer = of_one("transfer_architecture", of, configuration(transfer=halved))
+    assert cost["macs"] / fewer["macs"] == pytest.approx(4 if scenes == "cityscapes" else 2, rel=0.01)
+
+
+@pytest.mark.parametrize(("scenes", "name"), [("coco", "darts"), ("cityscapes", "mobilenet")])
+def test_a_transfers_heads_are_as_large_as_torchs(scenes, name):
+    published_as, sizes = {
+        "darts": ("RLNAS-imagenet-600M", {"channels": 48, "cells": 14, "imagenet": True}),
+        "mobilenet": ("RLNAS-mobilenet", {}),
+    }[name]
+    of = {"scenes": scenes, "space": name, "architecture": published_as, "seed": "0"}
+    cost = of_one("transfer_architecture", of, configuration(transfer={scenes: {"pretrained": None}}))
+    network = get(name).network(published()[published_as].genes, classes=1, **sizes)
+    if scenes == "coco":
+        model = detection.build(network, 80, detection.DetectionSettings(), 0)
+    else:
+        model = segmentation.build(network, 0)
+    assert cost["disk"] == pytest.approx(4 * sum(weight.numel() for weight in model.parameters()), rel=0.1)
+
+
+def test_the_demos_transfers_take_what_was_measured():
+    """Some 17 s of a core each, the evaluation and the start of the script included."""
+    config = yaml.safe_load((ROOT / "config/demo.yaml").read_text())
+    config = validate(config, yaml.safe_load((ROOT / "config/schema.yaml").read_text()))
+    for scenes in config["transfer"]:
+        of = {"scenes": scenes, "space": "darts", "architecture": "DARTS-v2", "seed": "0"}
+        cost = of_one("transfer_architecture", of, config)
+        assert 17 / 3 < cost["network_seconds"] + cost["seconds"] < 17 * 2, scenes
+
+
+@pytest.mark.parametrize("name", ["nas_bench_201", "darts", "mobilenet"])
+def test_disk_is_that_of_the_supernets_weights(name):
+    config = configuration(
+        large_spaces={name: {"cifar10": {"supernet": {"cells": 8}}}} if name != "nas_bench_201" else {}
+    )
+    settings = SupernetSettings(cells=8 if name == "darts" else 5)
+    model = build(get(name), 10, 3, settings, 0)
+    weights = sum(weight.numel() * weight.element_size() for weight in model.state_dict().values())
+    sums = 24 * 251 * int(np.prod(model.groups))
+    cost = of_one("train_supernet", SUPERNET | {"space": name}, config)
+    assert cost["disk"] == pytest.approx(weights + sums, rel=0.1)
+    assert cost["state"] == pytest.approx(6 * weights, rel=0.1)
+
+
+@pytest.mark.parametrize("split", [None, "half-of-train"])
+def test_images_are_counted_as_they_are_split(split):
+    entry = {"source": "digits", "path": None, "split": split}
+    _, train, (_, valid) = arrays.inspect("digits", None, split=split)
+    assert plan.count_images(entry) == (len(train), len(valid))
+
+
+def test_the_papers_data_sets_are_known_without_their_files():
+    counts = {
+        name: plan.count_images({"source": name, "path": None, "split": None})
+        for name in ("cifar10", "cifar100", "imagenet16-120")
+    }
+    assert counts == {
+        "cifar10": (25_000, 25_000),
+        "cifar100": (50_000, 5_000),
+        "imagenet16-120": (151_700, 3_000),
+    }
+
+
+def test_what_nobody_measured_is_not_a_number():
+    table = plan.estimate(
+        [("extract_benchmark", {}), ("train_supernet", SUPERNET)],
+        configuration(),
+        {"cifar10": (25_000, 25_000)},
+    )
+    text = plan.describe(table, gpu_tflops=2)
+    assert re.search(r"^extract_benchmark +1 +\? ", text, re.MULTILINE)
+    assert "nobody has measured extract_benchmark" in text
+    assert "reaches 2 TFLOP/s" in text
+    total = text.split("\ntotal")[1].split()
+    assert total[0] == "2"
+    assert float(total[2]) == pytest.approx(table["network_seconds"]["train_supernet"] / 3600, rel=0.1)
+    halved = plan.describe(table, gpu_tflops=4).split("\ntotal")[1].split()
+    assert float(total[3]) == pytest.approx(2 * float(halved[3]), rel=0.1)

@@ -1,0 +1,441 @@
+import dataclasses
+import hashlib
+import io
+import itertools
+import json
+import pickle
+import tarfile
+import threading
+import zipfile
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torchvision
+from PIL import Image
+
+from rlnas_core.images import sources
+from rlnas_core.images.arrays import Reader, augment, draw_crops, load, normalise, prepare
+
+CIFAR10_JPEG = Path(__file__).parents[3] / "shared" / "data" / "cifar10_jpeg.tar.xz"
+
+
+def picture(value: int, size: int = 8, suffix: str = "png") -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(np.full((size, size, 3), value, np.uint8)).save(stream, suffix)
+    return stream.getvalue()
+
+
+def image_folder(root: Path, names: dict[str, int]) -> Path:
+    for name, value in names.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(picture(value))
+    return root
+
+
+def tarred(content: dict[str, bytes], path: Path, mode: str = "w:gz") -> Path:
+    with tarfile.open(path, mode) as archive:
+        for name, data in content.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+    return path
+
+
+# Sources
+
+
+def test_digits_are_one_channel_in_fixed_halves(tmp_path):
+    description = prepare("digits", tmp_path, 8)
+    train, valid = load(tmp_path, "train"), load(tmp_path, "valid")
+    assert train.images.shape == (899, 8, 8, 1)
+    assert valid.images.shape == (898, 8, 8, 1)
+    assert isinstance(train.images, np.memmap)
+    assert train.images.dtype == np.uint8
+    assert train.images.max() == 255
+    assert train.labels.dtype == np.int64
+    assert (train.classes, train.pad, train.flip) == (10, 1, False)
+    assert train.mean == pytest.approx([(train.images / 255).mean()])
+    assert train.std == pytest.approx([(train.images / 255).std()])
+    assert description == json.loads((tmp_path / "dataset.json").read_text())
+
+
+def test_preparing_twice_gives_the_same_bytes(tmp_path):
+    for run in ("first", "second"):
+        prepare("digits", tmp_path / run, 8)
+    for file in (tmp_path / "first").iterdir():
+        assert file.read_bytes() == (tmp_path / "second" / file.name).read_bytes()
+
+
+FOLDER = {
+    f"train/{name}/{number}.png": 10 * number + row for row, name in enumerate("ab") for number in range(4)
+}
+TESTS = {
+    f"test/{name}/{number}.png": 100 + 10 * number + row
+    for row, name in enumerate("ab")
+    for number in range(4)
+}
+
+
+def as_folder(tmp_path: Path, names: dict[str, int]) -> Path:
+    return image_folder(tmp_path / "images", names)
+
+
+def as_tar(tmp_path: Path, names: dict[str, int]) -> Path:
+    content = {f"./{name}": picture(value) for name, value in reversed(names.items())}
+    return tarred(content, tmp_path / "images.tar.xz", "w:xz")
+
+
+def as_zip(tmp_path: Path, names: dict[str, int]) -> Path:
+    with zipfile.ZipFile(tmp_path / "images.zip", "w") as archive:
+        for name, value in names.items():
+            archive.writestr(f"images/{name}", picture(value))
+        archive.writestr("images/README.txt", "not an image")
+    return tmp_path / "images.zip"
+
+
+@pytest.mark.parametrize("layout", [as_folder, as_tar, as_zip])
+def test_an_image_folder_trains_on_train_and_validates_on_half_of_test(layout, tmp_path):
+    prepare("image-folder", tmp_path / "out", 8, path=layout(tmp_path, FOLDER | TESTS), classes=2)
+    train, valid = load(tmp_path / "out", "train"), load(tmp_path / "out", "valid")
+    np.testing.assert_array_equal(train.images[:, 0, 0, 0], [0, 10, 20, 30, 1, 11, 21, 31])
+    np.testing.assert_array_equal(train.labels, [0, 0, 0, 0, 1, 1, 1, 1])
+    assert len(valid) == 4
+    np.testing.assert_array_equal(valid.images[:, 0, 0, 0] % 10, valid.labels)
+    assert valid.images.min() >= 100
+
+
+@pytest.mark.parametrize("split", [None, "half-of-train"])
+def test_a_folder_without_test_images_is_halved(split, tmp_path):
+    flat = {name.removeprefix("train/"): value for name, value in FOLDER.items()}
+    prepare("image-folder", tmp_path / "out", 8, path=as_folder(tmp_path, flat), split=split)
+    halves = [load(tmp_path / "out", part) for part in ("train", "valid")]
+    values = np.concatenate([half.images[:, 0, 0, 0] for half in halves])
+    np.testing.assert_array_equal(np.sort(values), sorted(FOLDER.values()))
+    for half in halves:
+        np.testing.assert_array_equal(half.images[:, 0, 0, 0] % 10, half.labels)
+
+
+def test_images_without_class_folders_are_unlabelled_and_all_train(tmp_path):
+    path = image_folder(tmp_path / "images", {f"{number}.png": number for number in range(5)})
+    prepare("image-folder", tmp_path / "out", 8, path=path, classes=7)
+    train = load(tmp_path / "out", "train")
+    assert (train.labels == -1).all()
+    assert len(train) == 5
+    assert train.classes == 7
+    assert len(load(tmp_path / "out", "valid")) == 0
+
+
+def test_every_unreadable_image_is_named_in_one_error(tmp_path):
+    path = as_folder(tmp_path, FOLDER)
+    (path / "train/a/1.png").write_bytes(b"no image")
+    (path / "train/b/2.png").write_bytes(picture(3)[:40])
+    with pytest.raises(ValueError, match=r"2 unreadable images.*train/a/1\.png, train/b/2\.png"):
+        prepare("image-folder", tmp_path / "out", 8, path=path)
+
+
+def test_a_damaged_archive_is_named(tmp_path):
+    path = as_tar(tmp_path, FOLDER)
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(ValueError, match=r"images\.tar\.xz is neither"):
+        prepare("image-folder", tmp_path / "out", 8, path=path)
+
+
+def test_links_in_an_archive_are_not_followed(tmp_path):
+    with tarfile.open(tmp_path / "images.tar", "w") as archive:
+        member = tarfile.TarInfo("a/link.png")
+        member.type, member.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        archive.addfile(member)
+    with pytest.raises(ValueError, match="has no images"):
+        prepare("image-folder", tmp_path / "out", 8, path=tmp_path / "images.tar")
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ({"a/1.png": 1, "b/2.png": 1, "3.png": 1}, r"some images are in class folders \(a, b\)"),
+        (
+            {"train/a/1.png": 1, "train/b/1.png": 1, "test/c/2.png": 1},
+            "only in training: a, b; only in test: c",
+        ),
+        ({"train/a/1.png": 1, "rest/b/1.png": 1}, "neither in train/ nor in test"),
+    ],
+)
+def test_odd_folders_are_refused(names, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        prepare("image-folder", tmp_path / "out", 8, path=as_folder(tmp_path, names))
+
+
+def test_wrong_settings_say_what_was_got_and_what_is_accepted(tmp_path):
+    path = as_folder(tmp_path, FOLDER)
+    folder = partial(prepare, "image-folder", tmp_path / "out", 8, path=path)
+    with pytest.raises(ValueError, match=r"got 'mnist'; accepted: cifar10, cifar100, imagenet16-120"):
+        prepare("mnist", tmp_path / "out", 8)
+    with pytest.raises(ValueError, match=r"got 'thirds'; accepted with these images: half-of-train$"):
+        folder(split="thirds")
+    with pytest.raises(ValueError, match=r"got 3, but .* has 2 class folders"):
+        folder(classes=3)
+    with pytest.raises(ValueError, match=r"got 4 training images, too few for a batch of 64"):
+        folder(batch_size=64)
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        prepare("cifar10", tmp_path / "out", 8, path=tmp_path / "nowhere")
+    with pytest.raises(ValueError, match="can't be downloaded"):
+        prepare("imagenet16-120", tmp_path / "out", 8)
+
+
+# Downloads, from a server on this machine
+
+
+def pickled(content: object) -> bytes:
+    return pickle.dumps(content, protocol=2)
+
+
+def tiny_cifar10() -> tuple[dict[str, bytes], np.ndarray]:
+    rng = np.random.default_rng(0)
+    batches = {}
+    images = rng.integers(256, size=(60, 3, 32, 32), dtype=np.uint8)
+    for row, name in enumerate([*(f"data_batch_{number}" for number in range(1, 6)), "test_batch"]):
+        data = images[10 * row : 10 * row + 10].reshape(10, -1)
+        batches[name] = pickled({"data": data, "labels": list(range(10)), "batch_label": name})
+    batches["batches.meta"] = pickled({"label_names": list("abcdefghij"), "num_vis": 3072})
+    return {f"cifar-10-batches-py/{name}": data for name, data in batches.items()}, images.transpose(
+        0, 2, 3, 1
+    )
+
+
+@pytest.fixture
+def cifar10_server(tmp_path, monkeypatch):
+    content, images = tiny_cifar10()
+    published = tmp_path / "published"
+    published.mkdir()
+    archive = tarred(content, published / "cifar-10-python.tar.gz")
+    handler = partial(SimpleHTTPRequestHandler, directory=str(published))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    cifar10 = torchvision.datasets.CIFAR10
+    md5 = {name.split("/")[1]: hashlib.md5(data).hexdigest() for name, data in content.items()}
+    for attribute in ("train_list", "test_list"):
+        monkeypatch.setattr(
+            cifar10, attribute, [[name, md5[name]] for name, _ in getattr(cifar10, attribute)]
+        )
+    monkeypatch.setattr(cifar10, "meta", cifar10.meta | {"md5": md5["batches.meta"]})
+    monkeypatch.setattr(cifar10, "url", f"http://127.0.0.1:{server.server_port}/{archive.name}")
+    monkeypatch.setattr(cifar10, "tgz_md5", hashlib.md5(archive.read_bytes()).hexdigest())
+    yield images
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def test_cifar10_is_downloaded_and_trains_on_a_half_of_its_training_set(cifar10_server, tmp_path):
+    description = prepare("cifar10", tmp_path / "out", 32, downloads=tmp_path / "downloads")
+    train, valid = load(tmp_path / "out", "train"), load(tmp_path / "out", "valid")
+    assert (len(train), len(valid), train.classes, train.pad, train.flip) == (25, 25, 10, 4, True)
+    assert list(description["checksums"]) == ["cifar-10-python.tar.gz"]
+    got = {image.tobytes() for image in (*train.images, *valid.images)}
+    assert got == {image.tobytes() for image in cifar10_server[:50]}
+    row = next(row for row, image in enumerate(cifar10_server) if (image == train.images[7]).all())
+    assert train.labels[7] == row % 10
+
+
+def test_a_download_with_another_checksum_is_refused(cifar10_server, tmp_path, monkeypatch):
+    monkeypatch.setattr(torchvision.datasets.CIFAR10, "tgz_md5", "0" * 32)
+    with pytest.raises(
+        ValueError, match=rf"checksum mismatch: .*cifar-10-python.tar.gz.*expected md5:{'0' * 32}"
+    ):
+        prepare("cifar10", tmp_path / "out", 32, downloads=tmp_path / "downloads")
+
+
+def test_without_a_network_the_message_says_what_to_fetch_by_hand(tmp_path, monkeypatch):
+    monkeypatch.setattr(torchvision.datasets.CIFAR100, "url", "http://127.0.0.1:1/cifar-100-python.tar.gz")
+    place = tmp_path / "downloads" / "cifar-100-python.tar.gz"
+    with pytest.raises(
+        ConnectionError, match=rf"cifar100 can't be downloaded.*by hand and put it at {place}"
+    ):
+        prepare("cifar100", tmp_path / "out", 32, downloads=tmp_path / "downloads")
+
+
+# ImageNet16-120
+
+
+@pytest.fixture
+def imagenet16_folder(tmp_path, monkeypatch):
+    folder = tmp_path / "ImageNet16"
+    folder.mkdir()
+    checksums = {}
+    for row, name in enumerate(sources.IMAGENET16_CHECKSUMS):
+        labels = [1, 120, 121, 1000]
+        data = np.full((4, 768), row, np.uint8)
+        data[:, :256] = np.array([1, 120, 121, 255])[:, None]
+        content = pickled({"data": data, "labels": labels, "mean": np.zeros(768)})
+        (folder / name).write_bytes(content)
+        checksums[name] = f"md5:{hashlib.md5(content).hexdigest()}"
+    monkeypatch.setattr(sources, "IMAGENET16_CHECKSUMS", checksums)
+    return folder
+
+
+def test_imagenet16_keeps_the_first_120_classes_and_half_of_its_test_set(imagenet16_folder, tmp_path):
+    prepare("imagenet16-120", tmp_path / "out", 16, path=imagenet16_folder)
+    train, valid = load(tmp_path / "out", "train"), load(tmp_path / "out", "valid")
+    np.testing.assert_array_equal(train.labels, [0, 119] * 10)
+    np.testing.assert_array_equal(train.images[:, 3, 5, 0], [1, 120] * 10)
+    np.testing.assert_array_equal(train.images[:, 3, 5, 2], np.repeat(np.arange(10), 2))
+    assert (len(valid), train.classes, train.pad) == (1, 120, 2)
+
+
+def test_missing_and_changed_imagenet16_batches_are_named(imagenet16_folder, tmp_path):
+    (imagenet16_folder / "train_data_batch_4").write_bytes(b"changed")
+    with pytest.raises(ValueError, match=r"checksum mismatch: .*train_data_batch_4"):
+        prepare("imagenet16-120", tmp_path / "out", 16, path=imagenet16_folder)
+    (imagenet16_folder / "val_data").unlink()
+    with pytest.raises(FileNotFoundError, match=r"has no val_data.*publish"):
+        prepare("imagenet16-120", tmp_path / "out", 16, path=imagenet16_folder)
+
+
+def test_a_batch_that_would_run_code_is_refused(imagenet16_folder, tmp_path):
+    content = pickle.dumps(print)
+    (imagenet16_folder / "val_data").write_bytes(content)
+    sources.IMAGENET16_CHECKSUMS["val_data"] = f"md5:{hashlib.md5(content).hexdigest()}"
+    with pytest.raises(ValueError, match=r"val_data can't be read: refused to load .*print"):
+        prepare("imagenet16-120", tmp_path / "out", 16, path=imagenet16_folder)
+
+
+# Resizing and augmentation
+
+
+def test_images_shrink_to_the_exact_mean_of_each_area():
+    images = np.random.default_rng(0).integers(256, size=(3, 32, 32, 3), dtype=np.uint8)
+    small = sources.resize(images, 8)
+    assert small[1, 2, 3, 1] == np.rint(images[1, 8:12, 12:16, 1].mean())
+    assert sources.resize(images[:, :30], 8).shape == (3, 8, 8, 3)
+    assert sources.resize(images[..., :1], 20).shape == (3, 20, 20, 1)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("flip", [False, True])
+def test_augmented_images_are_crops_of_the_padded_image_or_of_its_mirror(flip, channels):
+    images = torch.randint(1, 256, (64, 8, 8, channels), dtype=torch.uint8)
+    mean, std = (0.5,) * channels, (0.25,) * channels
+    out = augment(images, draw_crops(64, 2, flip, torch.Generator().manual_seed(1)), 2, mean, std)
+    assert out.shape == (64, channels, 8, 8)
+    assert out.dtype == torch.float32
+    assert out.is_contiguous(memory_format=torch.channels_last)
+    seen = set()
+    for image, result in zip(images, out, strict=True):
+        padded = normalise(torch.nn.functional.pad(image, (0, 0, 2, 2, 2, 2))[None], mean, std)[0]
+        moves = {
+            (y, x, mirrored)
+            for y in range(5)
+            for x in range(5)
+            for mirrored in (False, True)
+            if torch.equal(padded[:, y : y + 8, x : x + 8], result.flip(-1) if mirrored else result)
+        }
+        assert len(moves) == 1
+        seen |= moves
+    assert {mirrored for _, _, mirrored in seen} == ({False, True} if flip else {False})
+    assert {y for y, _, _ in seen} == {x for _, x, _ in seen} == set(range(5))
+
+
+def test_normalised_training_images_have_mean_zero_and_deviation_one(tmp_path):
+    prepare("digits", tmp_path, 8)
+    train = load(tmp_path, "train")
+    images = normalise(torch.from_numpy(np.array(train.images)), train.mean, train.std)
+    assert images.mean().abs() < 1e-5
+    assert abs(images.std() - 1) < 1e-4
+
+
+# Images that are decoded at each use
+
+
+SLOPE = np.linspace(0, 255, 64).round()
+FAR = SLOPE[47]
+
+
+@pytest.fixture
+def slopes(tmp_path):
+    """Pictures whose red says how far right and whose green says how far down a pixel is."""
+    for split, name, number in itertools.product(("train", "test"), "ab", range(20)):
+        folder = tmp_path / "images" / split / name
+        folder.mkdir(parents=True, exist_ok=True)
+        pixels = np.stack(
+            [*np.meshgrid(SLOPE[: 48 + number % 2], SLOPE[:48]), np.zeros((48, 48 + number % 2))]
+        )
+        Image.fromarray(pixels.transpose(1, 2, 0).astype(np.uint8)).save(folder / f"{number}.png")
+    options = {"path": tmp_path / "images", "split": "test", "decode": "each-time"}
+    prepare("image-folder", tmp_path / "out", 16, **options)
+    return tmp_path / "out"
+
+
+def test_images_decoded_each_time_are_random_crops_of_their_files(slopes):
+    data = load(slopes, "train")
+    raw = dataclasses.replace(data, mean=(0.0,) * 3, std=(1 / 255,) * 3)
+    indices = np.tile(np.arange(len(data)), 10)
+    red, green, blue = raw.batch(indices, slice(None), torch.Generator().manual_seed(0)).unbind(1)
+    assert red.shape == (400, 16, 16)
+    assert blue.max() == 0
+    width, height = (channel.amax((1, 2)) - channel.amin((1, 2)) for channel in (red, green))
+    areas = width * height / FAR**2
+    assert 0.05 < areas.min() < 0.12
+    assert areas.max() > 0.8
+    mirrored = (red[:, 0, 0] > red[:, 0, -1]).double().mean()
+    assert 0.4 < mirrored < 0.6
+
+
+def test_parts_of_a_batch_are_cut_as_the_whole_and_waiting_images_change_nothing(slopes):
+    data = dataclasses.replace(load(slopes, "train"), jitter=(0.4, 0.4, 0.4, 0.2))
+    indices = np.arange(12)
+
+    def batch(part):
+        return data.batch(indices, part, torch.Generator().manual_seed(0))
+
+    whole = batch(slice(None))
+    data.expect(indices)
+    assert torch.equal(torch.cat([batch(slice(0, 5)), batch(slice(5, 12))]), whole)
+    plain = dataclasses.replace(data, jitter=None)
+    assert not torch.equal(plain.batch(indices, slice(None), torch.Generator().manual_seed(0)), whole)
+
+
+def test_images_decoded_each_time_are_evaluated_at_their_centre(slopes):
+    data = load(slopes, "valid")
+    assert len(data) == 40
+    raw = dataclasses.replace(data, mean=(0.0,) * 3, std=(1 / 255,) * 3)
+    centre = raw.plain(np.arange(4), torch.device("cpu"))
+    assert centre.shape == (4, 3, 16, 16)
+    # 16 of 18 rows, so that a ninth is lost, half of it at each end.
+    margin = FAR / 18
+    assert centre[:, 1].amin((1, 2)).numpy() == pytest.approx(1.5 * margin, abs=margin)
+    assert centre[:, 1].amax((1, 2)).numpy() == pytest.approx(FAR - 1.5 * margin, abs=margin)
+
+
+def test_image_that_breaks_after_it_was_checked_is_named_at_its_use(slopes):
+    data = load(slopes, "train")
+    broken = Path(str(data.images[3]))
+    broken.write_bytes(b"no image")
+    with pytest.raises(ValueError, match=f"{broken.name} is no sound image"):
+        data.batch(np.arange(4), slice(None), torch.Generator().manual_seed(0))
+
+
+def test_archive_cannot_be_decoded_each_time(tmp_path):
+    with pytest.raises(ValueError, match="isn't a folder of images: give once"):
+        prepare("image-folder", tmp_path / "out", 8, path=as_zip(tmp_path, FOLDER), decode="each-time")
+
+
+@pytest.mark.skipif(not CIFAR10_JPEG.exists(), reason=f"needs {CIFAR10_JPEG.name} in ../shared/data")
+def test_cifar10_as_jpeg_files_is_halved_as_cifar10_is(tmp_path):
+    prepare("image-folder", tmp_path, 8, path=CIFAR10_JPEG, classes=10)
+    train, valid = load(tmp_path, "train"), load(tmp_path, "valid")
+    assert train.images.shape == valid.images.shape == (25_000, 8, 8, 3)
+    np.testing.assert_array_equal(np.bincount(train.labels) + np.bincount(valid.labels), np.full(10, 5000))
+    assert train.mean == pytest.approx([0.491, 0.482, 0.447], abs=0.005)
+
+
+def test_what_was_read_ahead_is_not_read_again():
+    reads = []
+    reader = Reader(lambda index: reads.append(index) or 10 * index)
+    reader.expect(np.array([1, 2]))
+    assert reader.map(lambda read, other: read + other, np.array([2, 3]), [1, 2]) == [21, 32]
+    assert sorted(reads) == [1, 2, 3]

@@ -1,0 +1,143 @@
+"""The CPU kernels and the lazy optimiser against torch in float64."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.nn import functional as F  # noqa: N812 - the name that torch code gives it
+
+from rlnas_core.kernels import engine
+from rlnas_core.networks.nas_bench_201 import Supernet
+from rlnas_core.spaces import get
+from rlnas_core.training.optimiser import LazySGD
+
+SPACE = get("nas_bench_201")
+needs_compiler = pytest.mark.skipif(engine.library() is None, reason="there is no C++ compiler")
+
+
+def twins(channels=8, cells=1, in_channels=3, affine=False, by_position=False):
+    """The same supernet on the kernels in float32 and on torch in float64."""
+    sizes = {"classes": 5, "channels": channels, "cells": cells, "in_channels": in_channels}
+    ours, reference = (Supernet(affine=affine, by_position=by_position, **sizes) for _ in range(2))
+    generator = torch.Generator().manual_seed(0)
+    for own, other in zip(ours.parameters(), reference.parameters(), strict=True):
+        own.data.copy_(torch.randn(own.shape, generator=generator) * own[0].numel() ** -0.5)
+        other.data.copy_(own.data)
+    assert ours.accelerate()
+    return ours, reference.double()
+
+
+@needs_compiler
+@settings(max_examples=25, deadline=None, derandomize=True)
+@given(
+    genes=st.lists(st.integers(0, 4), min_size=18, max_size=18),
+    channels=st.sampled_from([8, 16, 24]),
+    images=st.integers(6, 21),
+    side=st.sampled_from([4, 8, 12]),
+    in_channels=st.sampled_from([1, 3]),
+    affine=st.booleans(),
+    by_position=st.booleans(),
+)
+def test_scores_and_gradients_equal_those_of_torch(
+    genes, channels, images, side, in_channels, affine, by_position
+):
+    ours, reference = twins(channels, 1, in_channels, affine, by_position)
+    path = np.array(genes).reshape(3, 6)
+    x = torch.randn(images, in_channels, side, side, generator=torch.Generator().manual_seed(1))
+    target = torch.arange(images) % 5
+    if by_position:
+        row = torch.arange(side // 4)
+        target = (target[:, None, None] + row[:, None] + row) % 5
+    for model, images_of_model in ((ours, x), (reference, x.double())):
+        F.cross_entropy(model(images_of_model, path), target).backward()
+    scores = ours(x, path)
+    torch.testing.assert_close(scores.double(), reference(x.double(), path), rtol=1e-3, atol=1e-3)
+    with torch.no_grad():  # values that no gradient needs share memory
+        assert torch.equal(ours(x, path), scores)
+    for (name, own), other in zip(ours.named_parameters(), reference.parameters(), strict=True):
+        if own.grad is None:
+            assert other.grad is None or not other.grad.any(), name
+        else:
+            # A ReLU that rounding switches moves a gradient by more than rounding, so norms are compared.
+            assert (own.grad - other.grad).norm() <= 0.02 * other.grad.norm() + 1e-4, name
+
+
+@needs_compiler
+def test_calibrated_scores_equal_those_of_torch():
+    ours, reference = twins(16, 2)
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(40, 3, 8, 8, generator=generator)
+    genes = SPACE.sample(1, np.random.default_rng(0))[0]
+    scores = []
+    for model, images in ((ours, x), (reference, x.double())):
+        with torch.no_grad(), model.calibrated(images[:24], genes):
+            scores.append(torch.cat([model(part, genes) for part in images[24:].split(7)]).double())
+    torch.testing.assert_close(*scores, rtol=1e-4, atol=1e-4)
+
+
+@needs_compiler
+def test_threads_do_not_change_a_bit():
+    x, path = torch.randn(16, 3, 8, 8), SPACE.sample(3, np.random.default_rng(3))
+    gradients, before = [], torch.get_num_threads()
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        model, _ = twins()
+        model(x, path).square().sum().backward()
+        # The classifier is torch's, which sums in another order with more threads.
+        gradients.append([weight.grad for _, _, _, weight in model.operation_weights()])
+    torch.set_num_threads(before)
+    pairs = [pair for pair in zip(*gradients, strict=True) if pair[0] is not None]
+    assert pairs
+    assert all(torch.equal(*pair) for pair in pairs)
+
+
+@needs_compiler
+def test_number_that_is_none_reaches_the_scores():
+    model, _ = twins()
+    x = torch.randn(4, 3, 8, 8)
+    x[2, 0, 3, 3] = float("nan")
+    assert model(x, np.full((3, 6), 3)).isnan().all()
+
+
+@needs_compiler
+def test_backward_after_another_forward_is_refused():
+    model, _ = twins()
+    x, path = torch.randn(4, 3, 8, 8), np.full((3, 6), 3)
+    scores = model(x, path)
+    model(x, path)
+    with pytest.raises(RuntimeError, match="call backward before it"):
+        scores.sum().backward()
+
+
+def test_widths_that_do_not_fit_and_a_missing_compiler_leave_the_network_to_torch(monkeypatch):
+    assert not Supernet(classes=5, channels=4, cells=1).accelerate()
+    monkeypatch.setattr(engine, "library", lambda: None)
+    model = Supernet(classes=5, channels=8, cells=1)
+    assert not model.accelerate()
+    assert model(torch.randn(2, 3, 8, 8), np.full(6, 3)).shape == (2, 5)
+
+
+@pytest.mark.parametrize("gradient", ["zero", "absent"])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_lazy_steps_equal_those_of_torch(gradient, dtype):
+    rng = np.random.default_rng(0)
+    start = [torch.randn(3, 4, dtype=dtype) for _ in range(5)]
+    ours, theirs = ([weight.clone().requires_grad_() for weight in start] for _ in range(2))
+    lazy = LazySGD(ours, 0.9, 5e-3, gradient)
+    reference = torch.optim.SGD(theirs, 0.1, 0.9, weight_decay=5e-3, nesterov=True)
+    for step in range(30):
+        rate = 0.1 * (1 - step / 40)
+        sampled = rng.random(5) < 0.4
+        for own, other, chosen in zip(ours, theirs, sampled, strict=True):
+            other.grad = torch.zeros_like(other) if gradient == "zero" else None
+            if chosen:
+                own.grad = torch.randn(3, 4, dtype=dtype)
+                other.grad = own.grad.clone()
+        lazy.step(rate)
+        reference.param_groups[0]["lr"] = rate
+        reference.step()
+    lazy.settle()
+    tolerance = 1e-12 if dtype == torch.float64 else 1e-5
+    for own, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(own, other, rtol=tolerance, atol=tolerance)

@@ -1,0 +1,144 @@
+"""Supernets and networks of the DARTS and the MobileNet-like space: cost, angle, training."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from walks import live_paths
+
+from rlnas_core.images.arrays import ImageArray
+from rlnas_core.labels.sources import FixedLabels
+from rlnas_core.networks.layers import initialise
+from rlnas_core.search.angle import architecture_angles
+from rlnas_core.spaces import darts, get, mobilenet
+from rlnas_core.training.supernet import SupernetSettings, compare, train_supernet
+
+SPACES = {
+    "darts": (get("darts"), {"channels": 8, "cells": 5}),
+    "darts-imagenet": (get("darts", paths="any"), {"channels": 8, "cells": 5, "imagenet": True}),
+    "mobilenet": (get("mobilenet"), {}),
+}
+
+
+@pytest.fixture(params=SPACES)
+def case(request):
+    return SPACES[request.param]
+
+
+def counted(model, images):
+    """Parameters, and multiply-accumulates of convolutions and linear layers, by hooks on a forward pass."""
+    macs = []
+
+    def count(module, inputs, output):
+        weights = module.weight[0].numel()
+        macs.append(weights * output[0].numel())
+
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            module.register_forward_hook(count)
+    model.eval()
+    with torch.no_grad():
+        model(images)
+    return sum(weight.numel() for weight in model.parameters()), sum(macs)
+
+
+@pytest.mark.parametrize(
+    ("space", "network", "side"),
+    [
+        (get("darts"), {"channels": 8, "cells": 7, "imagenet": True}, 64),
+        (get("darts"), {"channels": 4, "cells": 5, "imagenet": False}, 16),
+        (get("mobilenet"), {}, 64),
+    ],
+)
+def test_cost_table_counts_what_hooks_count_in_the_built_network(space, network, side):
+    genes = space.sample(200, np.random.default_rng(0))
+    params, macs = space.cost(genes, classes=7, image_size=side, **network)
+    x = torch.zeros(1, 3, side, side)
+    for row, expected in zip(genes, zip(params, macs, strict=True), strict=True):
+        with torch.device("meta"):
+            model = space.network(row, classes=7, **network)
+        assert counted(model, x.to("meta")) == expected
+
+
+def vector(space, model, row, pooling):
+    """V(a, W) of eq. 9 by walking over the paths of the architecture."""
+    parts = [weight.detach().double().flatten() for weight in model.fixed_weights()]
+    weights = {}
+    for cell, place, gene, weight in model.operation_weights():
+        weights.setdefault((cell, place, gene), []).append(weight.detach().double().flatten())
+    if space.name == "mobilenet":
+        for block, gene in enumerate(row):
+            identity = torch.eye(mobilenet.BLOCKS[block][1], dtype=torch.float64).flatten()
+            parts += [identity] if gene == mobilenet.SKIP else weights[0, block, int(gene)]
+        return torch.cat(parts)
+    for cell, (reducing, width) in enumerate(zip(model.reduces, model.cell_channels(), strict=True)):
+        kind = row.reshape(2, 14)[int(reducing)]
+        ends = range(2, 6) if space.paths == "any" else [5]
+        for edge, gene in itertools.chain.from_iterable(live_paths(kind, ends)):
+            own = weights.get((cell, edge + 14 * reducing, gene), [])
+            if gene in (darts.MAX_POOL, darts.AVG_POOL):
+                size = width * 9 * (1 if pooling == "reference" else width)
+                parts.append(torch.full((size,), 1 / 9, dtype=torch.float64))
+            elif gene == darts.SKIP and not own:
+                parts.append(torch.eye(width, dtype=torch.float64).flatten())
+            parts += own
+    return torch.cat(parts)
+
+
+@pytest.mark.parametrize("pooling", ["reference", "paper"])
+def test_angle_from_sums_equals_that_of_the_concatenated_vectors(case, pooling):
+    space, sizes = case
+    models = [space.supernet(classes=4, **sizes) for _ in range(2)]
+    for seed, model in enumerate(models):
+        initialise(model, torch.Generator().manual_seed(seed))
+    genes = space.sample(20, np.random.default_rng(0))
+    found = architecture_angles(space, compare(*models, {}), genes, pooling=pooling)
+    for row, angle in zip(genes, found, strict=True):
+        first, last = (vector(space, model, row, pooling) for model in models)
+        cosine = first @ last / (first.norm() * last.norm())
+        assert angle == pytest.approx(torch.arccos(cosine).item(), abs=1e-9)
+
+
+def test_dilated_norm_setting_counts_the_scale_twice_or_scale_and_shift():
+    for setting, names in (("reference", {"scale": 2}), ("paper", {"scale": 1, "shift": 1})):
+        model = get("darts").supernet(classes=4, channels=4, cells=3, affine=True, dilated_norm=setting)
+        dilated = [
+            w for cell, place, gene, w in model.operation_weights() if (cell, place, gene) == (0, 0, 6)
+        ]
+        norms = [weight for weight in dilated if weight.ndim == 1]
+        found = {}
+        for weight in norms:
+            name = "scale" if weight.eq(1).all() else "shift"
+            found[name] = found.get(name, 0) + 1
+        assert found == names
+
+
+def test_supernet_trains_in_every_space_and_scores_differ(case):
+    space, sizes = case
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, size=(16, 32, 32, 3), dtype=np.uint8)
+    data = ImageArray(images, np.arange(16) % 4, (0.5,) * 3, (0.25,) * 3, 4, 4, True)
+    settings = SupernetSettings(epochs=1, batch_size=8, clip_norm=5.0, label_smoothing=0.1, **sizes)
+    _, statistics = train_supernet(
+        space, data, FixedLabels(data.labels, 4), settings, 0, log=lambda line: None
+    )
+    scores = architecture_angles(space, statistics, space.sample(50, rng))
+    assert len(np.unique(scores)) > 40
+    assert (scores > 0).all()
+    assert architecture_angles(space, statistics, space.sample(5, rng), epoch=0).max() == pytest.approx(
+        0, abs=1e-6
+    )
+
+
+def test_auxiliary_head_and_dropped_paths_act_in_training_alone():
+    space = get("darts")
+    genes = space.sample(1, np.random.default_rng(0))[0]
+    model = space.network(genes, classes=4, channels=4, cells=6, auxiliary=True, drop=0.3)
+    x = torch.randn(4, 3, 32, 32)
+    scores, auxiliary = model(x)
+    assert scores.shape == auxiliary.shape == (4, 4)
+    assert not torch.equal(scores, model(x)[0])
+    model.eval()
+    assert torch.equal(model(x), model(x))

@@ -1,0 +1,107 @@
+"""The angle, against plain concatenation of weight vectors in float64."""
+
+import numpy as np
+import pytest
+import torch
+
+from rlnas_core.networks.layers import initialise
+from rlnas_core.search.angle import architecture_angles, indicators
+from rlnas_core.spaces import get
+from rlnas_core.spaces.nas_bench_201 import NONE, POOL, SKIP
+from rlnas_core.training.statistics import Statistics
+from rlnas_core.training.supernet import SupernetSettings, build, compare, untrained_statistics
+
+SPACE = get("nas_bench_201")
+SETTINGS = SupernetSettings(channels=4, cells=2)
+PATHS = ((3,), (1, 5), (0, 2, 5), (0, 4))
+
+
+@pytest.fixture(scope="module")
+def supernets():
+    first, second = (build(SPACE, 10, 3, SETTINGS, seed) for seed in (0, 1))
+    return first, second, compare(first, second, {})
+
+
+def concatenated(model, genes, pooling):
+    """V(a, W): the fixed part, then path by path and cell by cell the weights of the path's operations."""
+    vector = [w.detach().double().flatten() for w in model.fixed_weights()]
+    weights = {key: w for *key, w in model.operation_weights() for key in [tuple(key)]}
+    alive = False
+    for path in PATHS:
+        if any(genes[edge] == NONE for edge in path):
+            continue
+        alive = True
+        for cell, channels in enumerate(model.cell_channels()):
+            for edge in path:
+                if genes[edge] == POOL:
+                    size = channels * 9 * (channels if pooling == "paper" else 1)
+                    vector.append(torch.full((size,), 1 / 9, dtype=torch.float64))
+                elif genes[edge] != SKIP:
+                    vector.append(weights[cell, edge, int(genes[edge])].detach().double().flatten())
+    return torch.cat(vector) if alive else None
+
+
+@pytest.mark.parametrize("pooling", ["reference", "paper"])
+def test_angle_equals_plain_concatenation(supernets, pooling):
+    first, second, statistics = supernets
+    genes = SPACE.enumerate()[np.random.default_rng(0).choice(15625, 200, replace=False)]
+    angles = architecture_angles(SPACE, statistics, genes, pooling=pooling)
+    for row, angle in zip(genes, angles, strict=True):
+        a, b = concatenated(first, row, pooling), concatenated(second, row, pooling)
+        expected = 0.0 if a is None else torch.arccos(a @ b / (a.norm() * b.norm())).item()
+        assert abs(angle - expected) < 1e-9
+
+
+def test_architecture_without_a_live_path_scores_zero(supernets):
+    assert architecture_angles(SPACE, supernets[2], np.zeros((1, 6), dtype=int))[0] == 0
+
+
+def test_angle_of_untrained_supernet_is_zero(supernets):
+    statistics = compare(supernets[0], supernets[0], {})
+    np.testing.assert_allclose(architecture_angles(SPACE, statistics, SPACE.enumerate()), 0, atol=1e-7)
+
+
+def test_unknown_pooling_shape_is_named(supernets):
+    with pytest.raises(ValueError, match="'cubic'"):
+        architecture_angles(SPACE, supernets[2], SPACE.enumerate(), pooling="cubic")
+
+
+def test_layer_indicators_follow_their_definition(supernets):
+    statistics = supernets[2]
+    genes = SPACE.from_string(
+        ["|nor_conv_3x3~0|+|avg_pool_3x3~0|none~1|+|skip_connect~0|nor_conv_1x1~1|skip_connect~2|"]
+    )
+    dot, initial, final = np.moveaxis(statistics.operations[0], -1, 0)
+    own = [np.arccos(dot[:, e, o] / np.sqrt(initial[:, e, o] * final[:, e, o])) for e, o in ((0, 3), (4, 2))]
+    total = sum(layer.sum() for layer in own)
+    scores = indicators(SPACE, statistics, genes)
+    assert scores["layer-angle-sum"][0] == pytest.approx(total)
+    cells = len(statistics.channels)
+    assert scores["layer-angle-sum-times-mean"][0] == pytest.approx(total * total / (3 * cells))
+
+
+def test_statistics_survive_the_disk_and_give_the_same_bytes(supernets, tmp_path):
+    for name in ("a.npz", "b.npz"):
+        supernets[2].save(tmp_path / name)
+    assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
+    np.testing.assert_array_equal(Statistics.load(tmp_path / "a.npz").operations, supernets[2].operations)
+
+
+@pytest.mark.parametrize("initialisation", ["normal", "uniform"])
+def test_training_free_angles_are_near_a_right_angle(initialisation):
+    settings = SupernetSettings(channels=8, cells=1, initialisation=initialisation)
+    statistics = untrained_statistics(SPACE, {"classes": 10, "in_channels": 3}, settings, 0)
+    genes = SPACE.from_string(
+        ["|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|nor_conv_3x3~0|nor_conv_3x3~1|nor_conv_3x3~2|"]
+    )
+    assert 1.2 < architecture_angles(SPACE, statistics, genes)[0] < 1.6
+
+
+def test_initialisation_follows_its_generator_alone():
+    one, other = (
+        SPACE.supernet(classes=3, channels=4, cells=1),
+        SPACE.supernet(classes=3, channels=4, cells=1),
+    )
+    for model in (one, other):
+        initialise(model, torch.Generator().manual_seed(5))
+    assert all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))

@@ -1,0 +1,102 @@
+"""The exact optimum under a cost limit against brute force over cut-down spaces."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from rlnas_core.search.angle import angles
+from rlnas_core.search.evolution import evolve
+from rlnas_core.search.optimum import largest_angle
+from rlnas_core.spaces import DARTS, MobileNet
+
+
+def plausible_sums(space, turn, rng):
+    """Sums of weights that grow with their operation's size and turned by about `turn`."""
+    size = space.cost_table()[1][0].reshape(-1) + 50.0
+    initial = size / size.mean()
+    final = initial * rng.uniform(0.3, 1.5, len(size))
+    dot = np.sqrt(initial * final) * np.cos(turn + rng.normal(0, 0.15, len(size)))
+    return np.concatenate([[[3.0, 5.0, 4.0]], np.stack([dot, initial, final], axis=1)])
+
+
+def cut_down(space, rows, free):
+    """The space with only some layouts and a choice in only some genes; and all that is left of it."""
+    slots, counts, allowed = type(space).layouts(space)
+    rng = np.random.default_rng(1)
+    rows = np.sort(rng.choice(len(slots), min(rows, len(slots)), replace=False))
+    slots, counts, allowed = slots[rows], counts[rows], allowed.copy()
+    for gene in range(space.num_genes):
+        possible = np.flatnonzero(allowed[gene])
+        kept = rng.choice(possible, 4 if gene in free else 1, replace=False)
+        allowed[gene] = np.isin(np.arange(len(space.operations)), kept)
+    space.layouts = lambda: (slots, counts, allowed)
+    everything = []
+    for layout in slots:
+        choices = itertools.product(*(np.flatnonzero(allowed[gene]) for gene in layout))
+        genes = np.zeros((int(np.prod(allowed[layout].sum(axis=1))), space.num_genes), dtype=np.int8)
+        genes[:, layout] = list(choices)
+        everything.append(genes)
+    return np.concatenate(everything)
+
+
+@pytest.mark.parametrize("turn", [0.6, 1.4, 1.8])
+@pytest.mark.parametrize("quantile", [0.05, 0.5, None])
+@pytest.mark.parametrize(
+    ("space", "layouts", "free"), [(MobileNet(), 1, range(3, 9)), (DARTS("any"), 40, (0, 2, 4, 6, 15, 17))]
+)
+def test_optimum_is_the_one_that_brute_force_finds(space, layouts, free, turn, quantile):
+    everything = cut_down(space, layouts, free)
+    sums = plausible_sums(space, turn, np.random.default_rng(0))
+    macs = space.cost(everything)[1]
+    limit = np.inf if quantile is None else np.quantile(macs, quantile)
+    within = everything[macs <= limit]
+    scores = angles(space.usage(within), sums)
+    start = within[np.argmin(macs[macs <= limit])]
+    found = largest_angle(space, sums, start, limit=limit)
+    assert found.proven
+    assert found.angle == pytest.approx(scores.max(), abs=1e-9)
+    assert angles(space.usage(found.genes[None]), sums)[0] == pytest.approx(found.angle, abs=1e-9)
+    assert space.cost(found.genes[None])[1][0] <= limit
+
+
+@pytest.mark.parametrize(("space", "limit"), [(MobileNet(), 475e6), (DARTS("any"), 600e6)])
+def test_whole_space_is_solved_and_evolution_does_not_beat_it(space, limit):
+    sums = plausible_sums(space, 1.4, np.random.default_rng(2))
+    evolved = evolve(
+        space,
+        lambda genes: angles(space.usage(genes), sums),
+        np.random.default_rng(0),
+        population=50,
+        keep=10,
+        mutations=25,
+        crossovers=25,
+        feasible=lambda genes: space.cost(genes)[1] <= limit,
+    )
+    assert space.cost(evolved.genes[None])[1][0] <= limit
+    found = largest_angle(space, sums, evolved.genes, limit=limit)
+    assert found.proven or found.bound - found.angle < 0.002
+    assert found.angle >= evolved.fitness - 1e-12
+    assert space.cost(found.genes[None])[1][0] <= limit
+
+
+def test_search_without_a_proof_says_so_and_bounds_what_it_may_have_missed():
+    space = MobileNet()
+    sums = plausible_sums(space, 1.4, np.random.default_rng(2))
+    start = space.sample(1, np.random.default_rng(0))[0]
+    certain = largest_angle(space, sums, start)
+    hasty = largest_angle(space, sums, start, most=20_001)
+    assert certain.proven
+    if not hasty.proven:
+        assert hasty.bound > hasty.angle
+    assert hasty.angle <= certain.angle + 1e-12 <= hasty.bound + 1e-9
+
+
+def test_start_over_the_limit_is_refused():
+    space = MobileNet()
+    sums = plausible_sums(space, 1.4, np.random.default_rng(2))
+    start = np.zeros(21, dtype=np.int8)
+    with pytest.raises(
+        ValueError, match=r"limit: the architecture to start from costs .*; accepted: at most 1e"
+    ):
+        largest_angle(space, sums, start, limit=1e6)

@@ -1,0 +1,185 @@
+"""An interrupted training goes on, to the same bytes; damaged and foreign states are told apart."""
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from rlnas_core.images.arrays import load, prepare
+from rlnas_core.labels.pretext import Rotation
+from rlnas_core.labels.sources import FixedLabels, LabelSource, RedrawnLabels
+from rlnas_core.machine.fingerprints import marks_of
+from rlnas_core.spaces import get
+from rlnas_core.training.checkpoint import Checkpoint, read_weights, remove_states, save_weights
+from rlnas_core.training.supernet import SupernetSettings, train_supernet
+
+SPACE = get("nas_bench_201")
+SETTINGS = SupernetSettings(channels=8, cells=1, epochs=3, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("digits")
+    prepare("digits", folder, 8)
+    return load(folder, "train")
+
+
+class Stopping(LabelSource):
+    """Labels that send the process a signal at one of their batches."""
+
+    def __init__(self, labels, at, number=signal.SIGTERM):
+        self.labels, self.at, self.number, self.calls = labels, at, number, 0
+        self.name, self.categories = labels.name, labels.categories
+        self.rng, self.pose = labels.rng, labels.pose
+
+    def __call__(self, indices):
+        if len(indices) == SETTINGS.batch_size:
+            self.calls += 1
+            if self.calls == self.at:
+                signal.raise_signal(self.number)
+        return self.labels(indices)
+
+
+def labels_of(data, method):
+    if method == "fixed":
+        return FixedLabels(data.labels, 10)
+    if method == "rotation":
+        return Rotation(np.random.default_rng(0))
+    return RedrawnLabels(method, data.labels, 10, np.random.default_rng(0))
+
+
+def train(data, labels, state, settings=SETTINGS, log=lambda line: None, seed=0):
+    return train_supernet(SPACE, data, labels, settings, seed, state_path=state, log=log)
+
+
+@pytest.mark.parametrize("method", ["fixed", "shuffle-each-step", "rotation"])
+@pytest.mark.parametrize("at", [3, 14, 20])  # within the first epoch, at the end of it, within the second
+@pytest.mark.parametrize("gradient", ["zero", "absent"])
+def test_training_stopped_by_sigterm_goes_on_to_the_same_bytes(digits, tmp_path, method, at, gradient):
+    settings = dataclasses.replace(SETTINGS, unsampled_gradient=gradient)
+    model, undisturbed = train(digits, labels_of(digits, method), None, settings)
+    state, lines = tmp_path / "states/one.safetensors", []
+    with pytest.raises(SystemExit, match="143"):
+        train(digits, Stopping(labels_of(digits, method), at), state, settings, lines.append)
+    assert "stopped by SIGTERM; the state is kept at" in lines[-1]
+    resumed_model, resumed = train(digits, labels_of(digits, method), state, settings, lines.append)
+    assert any(line.startswith("goes on from") for line in lines)
+    np.testing.assert_array_equal(resumed.operations, undisturbed.operations)
+    np.testing.assert_array_equal(resumed.fixed, undisturbed.fixed)
+    for own, other in zip(resumed_model.parameters(), model.parameters(), strict=True):
+        assert torch.equal(own, other)
+    # The last state stays until the caller has written the results.
+    again_model, again = train(digits, labels_of(digits, method), state, settings, lines.append)
+    assert "goes on from" in lines[-1]
+    np.testing.assert_array_equal(again.operations, undisturbed.operations)
+    assert all(map(torch.equal, again_model.parameters(), model.parameters()))
+    remove_states(state)
+    assert list(state.parent.iterdir()) == []
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def interrupted(digits, tmp_path):
+    state = tmp_path / "one.safetensors"
+    with pytest.raises(SystemExit):
+        train(digits, Stopping(labels_of(digits, "fixed"), 20), state)
+    return state, Path(str(state) + ".before")
+
+
+@pytest.mark.parametrize("harm", ["truncated", "changed", "empty"])
+def test_damaged_state_is_named_and_set_aside_and_the_one_before_it_used(digits, tmp_path, harm):
+    _, undisturbed = train(digits, labels_of(digits, "fixed"), None)
+    state, before = interrupted(digits, tmp_path)
+    content = bytearray(state.read_bytes())
+    if harm == "changed":
+        content[-5] ^= 1
+    state.write_bytes({"truncated": content[:-100], "changed": content, "empty": b""}[harm])
+    assert before.exists()
+    lines = []
+    _, resumed = train(digits, labels_of(digits, "fixed"), state, log=lines.append)
+    assert any("is damaged" in line and "one.safetensors.damaged" in line for line in lines)
+    assert any(f"goes on from {state}: epoch 2, step 1" in line for line in lines)
+    np.testing.assert_array_equal(resumed.operations, undisturbed.operations)
+
+
+@pytest.mark.parametrize("change", ["settings", "seed", "labels"])
+def test_state_of_anything_else_starts_afresh_and_says_so(digits, tmp_path, change):
+    state, _ = interrupted(digits, tmp_path)
+    settings = dataclasses.replace(SETTINGS, learning_rate=0.01) if change == "settings" else SETTINGS
+    labels = FixedLabels(digits.labels[::-1], 10) if change == "labels" else labels_of(digits, "fixed")
+    lines = []
+    _, statistics = train(digits, labels, state, settings, lines.append, seed=int(change == "seed"))
+    assert any("of other settings, inputs or code; training starts afresh" in line for line in lines)
+    assert not any(line.startswith("goes on") for line in lines)
+    assert len(statistics.epochs) == 4
+
+
+def test_state_holds_no_code(digits, tmp_path):
+    state, _ = interrupted(digits, tmp_path)
+    assert state.read_bytes()[8:9] == b"{"  # safetensors: the length of a JSON header, and the header
+
+
+def test_save_at_regular_times_within_an_epoch(digits, tmp_path):
+    state = tmp_path / "one.safetensors"
+    labels, seen = labels_of(digits, "fixed"), []
+
+    class Watching(FixedLabels):
+        def __call__(self, indices):
+            seen.append(state.exists())
+            return super().__call__(indices)
+
+    train_supernet(
+        SPACE,
+        digits,
+        Watching(labels.labels, 10),
+        SETTINGS,
+        0,
+        state_path=state,
+        save_every=0,
+        log=lambda line: None,
+    )
+    assert seen[3]  # long before the first epoch ends
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small disk")
+def test_full_disk_is_named_and_leaves_the_last_state(tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=300k", "none", str(disk)], check=False).returncode:
+        pytest.skip("a small disk can't be mounted here")
+    try:
+        checkpoint = Checkpoint(disk / "one.safetensors", "key", log=lambda line: None)
+        checkpoint.save({"a": torch.zeros(1000)}, {"n": 1})
+        with pytest.raises(OSError, match="the state can't be saved: No space left on device"):
+            checkpoint.save({"a": torch.zeros(200_000)}, {"n": 2})
+        assert checkpoint.restore()[1]["n"] == 1
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_weights_say_what_made_them_and_have_the_same_bytes_each_time(tmp_path):
+    model = torch.nn.Linear(3, 2)
+    made_by = {"space": "darts", "seed": "0", "settings": dataclasses.asdict(SETTINGS)}
+    for name in ("first", "second"):
+        save_weights(model, tmp_path / name, **made_by)
+    assert (tmp_path / "first").read_bytes() == (tmp_path / "second").read_bytes()
+    weights, read = read_weights(tmp_path / "first")
+    assert torch.equal(weights["weight"], model.weight)
+    assert read.pop("versions")["torch"] == torch.__version__.split("+")[0]
+    assert read == json.loads(json.dumps(made_by))
+
+
+def test_files_are_known_by_size_and_time_of_change(tmp_path):
+    paths = [tmp_path / name for name in "abc"]
+    for path in paths:
+        path.write_text("content")
+    before = marks_of(paths)
+    assert marks_of(paths) == before
+    paths[1].write_text("another")
+    os.utime(paths[1], (0, 0))
+    assert [mark == old for mark, old in zip(marks_of(paths), before, strict=True)] == [True, False, True]

@@ -1,0 +1,112 @@
+"""Retraining: it learns, goes on after a stop, and says what it can't do."""
+
+import dataclasses
+import itertools
+import signal
+
+import numpy as np
+import pytest
+import torch
+
+from rlnas_core.images.arrays import load, prepare
+from rlnas_core.spaces import get, published
+from rlnas_core.training.loop import TrainingSettings
+from rlnas_core.training.standalone import RetrainingSettings, accuracies, retrain
+
+SETTINGS = RetrainingSettings(
+    epochs=4, channels=4, cells=3, imagenet=False, auxiliary=0.4, drop=0.2, label_smoothing=0.1, clip_norm=5,
+    batch_size=96, schedule="linear", warmup_epochs=1, learning_rate=0.1, final_learning_rate=0, device="cpu",
+)  # fmt: skip
+GENES = published()["RLNAS-cifar10"].genes
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("digits")
+    prepare("digits", folder, 8)
+    return load(folder, "train"), load(folder, "valid")
+
+
+def test_retraining_learns_and_reports_top_1_and_top_5(digits):
+    lines = []
+    model, found = retrain(get("darts"), GENES, *digits, SETTINGS, 0, log=lines.append)
+    assert 50 < found["top1"] < found["top5"] <= 100  # chance is 10 and 50
+    assert accuracies(model.eval(), digits[1], torch.device("cpu")) == found
+    assert "top1" in lines[-1]
+
+
+def test_retraining_in_the_mobilenet_like_space_runs_without_an_auxiliary_head(digits):
+    settings = dataclasses.replace(SETTINGS, auxiliary=0, drop=0, epochs=1)
+    _, found = retrain(
+        get("mobilenet"), published()["RLNAS-mobilenet"].genes, *digits, settings, 0, log=lambda _: None
+    )
+    assert set(found) == {"top1", "top5"}
+    with pytest.raises(ValueError, match=r"auxiliary: got 0\.4; networks of mobilenet have none: give 0"):
+        retrain(get("mobilenet"), published()["RLNAS-mobilenet"].genes, *digits, SETTINGS, 0)
+
+
+def test_stopped_retraining_goes_on_to_the_same_bytes(digits, tmp_path):
+    settings = dataclasses.replace(SETTINGS, epochs=2)
+    undisturbed, found = retrain(get("darts"), GENES, *digits, settings, 0, log=lambda _: None)
+    lines = []
+
+    calls = itertools.count(1)
+
+    class Stopping(type(digits[0])):
+        def batch(self, *arguments):
+            if next(calls) == 13:  # within the second epoch, where paths drop out
+                signal.raise_signal(signal.SIGTERM)
+            return super().batch(*arguments)
+
+    options = {"state_path": tmp_path / "state", "log": lines.append}
+    with pytest.raises(SystemExit):
+        retrain(get("darts"), GENES, Stopping(**vars(digits[0])), digits[1], settings, 0, **options)
+    resumed, again = retrain(get("darts"), GENES, *digits, settings, 0, **options)
+    assert any(line.startswith("goes on from") for line in lines)
+    assert again == found
+    for name, tensor in undisturbed.state_dict().items():
+        assert torch.equal(tensor, resumed.state_dict()[name]), name
+    _, once_more = retrain(get("darts"), GENES, *digits, settings, 0, **options)
+    assert once_more == found  # from the last state, which stays until the results are written
+
+
+def test_a_stop_while_accuracies_are_measured_loses_no_step(digits, tmp_path, monkeypatch):
+    settings = dataclasses.replace(SETTINGS, epochs=1)
+    undisturbed, found = retrain(get("darts"), GENES, *digits, settings, 0, log=lambda _: None)
+    lines = []
+
+    def cut_off(*arguments):
+        raise KeyboardInterrupt
+
+    state, record = tmp_path / "state", tmp_path / "training.csv"
+    options = {"state_path": state, "csv_path": record, "log": lines.append}
+    monkeypatch.setattr("rlnas_core.training.standalone.accuracies", cut_off)
+    with pytest.raises(KeyboardInterrupt):
+        retrain(get("darts"), GENES, *digits, settings, 0, **options)
+    monkeypatch.undo()
+    resumed, again = retrain(get("darts"), GENES, *digits, settings, 0, **options)
+    steps = len(digits[0]) // settings.batch_size
+    assert f"goes on from {state}: epoch 1, step {steps + 1}" in lines
+    assert again == found
+    for name, tensor in undisturbed.state_dict().items():
+        assert torch.equal(tensor, resumed.state_dict()[name]), name
+    assert record.read_text().count("\n") == 2
+
+
+def test_images_without_labels_are_refused(digits):
+    unlabelled = dataclasses.replace(digits[0], labels=np.full(len(digits[0]), -1))
+    with pytest.raises(ValueError, match="retraining needs labels: got images without"):
+        retrain(get("darts"), GENES, unlabelled, digits[1], SETTINGS, 0)
+
+
+def test_learning_rates_follow_the_schedule():
+    rate = TrainingSettings(
+        epochs=250, learning_rate=0.5, final_learning_rate=0, warmup_epochs=5, schedule="linear"
+    ).rate
+    assert [rate(0), rate(2.5), rate(5), rate(127.5), rate(250)] == pytest.approx([0, 0.25, 0.5, 0.25, 0])
+    rate = TrainingSettings(epochs=12, learning_rate=0.01, schedule="steps", step_epochs=(8, 11)).rate
+    assert [rate(7.9), rate(8), rate(11)] == pytest.approx([0.01, 0.001, 0.0001])
+    rate = TrainingSettings(
+        epochs=10, schedule_epochs=20, learning_rate=1, final_learning_rate=0, schedule="poly"
+    ).rate
+    assert rate(10) == pytest.approx(0.5**0.9)

@@ -1,0 +1,118 @@
+"""Supernet training and validation accuracy on small images."""
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from rlnas_core.images.arrays import load, prepare
+from rlnas_core.labels.sources import FixedLabels
+from rlnas_core.search.validation import validation_accuracy
+from rlnas_core.spaces import get
+from rlnas_core.training.loop import TrainingDivergedError
+from rlnas_core.training.supernet import SupernetSettings, train_supernet
+
+SPACE = get("nas_bench_201")
+SETTINGS = SupernetSettings(channels=8, cells=1, epochs=2)
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("digits")
+    prepare("digits", folder, 8)
+    return load(folder, "train"), load(folder, "valid")
+
+
+def train(data, settings=SETTINGS, **options):
+    return train_supernet(
+        SPACE, data, FixedLabels(data.labels, 10), settings, 0, log=lambda _: None, **options
+    )
+
+
+def test_same_seed_gives_the_same_statistics(digits):
+    one, other = (train(digits[0])[1] for _ in range(2))
+    np.testing.assert_array_equal(one.operations, other.operations)
+    assert one.operations.shape == (3, 3, 6, 5, 3)
+    assert one.epochs.tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    "change", [{"path_per": "architecture"}, {"unsampled_gradient": "absent"}, {"precision": "bfloat16"}]
+)
+def test_named_setting_changes_the_result_and_nothing_of_the_start(digits, change):
+    reference = train(digits[0])[1]
+    changed = train(digits[0], dataclasses.replace(SETTINGS, **change))[1]
+    np.testing.assert_array_equal(reference.operations[0], changed.operations[0])
+    assert not np.allclose(reference.operations[-1], changed.operations[-1])
+
+
+def test_operation_that_no_step_sampled_decays_only_with_a_zero_gradient(digits, monkeypatch):
+    path = np.array([[3, 1, 1, 1, 1, 1]] * 3)
+    monkeypatch.setattr(SPACE, "sample", lambda n, rng: path)
+    for gradient, still in (("zero", False), ("absent", True)):
+        statistics = train(digits[0], dataclasses.replace(SETTINGS, unsampled_gradient=gradient))[1]
+        unsampled = statistics.operations[:, 0, 5, 3]
+        assert (unsampled[-1, 2] == unsampled[0, 2]) == still
+        # Decay alone shortens a weight and does not turn it.
+        assert unsampled[-1, 0] == pytest.approx(np.sqrt(unsampled[-1, 1] * unsampled[-1, 2]), rel=1e-6)
+
+
+def test_true_labels_are_learned_and_validation_accuracy_shows_it(digits):
+    train_data, valid = digits
+    model, _ = train(train_data, dataclasses.replace(SETTINGS, epochs=20))
+    rng = np.random.default_rng(0)
+    genes = SPACE.sample(10, rng)
+    options = {"images": 200, "calibration_images": 100, "seed": 0, "log": lambda _: None}
+    labels = FixedLabels(valid.labels, 10)
+    accuracies = validation_accuracy(SPACE, model, genes, train_data, valid, labels, **options)
+    assert accuracies.mean() > 25  # chance is 10
+    again = validation_accuracy(SPACE, model, SPACE.canonical(genes), train_data, valid, labels, **options)
+    np.testing.assert_array_equal(accuracies, again)
+
+
+def test_log_and_csv_hold_a_line_an_epoch(digits, tmp_path):
+    lines = []
+    train_supernet(
+        SPACE,
+        digits[0],
+        FixedLabels(digits[0].labels, 10),
+        SETTINGS,
+        0,
+        log=lines.append,
+        csv_path=tmp_path / "t.csv",
+    )
+    assert len(lines) == 3
+    assert lines[0].startswith("device cpu")
+    assert "images/s" in lines[1]
+    assert pd.read_csv(tmp_path / "t.csv")["epoch"].tolist() == [1, 2]
+
+
+def test_loss_that_is_no_number_stops_with_epoch_and_step_and_keeps_the_last_state(
+    digits, tmp_path, monkeypatch
+):
+    from rlnas_core.training import supernet
+
+    calls = []
+
+    def poisoned(scores, target, **_):
+        calls.append(1)
+        loss = torch.nn.functional.nll_loss(scores.log_softmax(1), target)
+        return loss * float("nan") if len(calls) > 15 else loss
+
+    monkeypatch.setattr(supernet.F, "cross_entropy", poisoned)
+    state = tmp_path / "states" / "last.safetensors"
+    with pytest.raises(TrainingDivergedError, match="epoch 2, step 2"):
+        train(digits[0], state_path=state)
+    assert state.exists()
+
+
+def test_too_few_images_for_a_batch_are_refused(digits):
+    with pytest.raises(ValueError, match="too few images"):
+        train(digits[0], SupernetSettings(batch_size=5000))
+
+
+def test_wrong_setting_is_named():
+    with pytest.raises(ValueError, match="path_per: got 'edge'; accepted: cell, architecture"):
+        SupernetSettings(path_per="edge")

@@ -1,0 +1,59 @@
+"""Training for detection and segmentation repeats itself, also after a stop."""
+
+import itertools
+import signal
+
+import numpy as np
+import pytest
+import torch
+
+from rlnas_core.images.miniatures import make_cityscapes, make_coco
+from rlnas_core.spaces import get, published
+from rlnas_core.transfer.detection import DetectionSettings, DetectionTask, read_coco, train_detector
+from rlnas_core.transfer.segmentation import (
+    SegmentationSettings,
+    SegmentationTask,
+    read_cityscapes,
+    train_segmenter,
+)
+
+GENES = published()["DARTS-v2"].genes
+SHORT = {"epochs": 2, "batch_size": 4, "device": "cpu"}
+
+
+def network():
+    return get("darts").network(GENES, classes=1, channels=4, cells=3, imagenet=True)
+
+
+@pytest.fixture(params=["coco", "cityscapes"])
+def training(request, tmp_path):
+    """A function that trains from the same start each time, and the task whose loss it calls."""
+    rng = np.random.default_rng(0)
+    if request.param == "coco":
+        make_coco(tmp_path / "data", rng, train=12, valid=1)
+        train, task, data = train_detector, DetectionTask, read_coco(tmp_path / "data")[0]
+        settings = DetectionSettings(short_side=64, channels=16, **SHORT)
+    else:
+        make_cityscapes(tmp_path / "data", rng, train=12, valid=1)
+        train, task, data = train_segmenter, SegmentationTask, read_cityscapes(tmp_path / "data")[0]
+        settings = SegmentationSettings(crop=65, **SHORT)
+    return lambda **options: train(network(), data, settings, 0, **options), task
+
+
+def test_stopped_training_goes_on_to_the_same_bytes(training, tmp_path, monkeypatch):
+    train, task = training
+    undisturbed = train(log=lambda line: None).state_dict()
+    calls, loss = itertools.count(1), task.loss
+
+    def stopping(self, *arguments):
+        if next(calls) == 5:  # within the second epoch
+            signal.raise_signal(signal.SIGTERM)
+        return loss(self, *arguments)
+
+    lines, options = [], {"state_path": tmp_path / "state"}
+    monkeypatch.setattr(task, "loss", stopping)
+    with pytest.raises(SystemExit):
+        train(log=lines.append, **options)
+    resumed = train(log=lines.append, **options).state_dict()
+    assert any(line.startswith("goes on from") for line in lines)
+    assert all(torch.equal(tensor, resumed[name]) for name, tensor in undisturbed.items())
