@@ -19,7 +19,7 @@ from torch.nn import functional as F  # noqa: N812 - the name that torch code gi
 
 from rlnas_core import processes
 from rlnas_core.checkpoint import Checkpoint, key_of
-from rlnas_core.optimiser import LazySGD
+from rlnas_core.optimiser import SGD
 from rlnas_core.spaces import get
 from rlnas_core.spaces.layers import initialise
 from rlnas_core.spaces.nas_bench_201_network import Supernet
@@ -83,7 +83,7 @@ def train_cell(
     )
     initialise(model, torch.Generator().manual_seed(seed))
     model.accelerate()
-    optimiser = LazySGD(list(model.parameters()), settings.momentum, settings.weight_decay, "zero")
+    optimiser = SGD(list(model.parameters()), settings.momentum, settings.weight_decay, "zero")
     # Every cell of a seed meets the same batches: what differs between two cells is the cell.
     order = torch.Generator().manual_seed(seed)
     for step in range(settings.steps):
