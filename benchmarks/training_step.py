@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional as F  # noqa: N812 - the name that torch code gives it
 
 from rlnas_core.spaces import get
-from rlnas_core.training.optimiser import LazySGD
+from rlnas_core.training.optimiser import SGD
 from rlnas_core.training.supernet import SupernetSettings, build
 
 
@@ -36,7 +36,7 @@ def main() -> None:
             runs[name] = model, plain.step
         else:
             print("kernels:", "own" if model.accelerate() else "torch")
-            runs[name] = model, functools.partial(LazySGD(weights, 0.9, 5e-4, "zero").step, 0.025)
+            runs[name] = model, functools.partial(SGD(weights, 0.9, 5e-4, "zero").step, 0.025)
     rng = np.random.default_rng(0)
     for step in range(arguments.steps + 3):
         path = space.sample(15, rng)

@@ -23,7 +23,7 @@ from rlnas_core.networks.layers import initialise
 from rlnas_core.networks.nas_bench_201 import Supernet
 from rlnas_core.spaces import get
 from rlnas_core.training.checkpoint import Checkpoint
-from rlnas_core.training.optimiser import LazySGD
+from rlnas_core.training.optimiser import SGD
 
 _CODE = [Path(__file__), *code_of("kernels", "networks", "training")]
 _CALIBRATION = 256  # training images that the statistics of normalisations are recomputed on
@@ -78,7 +78,7 @@ def train_cell(
     )
     initialise(model, torch.Generator().manual_seed(seed))
     model.accelerate()
-    optimiser = LazySGD(list(model.parameters()), settings.momentum, settings.weight_decay, "zero")
+    optimiser = SGD(list(model.parameters()), settings.momentum, settings.weight_decay, "zero")
     # Every cell of a seed meets the same batches: what differs between two cells is the cell.
     order = torch.Generator().manual_seed(seed)
     for step in range(settings.steps):

@@ -34,8 +34,8 @@ NETWORK = RetrainingSettings(
 class Doubled(ImageArray):
     """Images in float64, in which rounding is no matter."""
 
-    def batch(self, indices, part, generator):
-        return super().batch(indices, part, generator).double()
+    def batch(self, indices, part, generator, device):
+        return super().batch(indices, part, generator, device).double()
 
     def plain(self, indices, device):
         return super().plain(indices, device).double()
@@ -46,10 +46,10 @@ class Stopping(Doubled):
 
     calls = itertools.count(1)
 
-    def batch(self, indices, part, generator):
+    def batch(self, indices, part, generator, device):
         if next(self.calls) == 3:
             signal.raise_signal(signal.SIGTERM)
-        return super().batch(indices, part, generator)
+        return super().batch(indices, part, generator, device)
 
 
 def quiet(line):

@@ -16,12 +16,15 @@ from torchvision.transforms.functional import adjust_hue
 
 from rlnas_core.images import sources
 from rlnas_core.images.sources import ImageSource, Pool
+from rlnas_core.machine.devices import upload
 from rlnas_core.machine.fingerprints import marks_of
 
+CPU = torch.device("cpu")
 SOURCES = ("cifar10", "cifar100", "imagenet16-120", "image-folder", "digits")
 SPLITS = ("half-of-train", "half-of-test", "test")
 _SPLIT_SEED = 0
 _SAMPLE = 2048  # images that stand for all where mean and deviation of all would take hours
+_KEPT = 0.25  # share of a GPU's free memory that images may take for good
 _AREA, _RATIO = (0.08, 1.0), (3 / 4, 4 / 3)  # of a random crop, as is usual on ImageNet
 _MARGIN = 8 / 7  # what images are resized to before their centre is cut out, 256 for 224
 _CIFAR10_TRAINING_SET = (50_000, 10)
@@ -50,18 +53,43 @@ class ImageArray:
         """1 or 3."""
         return self.images.shape[-1]
 
-    def batch(self, indices: np.ndarray, part: slice, generator: torch.Generator) -> torch.Tensor:
-        """Augmented images (b, C, S, S) of a part of a batch, on the generator's device.
+    def batch(
+        self, indices: np.ndarray, part: slice, generator: torch.Generator, device: torch.device = CPU
+    ) -> torch.Tensor:
+        """Augmented images (b, C, S, S) of a part of a batch, on a device.
 
-        Crops are drawn for the whole batch, so that processes with a part each see what one would.
+        Crops are drawn for the whole batch, so that processes with a part each see what one would, and by a
+        generator of the CPU, so that every device sees the same.
         """
-        crops = draw_crops(len(indices), self.pad, self.flip, generator)[:, part]
-        images = torch.from_numpy(self.images[indices[part]]).to(generator.device)
-        return augment(images, crops, self.pad, self.mean, self.std)
+        crops = upload(draw_crops(len(indices), self.pad, self.flip, generator)[:, part], device)
+        return augment(self._pixels(indices[part], device), crops, self.pad, *self._scale(device))
 
     def plain(self, indices: np.ndarray, device: torch.device) -> torch.Tensor:
         """Images (B, C, S, S) as they are evaluated: normalised, nothing drawn."""
-        return normalise(torch.from_numpy(self.images[indices]).to(device), self.mean, self.std)
+        return normalise(self._pixels(indices, device), *self._scale(device))
+
+    def _pixels(self, indices: np.ndarray, device: torch.device) -> torch.Tensor:
+        """Images (b, H, W, C) uint8; a GPU that has room for all of them gets them once and keeps them."""
+        if device.type == "cuda":
+            if device not in self._kept:
+                room = self.images.nbytes < _KEPT * torch.cuda.mem_get_info(device)[0]
+                self._kept[device] = torch.tensor(self.images, device=device) if room else None
+            if self._kept[device] is not None:
+                return self._kept[device][upload(indices, device)]
+        return upload(self.images[indices], device)
+
+    def _scale(self, device: torch.device) -> "tuple[Channels, Channels]":
+        if device.type != "cuda":
+            return self.mean, self.std
+        if ("scale", device) not in self._kept:
+            self._kept["scale", device] = tuple(
+                torch.tensor(values, device=device) for values in (self.mean, self.std)
+            )
+        return self._kept["scale", device]
+
+    @cached_property
+    def _kept(self) -> dict[Any, Any]:
+        return {}
 
     def expect(self, indices: np.ndarray) -> None:
         """Make ready for these images to be asked for next."""
@@ -123,18 +151,19 @@ class ImageFiles(ImageArray):
         """Everything that a training on these images depends on, files by size and time of change."""
         return [*super().identity(), marks_of(self.images)]
 
-    def batch(self, indices: np.ndarray, part: slice, generator: torch.Generator) -> torch.Tensor:
-        """Augmented images (b, 3, S, S) of a part of a batch, on the generator's device."""
-        draws = torch.rand(9, len(indices), generator=generator, device=generator.device)
-        views = self._reader.map(self._view, indices[part], draws.cpu().numpy().T[part])
-        return self._stack(views, generator.device)
+    def batch(
+        self, indices: np.ndarray, part: slice, generator: torch.Generator, device: torch.device = CPU
+    ) -> torch.Tensor:
+        """Augmented images (b, 3, S, S) of a part of a batch, on a device."""
+        draws = torch.rand(9, len(indices), generator=generator)
+        return self._stack(self._reader.map(self._view, indices[part], draws.numpy().T[part]), device)
 
     def plain(self, indices: np.ndarray, device: torch.device) -> torch.Tensor:
         """The centres (B, 3, S, S) of images whose short side is resized to a seventh more than S."""
         return self._stack(self._reader.map(self._centre, indices), device)
 
     def _stack(self, views: list[np.ndarray], device: torch.device) -> torch.Tensor:
-        return normalise(torch.from_numpy(np.stack(views)).to(device), self.mean, self.std)
+        return normalise(upload(np.stack(views), device), *self._scale(device))
 
     def _view(self, picture: Image.Image, draws: np.ndarray) -> np.ndarray:
         area, ratio, across, down, mirrored, *colours = draws
@@ -276,9 +305,8 @@ Channels = Sequence[float] | torch.Tensor
 
 def draw_crops(batch: int, pad: int, flip: bool, generator: torch.Generator) -> torch.Tensor:
     """Moves down and across in 0 to 2 pad, and whether mirrored, of each image: (3, B)."""
-    device = generator.device
-    crops = torch.randint(2 * pad + 1, (3, batch), generator=generator, device=device)
-    crops[2] = torch.randint(2, (batch,), generator=generator, device=device) if flip else 0
+    crops = torch.randint(2 * pad + 1, (3, batch), generator=generator)
+    crops[2] = torch.randint(2, (batch,), generator=generator) if flip else 0
     return crops
 
 

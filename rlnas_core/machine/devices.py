@@ -12,11 +12,18 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+import numpy as np
 import torch
 from filelock import FileLock, Timeout
 
 NAMES = ("auto", "cpu", "cuda", "mps")
 _PAUSE = 0.25  # seconds between two looks for a free device
+
+
+def upload(value: np.ndarray | torch.Tensor, device: torch.device) -> torch.Tensor:
+    """A small array or tensor of the CPU on a device, without waiting for a GPU that is busy."""
+    tensor = torch.as_tensor(value)
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
 class DeviceError(RuntimeError):

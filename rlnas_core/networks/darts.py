@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name that torch code gives it
 
 from rlnas_core.machine import processes
+from rlnas_core.machine.devices import upload
 from rlnas_core.networks.layers import SupernetModule, check_sizes, convolution, norm
 from rlnas_core.spaces.darts import (
     AVG_POOL,
@@ -280,6 +281,6 @@ class Network(Supernet):
 
     def _drop(self, term: Tensor) -> Tensor:
         # Drawn for the whole batch, of which this process may have a part.
-        draws = torch.rand(processes.count() * len(term), device=term.device, generator=self.generator)
-        kept = draws[processes.part(len(draws))] >= self.drop
+        draws = torch.rand(processes.count() * len(term), generator=self.generator)
+        kept = upload(draws, term.device)[processes.part(len(draws))] >= self.drop
         return term * kept[:, None, None, None] / (1 - self.drop)

@@ -18,7 +18,7 @@ from tqdm import tqdm
 from rlnas_core.machine import processes
 from rlnas_core.machine.fingerprints import code_of, key_of
 from rlnas_core.training.checkpoint import Checkpoint, State, generator_states, set_generators
-from rlnas_core.training.optimiser import LazySGD
+from rlnas_core.training.optimiser import SGD
 
 _CODE = code_of("machine", "spaces", "networks", "kernels", "images", "labels", "training")
 _LOOKS = 16  # steps of a GPU between two looks at whether another process was asked to stop
@@ -30,7 +30,8 @@ class TrainingSettings:
 
     The learning rate rises over `warmup_epochs` and falls to the final one over the rest of `schedule_epochs`
     (null: `epochs`): by `schedule` along a cosine, a line, a line to the power of 0.9 (`poly`), or to a tenth
-    at each of `step_epochs` (`steps`).
+    at each of `step_epochs` (`steps`). It changes with every step or, `rate_per` epoch, only between epochs.
+    The last, smaller batch of an epoch is trained on too (`last_batch` keep) or left out.
     """
 
     epochs: int = 250
@@ -41,6 +42,8 @@ class TrainingSettings:
     schedule: str = "cosine"
     warmup_epochs: float = 0
     step_epochs: tuple[int, ...] = ()
+    rate_per: str = "step"
+    last_batch: str = "drop"
     momentum: float = 0.9
     nesterov: bool = True
     weight_decay: float = 5e-4
@@ -66,14 +69,24 @@ class TrainingSettings:
         """The words that settings accept."""
         return {
             "schedule": ("cosine", "linear", "poly", "steps"),
+            "rate_per": ("epoch", "step"),
+            "last_batch": ("keep", "drop"),
             "decayed": ("all", "convolutions"),
-            "precision": ("float32", "bfloat16"),
+            "precision": ("float32", "tensorfloat32", "bfloat16"),
             "device": ("auto", "cpu", "cuda", "mps"),
             "kernels": ("auto", "torch"),
         }
 
+    def autocast(self, device: torch.device) -> torch.autocast:
+        """The context in which a forward pass has the precision asked for."""
+        return torch.autocast(
+            device.type, torch.bfloat16, enabled=self.precision == "bfloat16", cache_enabled=False
+        )
+
     def rate(self, epoch: float) -> float:
         """The learning rate at a time in epochs, from 0."""
+        if self.rate_per == "epoch":
+            epoch = math.floor(epoch)
         if epoch < self.warmup_epochs:
             return self.learning_rate * epoch / self.warmup_epochs
         whole = (self.schedule_epochs or self.epochs) - self.warmup_epochs
@@ -88,6 +101,10 @@ class TrainingSettings:
 
 class TrainingDivergedError(RuntimeError):
     """The loss became NaN or infinite."""
+
+
+WholeStep = Callable[[np.ndarray, float], tuple[Tensor, Tensor | None]]
+"""Takes a step on images (B,) at a learning rate; the loss, and how many are right."""
 
 
 class Task:
@@ -109,6 +126,9 @@ class Task:
         What is drawn is drawn for the whole batch.
         """
         raise NotImplementedError
+
+    def whole_step(self, optimiser: SGD) -> WholeStep | None:
+        """What takes whole steps in place of `loss` and the optimiser, whose state it keeps, if anything."""
 
     def expect(self, indices: np.ndarray) -> None:
         """Make ready for images (b,) that come next."""
@@ -148,18 +168,25 @@ def fit(
     too few images or can't be shared by the processes, TrainingDivergedError with epoch and step where the
     loss is no number; the last sound state then remains.
     """
-    steps, size = len(task) // settings.batch_size, settings.batch_size
-    if steps == 0:
+    size = settings.batch_size
+    if len(task) < size:
         raise ValueError(
             f"too few images for a batch: got {len(task)}, batch_size is {size}; "
             "lower batch_size or give more images"
         )
-    part = processes.part(size)
+    processes.part(size)
+    starts = range(0, _trained_on(len(task), settings), size)
+    steps, trained_on = len(starts), _trained_on(len(task), settings)
     leads = processes.rank() == 0
     log = log if leads else lambda line: None
     model, weights = task.model, list(task.model.parameters())
     decays = [settings.weight_decay * (settings.decayed == "all" or weight.ndim == 4) for weight in weights]
-    optimiser = LazySGD(weights, settings.momentum, decays, unsampled_gradient, nesterov=settings.nesterov)
+    optimiser = SGD(weights, settings.momentum, decays, unsampled_gradient, nesterov=settings.nesterov)
+    if device.type == "cuda":
+        torch.backends.cudnn.benchmark = not torch.are_deterministic_algorithms_enabled()
+        torch.backends.cudnn.allow_tf32 = settings.precision != "float32"
+        torch.backends.cuda.matmul.allow_tf32 = settings.precision != "float32"
+    whole_step = task.whole_step(optimiser)
     hashed = ""
     if state_path:
         shapes = [(name, list(tensor.shape)) for name, tensor in model.state_dict().items()]
@@ -207,23 +234,27 @@ def fit(
     with checkpoint.listening():
         for epoch in range(first_epoch, settings.epochs + 1):
             order = order_rng.permutation(len(task))
-            batches = [np.sort(order[step * size : (step + 1) * size]) for step in range(steps)]
+            batches = [np.sort(order[:trained_on][start : start + size]) for start in starts]
             for step in range(first_step, steps):
                 rate = settings.rate(epoch - 1 + step / steps)
-                with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
-                    loss, hits = task.loss(batches[step], part)
-                if step + 1 < steps:
-                    task.expect(batches[step + 1][part])
-                loss.backward()
                 # One clock says when; any process may be asked to stop.
                 due = checkpoint.due() if leads else checkpoint.signalled is not None
-                look = device.type == "cpu" or step % _LOOKS == 0
-                due = processes.average_gradients(weights, due, look)
-                if settings.clip_norm is not None:
-                    nn.utils.clip_grad_norm_(weights, settings.clip_norm)
-                if settings.clip_value is not None:
-                    nn.utils.clip_grad_value_(weights, settings.clip_value)
-                optimiser.step(rate)
+                if whole_step is not None:
+                    loss, hits = whole_step(batches[step], rate)
+                else:
+                    part = processes.part(len(batches[step]))
+                    with settings.autocast(device):
+                        loss, hits = task.loss(batches[step], part)
+                    if step + 1 < steps:
+                        task.expect(batches[step + 1][processes.part(len(batches[step + 1]))])
+                    loss.backward()
+                    look = device.type == "cpu" or step % _LOOKS == 0
+                    due = processes.average_gradients(weights, due, look)
+                    if settings.clip_norm is not None:
+                        nn.utils.clip_grad_norm_(weights, settings.clip_norm)
+                    if settings.clip_value is not None:
+                        nn.utils.clip_grad_value_(weights, settings.clip_value)
+                    optimiser.step(rate)
                 # Looked at after the epoch: a device that has to answer at every step stands still meanwhile.
                 sums[0] += loss.detach()
                 sums[1] += math.nan if hits is None else hits
@@ -235,7 +266,6 @@ def fit(
             if task.evaluates and first_step < steps:
                 save(epoch, steps)  # a measurement may be cut off
             first_step = 0
-            optimiser.settle()
             loss_sum, right, sound = processes.add_up(sums).tolist()
             sums.zero_()
             mean_loss = loss_sum / steps / processes.count()
@@ -243,7 +273,7 @@ def fit(
                 raise _diverged(mean_loss, epoch, int(sound) // processes.count() + 1, state_path)
             row = {"epoch": epoch, "loss": mean_loss, "learning_rate": settings.rate(epoch - 1 / steps)}
             if not math.isnan(right):
-                row["accuracy"] = 100 * right / (steps * size)
+                row["accuracy"] = 100 * right / trained_on
             model.eval()
             row |= task.after_epoch(epoch)
             model.train()
@@ -251,7 +281,7 @@ def fit(
             if watch is not None and leads:
                 watch(row)
             elapsed = time.monotonic() - started
-            speed, left = epoch * steps * size / elapsed, elapsed * (settings.epochs / epoch - 1)
+            speed, left = epoch * trained_on / elapsed, elapsed * (settings.epochs / epoch - 1)
             numbers = ", ".join(f"{name} {value:.4g}" for name, value in row.items() if name != "epoch")
             log(f"epoch {epoch}/{settings.epochs}: {numbers}; {speed:.0f} images/s, {left:.0f} s left")
             order_state = generator_states([order_rng])
@@ -260,6 +290,14 @@ def fit(
     progress.close()
     if leads and csv_path is not None:
         pd.DataFrame(rows).to_csv(csv_path, index=False)
+
+
+def _trained_on(images: int, settings: TrainingSettings) -> int:
+    """How many images an epoch trains on: batches that processes can share, of two images each at least."""
+    rest = images % settings.batch_size
+    if settings.last_batch == "drop" or rest < 2 * processes.count():
+        return images - rest
+    return images - rest % processes.count()
 
 
 def _named(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

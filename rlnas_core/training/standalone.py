@@ -11,7 +11,7 @@ from torch.nn import functional as F  # noqa: N812 - the name that torch code gi
 
 from rlnas_core.images.arrays import ImageArray
 from rlnas_core.machine import processes
-from rlnas_core.machine.devices import pick_device
+from rlnas_core.machine.devices import pick_device, upload
 from rlnas_core.networks.layers import initialise
 from rlnas_core.spaces import SearchSpace
 from rlnas_core.training.loop import Task, TrainingSettings, fit
@@ -45,8 +45,10 @@ class _Network(Task):
         valid: ImageArray,
         settings: RetrainingSettings,
         draws: torch.Generator,
+        device: torch.device,
     ) -> None:
         self.model: Any = model
+        self.device = device
         self.train, self.valid, self.settings, self.draws = train, valid, settings, draws
         self.accuracies: dict[str, float] = {}
         self.evaluates = len(valid) > 0
@@ -56,8 +58,8 @@ class _Network(Task):
         return len(self.train)
 
     def loss(self, indices: np.ndarray, part: slice) -> tuple[Tensor, Tensor]:
-        target = torch.from_numpy(self.train.labels[indices[part]]).to(self.draws.device)
-        scores = self.model(self.train.batch(indices, part, self.draws))
+        target = upload(self.train.labels[indices[part]], self.device)
+        scores = self.model(self.train.batch(indices, part, self.draws, self.device))
         scores, *auxiliary = scores if isinstance(scores, tuple) else (scores,)
         smoothing = self.settings.label_smoothing
         loss = F.cross_entropy(scores.float(), target, label_smoothing=smoothing)
@@ -72,7 +74,7 @@ class _Network(Task):
 
     def after_epoch(self, epoch: int) -> dict[str, float]:
         self.model.drop = self.settings.drop * epoch / self.settings.epochs
-        self.accuracies = accuracies(self.model, self.valid, self.draws.device) if len(self.valid) else {}
+        self.accuracies = accuracies(self.model, self.valid, self.device) if len(self.valid) else {}
         return self.accuracies
 
     def state(self) -> dict[str, Tensor]:
@@ -131,13 +133,13 @@ def retrain(
     model: Any = space.network(genes, classes=train.classes, in_channels=train.channels, **sizes)
     initialise(model, torch.Generator().manual_seed(int(weights_seed.generate_state(1)[0])))
     model.to(device, memory_format=torch.channels_last)
-    draws = torch.Generator(device).manual_seed(int(draws_seed.generate_state(1)[0]))
+    draws = torch.Generator().manual_seed(int(draws_seed.generate_state(1)[0]))
     model.generator = draws
     if processes.rank() == 0:
         weights = sum(weight.numel() for weight in model.parameters()) / 1e6
         log(f"device {device}, {processes.count()} processes of {torch.get_num_threads()} threads")
         log(f"{space.to_string(np.asarray(genes)[None])[0]}: {weights:.3f} million parameters")
-    task = _Network(model, train, valid, settings, draws)
+    task = _Network(model, train, valid, settings, draws, device)
     key = [space.name, np.asarray(genes), seed, device.type, *train.identity(), *valid.identity()]
     fit(
         task,

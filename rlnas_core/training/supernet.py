@@ -2,8 +2,9 @@
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from importlib.metadata import version
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -13,10 +14,13 @@ from torch.nn import functional as F  # noqa: N812 - the name that torch code gi
 from rlnas_core.images.arrays import ImageArray
 from rlnas_core.labels.sources import LabelSource
 from rlnas_core.machine import processes
-from rlnas_core.machine.devices import pick_device
+from rlnas_core.machine.devices import pick_device, upload
 from rlnas_core.networks.layers import SupernetModule, initialise
+from rlnas_core.networks.nas_bench_201 import Supernet
 from rlnas_core.spaces import SearchSpace
-from rlnas_core.training.loop import Task, TrainingSettings, fit
+from rlnas_core.training.graphs import StaticStep, StaticSupernet, static_cell
+from rlnas_core.training.loop import Task, TrainingSettings, WholeStep, fit
+from rlnas_core.training.optimiser import SGD
 from rlnas_core.training.statistics import Statistics
 
 
@@ -32,6 +36,8 @@ class SupernetSettings(TrainingSettings):
     path_per: str = "cell"
     unsampled_gradient: str = "zero"
     initialisation: str = "default"
+    rate_per: str = "epoch"
+    last_batch: str = "keep"
 
     @classmethod
     def choices(cls) -> dict[str, tuple[str, ...]]:
@@ -56,18 +62,16 @@ def build(
 
 def _copies(model: SupernetModule) -> list[torch.Tensor]:
     weights = [weight for *_, weight in model.operation_weights()] + model.fixed_weights()
-    return [weight.detach().cpu().double().clone(memory_format=torch.contiguous_format) for weight in weights]
+    if weights[0].device.type == "mps":  # which has no float64
+        weights = [weight.cpu() for weight in weights]
+    return [weight.detach().double().clone(memory_format=torch.contiguous_format) for weight in weights]
 
 
 def weight_sums(model: SupernetModule, initial: list[torch.Tensor]) -> tuple[np.ndarray, np.ndarray]:
     """Sums <W0, Wt>, |W0|^2, |Wt|^2: operations (cells, genes, operations, 3), fixed part (3,)."""
     now = _copies(model)
-    sums = np.array(
-        [
-            ((a * b).sum().item(), (a * a).sum().item(), (b * b).sum().item())
-            for a, b in zip(initial, now, strict=True)
-        ]
-    )
+    products = [((a * b).sum(), (a * a).sum(), (b * b).sum()) for a, b in zip(initial, now, strict=True)]
+    sums = torch.stack([torch.stack(three) for three in products]).cpu().numpy()
     groups = [(cell, edge, operation) for cell, edge, operation, _ in model.operation_weights()]
     operations = np.zeros((*model.groups, 3))
     np.add.at(operations, tuple(np.array(groups).T), sums[: len(groups)])
@@ -103,7 +107,7 @@ def untrained_statistics(
     return compare(first, second, {"settings": asdict(settings), "seed": seed})
 
 
-class _Supernet(Task):
+class SupernetTask(Task):
     """A supernet, and images with labels; one path a step, alike in all processes."""
 
     def __init__(
@@ -118,49 +122,90 @@ class _Supernet(Task):
         weights_seed, path_seed, crop_seed = seeds
         self.space, self.data, self.labels, self.settings, self.device = space, data, labels, settings, device
         self.path_rng = np.random.default_rng(path_seed)
-        self.crops = torch.Generator(device).manual_seed(int(crop_seed.generate_state(1)[0]))
+        self.crops = torch.Generator().manual_seed(int(crop_seed.generate_state(1)[0]))
         self.generators = [self.path_rng, labels.rng]
         weights = int(weights_seed.generate_state(1)[0])
         self.model: SupernetModule = build(
             space, labels.categories, data.channels, settings, weights, **labels.head
         )
+        self.paths = self.model.paths if settings.path_per == "cell" else 1
+        self.kernels = self._accelerate()
+        if self.kernels != "own":
+            self.model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.initial = _copies(self.model)
         self.records = [weight_sums(self.model, self.initial)]
-        self.paths = self.model.paths if settings.path_per == "cell" else 1
-        own = settings.kernels == "auto" and device.type == "cpu" and settings.precision == "float32"
-        # The kernels know one process only, since normalisation is over the whole batch.
-        self.kernels = "own" if own and processes.count() == 1 and self.model.accelerate() else "torch"
-        if self.kernels == "torch":
-            self.model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def _accelerate(self) -> str:
+        """What runs the network: kernels of our `own` on a CPU, a `graph` on CUDA, else `torch`."""
+        settings = self.settings
+        # Either knows one process only, since normalisation is over the whole batch.
+        if settings.kernels != "auto" or processes.count() > 1:
+            return "torch"
+        if self.device.type == "cpu" and settings.precision == "float32" and self.model.accelerate():
+            return "own"
+        clipped = settings.clip_norm is not None or settings.clip_value is not None
+        static = isinstance(self.model, Supernet) and not clipped
+        zero = settings.unsampled_gradient == "zero"
+        return "graph" if self.device.type == "cuda" and static and zero else "torch"
 
     def __len__(self) -> int:
         return len(self.data)
 
     def loss(self, indices: np.ndarray, part: slice) -> tuple[Tensor, Tensor]:
-        classes = torch.from_numpy(self.labels(indices)[part]).to(self.device)
-        images, target = self.labels.pose(self.data.batch(indices, part, self.crops), classes)
-        scores = self.model(images, self.space.sample(self.paths, self.path_rng)).float()
-        loss = F.cross_entropy(scores, target, label_smoothing=self.settings.label_smoothing)
-        hits = scores.detach().argmax(1) == target
-        return loss, hits.sum() / hits[0].numel()
+        """Mean cross-entropy over a part of a batch (B,), and how many of it are right."""
+        images, target, path = self._draw(indices, part)
+        scores = self.model(images, path).float()
+        return self._cross_entropy(scores, target), _hits(scores.detach(), target)
+
+    def whole_step(self, optimiser: SGD, cell: Callable[..., Tensor] = static_cell) -> WholeStep | None:
+        """Steps as a CUDA graph, where `kernels` says so; `cell` is what runs its cells."""
+        if self.kernels != "graph":
+            return None
+        network = StaticSupernet(cast(Supernet, self.model), cell)
+        autocast = partial(self.settings.autocast, self.device)
+        step = StaticStep(network, optimiser, self._cross_entropy, autocast)
+
+        def take(indices: np.ndarray, learning_rate: float) -> tuple[Tensor, Tensor]:
+            images, target, path = self._draw(indices, slice(None))
+            loss, scores = step(images, target, path, learning_rate)
+            return loss, _hits(scores, target)
+
+        return take
+
+    def _draw(self, indices: np.ndarray, part: slice) -> tuple[Tensor, Tensor, np.ndarray]:
+        classes = upload(self.labels(indices)[part], self.device)
+        images, target = self.labels.pose(self.data.batch(indices, part, self.crops, self.device), classes)
+        return images, target, self.space.sample(self.paths, self.path_rng)
+
+    def _cross_entropy(self, scores: Tensor, target: Tensor) -> Tensor:
+        return F.cross_entropy(scores, target, label_smoothing=self.settings.label_smoothing)
 
     def expect(self, indices: np.ndarray) -> None:
+        """Read images (b,) that come next."""
         self.data.expect(indices)
 
     def after_epoch(self, epoch: int) -> dict[str, float]:
+        """Record the sums of the weights."""
         self.records.append(weight_sums(self.model, self.initial))
         return {}
 
     def state(self) -> dict[str, Tensor]:
+        """Records, and the state of the generator of crops."""
         records = zip(("operations", "fixed"), zip(*self.records, strict=True), strict=True)
         return {name: torch.from_numpy(np.array(values)) for name, values in records} | {
             "crops": self.crops.get_state()
         }
 
     def set_state(self, tensors: dict[str, Tensor]) -> None:
+        """Return to a state that `state` gave."""
         operations, fixed = (tensors[name].numpy() for name in ("operations", "fixed"))
         self.records = list(zip(operations, fixed, strict=True))
         self.crops.set_state(tensors["crops"])
+
+
+def _hits(scores: Tensor, target: Tensor) -> Tensor:
+    right = scores.argmax(1) == target
+    return right.sum() / right[0].numel()
 
 
 def train_supernet(
@@ -182,7 +227,7 @@ def train_supernet(
     processes.join(device)
     # Independent streams, so that for instance another path setting leaves the order of images as it was.
     weights_seed, path_seed, order_seed, crop_seed = np.random.SeedSequence(seed).spawn(4)
-    task = _Supernet(space, data, labels, settings, [weights_seed, path_seed, crop_seed], device)
+    task = SupernetTask(space, data, labels, settings, [weights_seed, path_seed, crop_seed], device)
     if processes.rank() == 0:
         threads = f"{torch.get_num_threads()} threads"
         log(f"device {device}, {processes.count()} processes of {threads}, kernels: {task.kernels}")

@@ -1,0 +1,203 @@
+"""NAS-Bench-201's supernet on a GPU: a training step as one CUDA graph, in which the path is data.
+
+A step runs hundreds of kernels of a few microseconds each, and launching them one by one takes longer than
+running them. A CUDA graph launches them all at once, but it has to hold the same kernels at every step,
+whatever path was sampled. So here every edge runs one 3x3 convolution whose kernel is that of the sampled
+operation (a 1x1 convolution is a padded 3x3 one), and masks decide what of it, of the edge's input and of
+its average reaches the next node. Operations that a step didn't sample get gradients of exactly zero, which
+is the reference's way. Scores and gradients equal those of `Supernet.forward` up to rounding on any device;
+only the capture needs CUDA.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812 - the name that torch code gives it
+
+from rlnas_core.kernels.engine import Eager
+from rlnas_core.machine.devices import upload
+from rlnas_core.networks.nas_bench_201 import Supernet
+from rlnas_core.spaces.nas_bench_201 import CONV_1X1, CONV_3X3, EDGES, POOL, SKIP
+from rlnas_core.training.optimiser import SGD
+
+_WARM_UPS = 3  # runs before a capture, in which libraries choose their kernels
+#: The edges by source node; those of one source are one convolution.
+_ORDER = sorted(range(len(EDGES)), key=lambda edge: EDGES[edge])
+_SLICES = [slice(0, 3), slice(3, 5), slice(5, 6)]
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+def static_cell(x: Tensor, ones: Tensor, threes: Tensor, chosen: Tensor) -> Tensor:
+    """The output (B, C, H, W) of a cell of the supernet for its input of the same shape.
+
+    `ones` (6, C, C, 1, 1) and `threes` (6, C, C, 3, 3) are the edges' kernels and `chosen` (6, 5) is 1 where
+    an edge has an operation and 0 elsewhere, edges in the order of their sources.
+    """
+    channels = x.shape[1]
+    parts = chosen.unbind(1)
+    one, three, skip, pool = (parts[operation] for operation in (CONV_1X1, CONV_3X3, SKIP, POOL))
+    kernels = threes * three[:, None, None, None, None]
+    kernels = kernels + F.pad(ones, (1, 1, 1, 1)) * one[:, None, None, None, None]
+    scale = (one + three).repeat_interleave(channels)
+    shift = torch.zeros_like(scale)
+    nodes = [x]
+    coming: dict[int, Tensor] = {}
+    for source, edges in enumerate(_SLICES):
+        x = nodes[source]
+        rows = slice(edges.start * channels, edges.stop * channels)
+        y = F.conv2d(F.relu(x), kernels[edges].flatten(0, 1), padding=1)
+        y = F.batch_norm(y, None, None, scale[rows], shift[rows], training=True)
+        mean = F.avg_pool2d(x, 3, 1, 1, count_include_pad=False)
+        for place, part in enumerate(y.split(channels, dim=1)):
+            edge = edges.start + place
+            node = EDGES[_ORDER[edge]][1]
+            part = part + x * skip[edge] + mean * pool[edge]
+            coming[node] = coming[node] + part if node in coming else part
+        nodes.append(coming[source + 1])
+    return nodes[-1]
+
+
+class StaticSupernet:
+    """A supernet whose forward pass runs the same operations for every path; it shares the model's weights.
+
+    The kernels of a stage's cells move into two tensors, of which the model's parameters become views. Raises
+    ValueError for affine normalisation in cells, which it lacks.
+    """
+
+    def __init__(self, model: Supernet, cell: Callable[..., Tensor] = static_cell) -> None:
+        if any(True for name, _ in model.cells.named_parameters() if not name.endswith(".0.weight")):
+            raise ValueError("affine: got true; a static supernet's cells have no affine normalisation")
+        self.model, self._cell = model, cell
+        self.leaves: list[Tensor] = []
+        self.places: list[list[Tensor]] = []
+        per = model.cells_per_stage
+        weights = {(cell, edge, operation): w for cell, edge, operation, w in model.operation_weights()}
+        self._kernels = [
+            [
+                self._join(
+                    [weights[k, edge, operation] for k in range(first, first + per) for edge in _ORDER]
+                )
+                for operation in (CONV_1X1, CONV_3X3)
+            ]
+            for first in range(0, len(model.cells), per)
+        ]
+        for weight in model.fixed_weights():
+            self.leaves.append(weight)
+            self.places.append([weight])
+
+    def _join(self, weights: list[Tensor]) -> Tensor:
+        joined = torch.stack([weight.data for weight in weights])
+        # Channels last, as the images are
+        joined = joined.permute(0, 1, 3, 4, 2).contiguous().permute(0, 1, 4, 2, 3).requires_grad_()
+        for weight, part in zip(weights, joined.detach(), strict=True):
+            weight.data = part
+        self.leaves.append(joined)
+        self.places.append(weights)
+        return joined
+
+    def share(self, of_weights: Sequence[Tensor], values: list[Tensor]) -> list[Tensor]:
+        """Join tensors, one a parameter, as the leaves are; those in `values` become views of the result."""
+        number = {id(weight): k for k, weight in enumerate(of_weights)}
+        joined = []
+        for leaf, weights in zip(self.leaves, self.places, strict=True):
+            rows = [number[id(weight)] for weight in weights]
+            whole = torch.stack([values[k] for k in rows]) if len(rows) > 1 else values[rows[0]]
+            whole = torch.empty_like(leaf).copy_(whole)
+            for k, part in zip(rows, whole if len(rows) > 1 else [whole], strict=True):
+                values[k] = part
+            joined.append(whole)
+        return joined
+
+    @staticmethod
+    def encode(path: np.ndarray) -> np.ndarray:
+        """A path (cells, 6) as ones and zeros (cells, 6, 5), edges in the order of their sources."""
+        return np.eye(5)[np.asarray(path)[:, _ORDER]]
+
+    def __call__(self, images: Tensor, chosen: Tensor) -> Tensor:
+        """Class scores, as `Supernet.forward` gives them, under an encoded path (cells, 6, 5)."""
+        model, per, run = self.model, self.model.cells_per_stage, Eager()
+        x = model.stem_norm(model.stem(images))
+        for k in range(len(model.cells)):
+            stage, cell = divmod(k, per)
+            if k and not cell:
+                x = model.reductions[stage - 1](run, x)
+            ones, threes = (k.unflatten(0, (per, len(EDGES)))[cell] for k in self._kernels[stage])
+            x = self._cell(x, ones, threes, chosen[k])
+        x = F.relu(model.last_norm(x))
+        if model.by_position:
+            return model.classifier(x.movedim(1, -1)).movedim(-1, 1)
+        return model.classifier(x.mean(dim=(2, 3)))
+
+
+class StaticStep:
+    """A step of SGD on a static supernet: images, targets, path and learning rate in, loss and scores out.
+
+    It moves the weights and the optimiser's momenta as the optimiser itself would with gradients of zero for
+    what wasn't sampled. On CUDA each batch size is captured as a graph when it first comes.
+    """
+
+    def __init__(
+        self, network: StaticSupernet, optimiser: SGD, loss: Loss, autocast: Callable[[], torch.autocast]
+    ) -> None:
+        self.network, self._loss, self._autocast = network, loss, autocast
+        self._momentum, self._nesterov = optimiser.momentum, optimiser.nesterov
+        self._momenta = network.share(optimiser.weights, optimiser.momenta)
+        decay = {id(weight): float(d) for weight, d in zip(optimiser.weights, optimiser.decay, strict=True)}
+        self._decay = [decay[id(weights[0])] for weights in network.places]
+        self._captured: dict[int, tuple[torch.cuda.CUDAGraph, list[Tensor], tuple[Tensor, Tensor]]] = {}
+
+    def __call__(
+        self, images: Tensor, target: Tensor, path: np.ndarray, learning_rate: float
+    ) -> tuple[Tensor, Tensor]:
+        """Take a step on images (B, C, H, W) under a path (cells, 6); the loss and the scores."""
+        chosen = np.broadcast_to(path, (len(self.network.model.cells), len(EDGES)))
+        small = torch.from_numpy(np.append(self.network.encode(chosen), learning_rate))
+        inputs = [images, target, upload(small.to(self.network.leaves[0].dtype), images.device)]
+        if images.device.type != "cuda":
+            return self.run(*inputs)
+        if len(images) not in self._captured:
+            self._captured[len(images)] = self._capture(inputs)
+        graph, places, outputs = self._captured[len(images)]
+        for place, value in zip(places, inputs, strict=True):
+            place.copy_(value, non_blocking=True)
+        graph.replay()
+        return outputs
+
+    def run(self, images: Tensor, target: Tensor, small: Tensor) -> tuple[Tensor, Tensor]:
+        """Take a step; `small` holds the encoded path and the learning rate."""
+        chosen = small[:-1].view(len(self.network.model.cells), len(EDGES), -1)
+        leaves = self.network.leaves
+        with self._autocast():
+            scores = self.network(images, chosen).to(leaves[0].dtype)
+            loss = self._loss(scores, target)
+        gradients = torch.autograd.grad(loss, leaves)
+        with torch.no_grad():
+            gradients = torch._foreach_add(gradients, torch._foreach_mul(leaves, self._decay))
+            torch._foreach_mul_(self._momenta, self._momentum)
+            torch._foreach_add_(self._momenta, gradients)
+            moves = torch._foreach_mul(self._momenta, self._momentum if self._nesterov else 1.0)
+            if self._nesterov:
+                torch._foreach_add_(moves, gradients)
+            torch._foreach_sub_(leaves, torch._foreach_mul(moves, small[-1]))
+        return loss.detach(), scores.detach()
+
+    def _capture(
+        self, inputs: list[Tensor]
+    ) -> tuple[torch.cuda.CUDAGraph, list[Tensor], tuple[Tensor, Tensor]]:
+        places = [value.clone() for value in inputs]
+        kept = [*self.network.leaves, *self._momenta]
+        before = [tensor.detach().clone() for tensor in kept]
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            for _ in range(_WARM_UPS):
+                self.run(*places)
+        torch.cuda.current_stream().wait_stream(stream)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            outputs = self.run(*places)
+        with torch.no_grad():
+            torch._foreach_copy_([tensor.detach() for tensor in kept], before)
+        return graph, places, outputs
