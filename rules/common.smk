@@ -96,10 +96,12 @@ with open(workflow.source_path("../rlnas_core/paper/paper.yaml")) as paper:
         for row, method in yaml.safe_load(paper)["methods"].items()
     }
 LABEL_METHODS = {labels: (labels, "angle") for labels in LABELS if labels != "ground-truth"}
+INITIALISATIONS = ["normal", "uniform", "kaiming-normal", "kaiming-uniform"]
 UNTRAINED_METHODS = {
-    "training-free-normal": ("untrained-normal", "angle"),
-    "training-free-uniform": ("untrained-uniform", "angle"),
+    f"training-free-{initialisation}": (f"untrained-{initialisation}", "angle")
+    for initialisation in INITIALISATIONS
 }
+VALIDATION = {key: config["validation"][key] for key in ("images", "calibration_images", "calibration_batch")}
 RANKED_METHODS = METHODS | UNTRAINED_METHODS
 BIAS_METHODS = UNTRAINED_METHODS | {"random-search": ("ground-truth", "random-search"), "RLNAS": METHODS["D"]}
 PRETEXT_METHODS = {
@@ -184,8 +186,8 @@ wildcard_constraints:
     limit=r"none|\d+",
     dataset="[a-z0-9]+",
     benchmark_dataset="|".join(config["searches"]),
-    labels="|".join([*LABELS, *PRETEXT_TASKS, "untrained-normal", "untrained-uniform"]),
-    initialisation="normal|uniform",
+    labels="|".join([*LABELS, *PRETEXT_TASKS, *(f"untrained-{name}" for name in INITIALISATIONS)]),
+    initialisation="|".join(INITIALISATIONS),
     categories=r"\d+",
     seed=r"\d+",
     split="train|valid",
@@ -276,6 +278,19 @@ def labels_of(split):
         return f"{RESULTS}/data/{{dataset}}/{split}_labels.npy"
 
     return path
+
+
+def validation_method(wildcards):
+    """Where the labels of validation images come from: true ones, or as the supernet's own do."""
+    own = wildcards.labels in PRETEXT_TASKS or config["validation"]["labels"] == "training"
+    return wildcards.labels if own else "ground-truth"
+
+
+def validation_labels(wildcards):
+    """The file of the labels of validation images."""
+    if validation_method(wildcards) == wildcards.labels:
+        return labels_of("valid")(wildcards)
+    return f"{RESULTS}/data/{{dataset}}/valid_labels.npy"
 
 
 def of_first_seed(pattern):

@@ -22,20 +22,20 @@ rule score_angle:
         "../workflow_scripts/score_angle.py"
 
 
-# The labels come from the method that trained the supernet: with random labels nothing ever sees true ones.
+# True labels are seen here alone, and only where configuration or method ask for them.
 rule score_validation_accuracy:
     input:
         weights=f"{RESULTS}/supernets/{EXPERIMENT}/weights.safetensors",
         train_images=f"{RESULTS}/data/{{dataset}}/train_images.npy",
         valid_images=f"{RESULTS}/data/{{dataset}}/valid_images.npy",
         description=f"{RESULTS}/data/{{dataset}}/dataset.json",
-        labels=labels_of("valid"),
+        labels=validation_labels,
     output:
         scores=f"{RESULTS}/scores/{EXPERIMENT}/validation-accuracy.csv",
     params:
         supernet=config["supernet"],
-        images=config["validation"]["images"],
-        calibration_images=config["validation"]["calibration_images"],
+        labels=validation_method,
+        settings=VALIDATION,
     log:
         f"{RESULTS}/logs/score_validation_accuracy/{EXPERIMENT}.log",
     benchmark:
