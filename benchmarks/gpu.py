@@ -31,7 +31,6 @@ from rlnas_core.images.arrays import ImageArray
 from rlnas_core.labels.sources import FixedLabels
 from rlnas_core.search.validation import validation_accuracy
 from rlnas_core.spaces import get
-from rlnas_core.training.graphs import static_cell
 from rlnas_core.training.optimiser import SGD
 from rlnas_core.training.supernet import SupernetSettings, SupernetTask, build
 
@@ -50,7 +49,7 @@ def images(count: int, side: int) -> ImageArray:
     return ImageArray(pixels, labels, (0.5,) * 3, (0.25,) * 3, classes=10, pad=4, flip=True)
 
 
-def task_step(space: str, settings: SupernetSettings, side: int, compiled: bool = False) -> Step:
+def task_step(space: str, settings: SupernetSettings, side: int) -> Step:
     """A training step as the workflow takes it, images and labels included."""
     data = images(max(25_000 if side < 64 else 2_048, settings.batch_size), side)
     seeds = np.random.SeedSequence(0).spawn(3)
@@ -59,8 +58,7 @@ def task_step(space: str, settings: SupernetSettings, side: int, compiled: bool 
     task = SupernetTask(get(space), data, labels, settings, seeds, DEVICE)
     weights = list(task.model.parameters())
     optimiser = SGD(weights, 0.9, settings.weight_decay, settings.unsampled_gradient)
-    cell = torch.compile(static_cell, dynamic=False) if compiled else static_cell
-    whole = task.whole_step(optimiser, cell)
+    whole = task.whole_step(optimiser)
     rng = np.random.default_rng(1)
 
     def step() -> None:
@@ -159,9 +157,6 @@ def step_part(seconds: float) -> list[dict[str, Any]]:
                 step = task_step("nas_bench_201", SupernetSettings(kernels=kernels, precision=precision), 32)
                 how = {"precision": precision, "cudnn.benchmark": choosing}
                 add("graph" if kernels == "auto" else "eager, channels last", step, **how)
-    for precision in ("float32", "tensorfloat32", "bfloat16"):
-        step = task_step("nas_bench_201", SupernetSettings(precision=precision), 32, compiled=True)
-        add("graph, compiled cells", step, precision=precision)
     return rows
 
 

@@ -60,14 +60,15 @@ def validation_accuracy(
     # Where labels are fixed there are none of training images, which are then seen alike whatever the class.
     x, _ = posed(calibration, calibrating, rng.integers(labels.categories, size=len(calibrating)))
     y, target = posed(validation, chosen, labels(chosen))
-    batches = list(zip(y.split(_BATCH), target.split(_BATCH), strict=True))
+    size = _BATCH if target_device.type == "cpu" else 8 * _BATCH
+    batches = list(zip(y.split(size), target.split(size), strict=True))
     distinct, inverse = np.unique(space.canonical(genes), axis=0, return_inverse=True)
     accuracies = np.empty(len(distinct))
     started = time.monotonic()
     for k, architecture in enumerate(distinct):
         with model.calibrated(x, architecture):
-            hits = sum((model(part, architecture).argmax(1) == true).sum().item() for part, true in batches)
-        accuracies[k] = 100 * hits / target.numel()
+            hits = sum((model(part, architecture).argmax(1) == true).sum() for part, true in batches)
+        accuracies[k] = 100 * int(hits) / target.numel()
         if (k + 1) % 1000 == 0:
             left = (time.monotonic() - started) / (k + 1) * (len(distinct) - k - 1)
             log(f"{k + 1} of {len(distinct)} distinct architectures evaluated, {left:.0f} s left")

@@ -10,6 +10,7 @@ only the capture needs CUDA.
 """
 
 from collections.abc import Callable, Sequence
+from functools import cache
 
 import numpy as np
 import torch
@@ -59,6 +60,11 @@ def static_cell(x: Tensor, ones: Tensor, threes: Tensor, chosen: Tensor) -> Tens
     return nodes[-1]
 
 
+@cache
+def _compiled_cell() -> Callable[..., Tensor]:
+    return torch.compile(static_cell, dynamic=False)
+
+
 class StaticSupernet:
     """A supernet whose forward pass runs the same operations for every path; it shares the model's weights.
 
@@ -66,10 +72,10 @@ class StaticSupernet:
     ValueError for affine normalisation in cells, which it lacks.
     """
 
-    def __init__(self, model: Supernet, cell: Callable[..., Tensor] = static_cell) -> None:
+    def __init__(self, model: Supernet) -> None:
         if any(True for name, _ in model.cells.named_parameters() if not name.endswith(".0.weight")):
             raise ValueError("affine: got true; a static supernet's cells have no affine normalisation")
-        self.model, self._cell = model, cell
+        self.model = model
         self.leaves: list[Tensor] = []
         self.places: list[list[Tensor]] = []
         per = model.cells_per_stage
@@ -115,7 +121,9 @@ class StaticSupernet:
         """A path (cells, 6) as ones and zeros (cells, 6, 5), edges in the order of their sources."""
         return np.eye(5)[np.asarray(path)[:, _ORDER]]
 
-    def __call__(self, images: Tensor, chosen: Tensor) -> Tensor:
+    def __call__(
+        self, images: Tensor, chosen: Tensor, run_cell: Callable[..., Tensor] = static_cell
+    ) -> Tensor:
         """Class scores, as `Supernet.forward` gives them, under an encoded path (cells, 6, 5)."""
         model, per, run = self.model, self.model.cells_per_stage, Eager()
         x = model.stem_norm(model.stem(images))
@@ -124,7 +132,7 @@ class StaticSupernet:
             if k and not cell:
                 x = model.reductions[stage - 1](run, x)
             ones, threes = (k.unflatten(0, (per, len(EDGES)))[cell] for k in self._kernels[stage])
-            x = self._cell(x, ones, threes, chosen[k])
+            x = run_cell(x, ones, threes, chosen[k])
         x = F.relu(model.last_norm(x))
         if model.by_position:
             return model.classifier(x.movedim(1, -1)).movedim(-1, 1)
@@ -135,12 +143,19 @@ class StaticStep:
     """A step of SGD on a static supernet: images, targets, path and learning rate in, loss and scores out.
 
     It moves the weights and the optimiser's momenta as the optimiser itself would with gradients of zero for
-    what wasn't sampled. On CUDA each batch size is captured as a graph when it first comes.
+    what wasn't sampled. On CUDA each batch size is captured as a graph when it first comes; for batches of
+    `compiled` images cells are compiled before, which takes a minute and pays from some ten epochs on.
     """
 
     def __init__(
-        self, network: StaticSupernet, optimiser: SGD, loss: Loss, autocast: Callable[[], torch.autocast]
+        self,
+        network: StaticSupernet,
+        optimiser: SGD,
+        loss: Loss,
+        autocast: Callable[[], torch.autocast],
+        compiled: int | None = None,
     ) -> None:
+        self._compiled = compiled
         self.network, self._loss, self._autocast = network, loss, autocast
         self._momentum, self._nesterov = optimiser.momentum, optimiser.nesterov
         self._momenta = network.share(optimiser.weights, optimiser.momenta)
@@ -170,7 +185,8 @@ class StaticStep:
         chosen = small[:-1].view(len(self.network.model.cells), len(EDGES), -1)
         leaves = self.network.leaves
         with self._autocast():
-            scores = self.network(images, chosen).to(leaves[0].dtype)
+            run_cell = _compiled_cell() if len(images) == self._compiled else static_cell
+            scores = self.network(images, chosen, run_cell).to(leaves[0].dtype)
             loss = self._loss(scores, target)
         gradients = torch.autograd.grad(loss, leaves)
         with torch.no_grad():

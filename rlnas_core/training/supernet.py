@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
 from importlib.metadata import version
+from importlib.util import find_spec
 from typing import Any, cast
 
 import numpy as np
@@ -18,7 +19,7 @@ from rlnas_core.machine.devices import pick_device, upload
 from rlnas_core.networks.layers import SupernetModule, initialise
 from rlnas_core.networks.nas_bench_201 import Supernet
 from rlnas_core.spaces import SearchSpace
-from rlnas_core.training.graphs import StaticStep, StaticSupernet, static_cell
+from rlnas_core.training.graphs import StaticStep, StaticSupernet
 from rlnas_core.training.loop import Task, TrainingSettings, WholeStep, fit
 from rlnas_core.training.optimiser import SGD
 from rlnas_core.training.statistics import Statistics
@@ -157,13 +158,14 @@ class SupernetTask(Task):
         scores = self.model(images, path).float()
         return self._cross_entropy(scores, target), _hits(scores.detach(), target)
 
-    def whole_step(self, optimiser: SGD, cell: Callable[..., Tensor] = static_cell) -> WholeStep | None:
-        """Steps as a CUDA graph, where `kernels` says so; `cell` is what runs its cells."""
+    def whole_step(self, optimiser: SGD) -> WholeStep | None:
+        """Steps as a CUDA graph, where `kernels` says so."""
         if self.kernels != "graph":
             return None
-        network = StaticSupernet(cast(Supernet, self.model), cell)
+        network = StaticSupernet(cast(Supernet, self.model))
         autocast = partial(self.settings.autocast, self.device)
-        step = StaticStep(network, optimiser, self._cross_entropy, autocast)
+        compiled = self.settings.batch_size if find_spec("triton") else None
+        step = StaticStep(network, optimiser, self._cross_entropy, autocast, compiled)
 
         def take(indices: np.ndarray, learning_rate: float) -> tuple[Tensor, Tensor]:
             images, target, path = self._draw(indices, slice(None))
