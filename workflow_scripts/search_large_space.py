@@ -38,7 +38,6 @@ rows = results(
     macs=macs,
     limit=wildcards.limit,
     channels_within_600M=[space.widest(row, 600e6) for row in genes],
-    **{name: wildcards[name] for name in ("space", "dataset", "categories", "seed")},
-)
+).assign(**{name: wildcards[name] for name in ("space", "dataset", "categories", "seed")})
 rows.to_csv(snakemake.output.best, index=False)
 log(f"{best.visited} partial architectures looked at\n{rows.to_string(index=False)}")
