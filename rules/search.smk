@@ -35,7 +35,9 @@ rule score_validation_accuracy:
     params:
         supernet=config["supernet"],
         labels=validation_method,
-        settings=VALIDATION,
+        settings={
+            key: config["validation"][key] for key in ("images", "calibration_images", "calibration_batch")
+        },
     log:
         f"{RESULTS}/logs/score_validation_accuracy/{EXPERIMENT}.log",
     benchmark:
@@ -113,8 +115,7 @@ rule search_large_space:
         ),
         trace=LARGE.replace("best.csv", "trace.csv"),
     params:
-        settings=large_search("evolution"),
-        paths=large_search("paths"),
+        settings=search_settings,
         pooling=config["angle"]["pooling"],
     log:
         f"{RESULTS}/logs/search_large_space/{{space}}/{{dataset}}/{{categories}}/{{seed}}/{{limit}}.log",
