@@ -102,7 +102,7 @@ def unusable_files(config: Mapping[str, Any], read: Collection[str]) -> list[str
             continue
         try:
             if key == "benchmark":
-                accuracies.inspect(entry["source"], entry["path"], entry["checksum"])
+                accuracies.inspect(entry["source"], entry["path"], entry["checksum"], config["searches"])
                 continue
             if key == "transfer.coco":
                 detection.read_coco(entry["path"])

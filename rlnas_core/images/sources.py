@@ -12,6 +12,7 @@ import numpy as np
 import torchvision
 from PIL import Image
 from sklearn.datasets import load_digits
+from torchvision.datasets.utils import check_integrity, download_and_extract_archive
 
 from rlnas_core.machine import files
 
@@ -79,21 +80,29 @@ def cifar(source: str, folder: Path) -> ImageSource:
 
     Raises `ValueError` on a checksum mismatch and `ConnectionError` where the archive can't be downloaded.
     """
-    dataset = {"cifar10": torchvision.datasets.CIFAR10, "cifar100": torchvision.datasets.CIFAR100}[source]
-    archive = folder / dataset.filename
+    dataset, classes, key = {
+        "cifar10": (torchvision.datasets.CIFAR10, 10, "labels"),
+        "cifar100": (torchvision.datasets.CIFAR100, 100, "fine_labels"),
+    }[source]
+    archive, batches = folder / dataset.filename, folder / dataset.base_folder
+    lists = dict(dataset.train_list), dict(dataset.test_list)
     if archive.exists():
         files.verify(archive, f"md5:{dataset.tgz_md5}")
-    try:
-        train, test = (dataset(str(folder), train=split, download=True) for split in (True, False))
-    except (OSError, RuntimeError) as error:
-        if archive.exists():
-            files.verify(archive, f"md5:{dataset.tgz_md5}")
-        raise ConnectionError(
-            f"{source} can't be downloaded from {dataset.url}: {error}; "
-            f"fetch that file by hand and put it at {archive} (md5 {dataset.tgz_md5})"
-        ) from error
-    first, second = (_array_pool(split.data, np.asarray(split.targets)) for split in (train, test))
-    return ImageSource(len(train.classes), 3, first, second, {dataset.filename: f"md5:{dataset.tgz_md5}"})
+    if not all(check_integrity(batches / name, md5) for part in lists for name, md5 in part.items()):
+        try:
+            download_and_extract_archive(dataset.url, folder, md5=dataset.tgz_md5)
+        except (OSError, RuntimeError) as error:
+            if archive.exists():
+                files.verify(archive, f"md5:{dataset.tgz_md5}")
+            raise ConnectionError(
+                f"{source} can't be downloaded from {dataset.url}: {error}; "
+                f"fetch that file by hand and put it at {archive} (md5 {dataset.tgz_md5})"
+            ) from error
+    train, test = (
+        _array_pool(*_batches(batches, {name: f"md5:{md5}" for name, md5 in part.items()}, key))
+        for part in lists
+    )
+    return ImageSource(classes, 3, train, test, {dataset.filename: f"md5:{dataset.tgz_md5}"})
 
 
 def imagenet16(folder: Path) -> ImageSource:
@@ -107,20 +116,29 @@ def imagenet16(folder: Path) -> ImageSource:
             f"ImageNet16-120: {folder} has no {', '.join(missing)}, and nothing can download them; "
             "fetch the ImageNet16 folder that the NAS-Bench-201 authors publish and give it as path"
         )
-    pools = {"train": ([], []), "val": ([], [])}  # type: dict[str, tuple[list[np.ndarray], list[np.ndarray]]]
-    for name, checksum in IMAGENET16_CHECKSUMS.items():
-        files.verify(folder / name, checksum)
-        with (folder / name).open("rb") as stream:
-            batch = files.load_plain_pickle(stream, str(folder / name))
-        labels = np.asarray(batch["labels"])
+    pools = []
+    for part in ("train", "val"):
+        checksums = {name: md5 for name, md5 in IMAGENET16_CHECKSUMS.items() if name.startswith(part)}
+        images, labels = _batches(folder, checksums, "labels")
         kept = labels <= IMAGENET16_CLASSES
-        images, targets = pools[name.split("_")[0]]
-        images.append(np.asarray(batch["data"])[kept].reshape(-1, 3, 16, 16).transpose(0, 2, 3, 1))
-        targets.append(labels[kept] - 1)
-    train, test = (
-        _array_pool(np.concatenate(images), np.concatenate(labels)) for images, labels in pools.values()
-    )
-    return ImageSource(IMAGENET16_CLASSES, 3, train, test, checksums=dict(IMAGENET16_CHECKSUMS))
+        pools.append(_array_pool(images[kept], labels[kept] - 1))
+    return ImageSource(IMAGENET16_CLASSES, 3, *pools, checksums=dict(IMAGENET16_CHECKSUMS))
+
+
+def _batches(folder: Path, checksums: dict[str, str], key: str) -> tuple[np.ndarray, np.ndarray]:
+    """Images (N, S, S, 3) and labels (N,) of pickles with rows of 3 S S bytes, and labels under a key."""
+    images, labels = [], []
+    for name, checksum in checksums.items():
+        file = folder / name
+        files.verify(file, checksum)
+        with file.open("rb") as stream:
+            batch = files.load_plain_pickle(stream, file)
+        with files.reading(file):
+            rows = np.asarray(batch["data"], np.uint8)
+            size = round((rows.shape[1] / 3) ** 0.5)
+            images.append(rows.reshape(-1, 3, size, size).transpose(0, 2, 3, 1))
+            labels.append(np.asarray(batch[key], np.int64))
+    return np.concatenate(images), np.concatenate(labels)
 
 
 def digits() -> ImageSource:

@@ -242,6 +242,17 @@ def test_cifar10_is_downloaded_and_trains_on_a_half_of_its_training_set(cifar10_
     assert train.labels[7] == row % 10
 
 
+def test_a_cifar_batch_that_would_run_code_is_refused(cifar10_server, tmp_path, monkeypatch):
+    prepare("cifar10", tmp_path / "out", 32, downloads=tmp_path / "downloads")
+    content = pickle.dumps(print)
+    (tmp_path / "downloads" / "cifar-10-batches-py" / "test_batch").write_bytes(content)
+    monkeypatch.setattr(
+        torchvision.datasets.CIFAR10, "test_list", [["test_batch", hashlib.md5(content).hexdigest()]]
+    )
+    with pytest.raises(ValueError, match=r"test_batch can't be read .*refused to load .*print"):
+        prepare("cifar10", tmp_path / "out", 32, downloads=tmp_path / "downloads")
+
+
 def test_a_download_with_another_checksum_is_refused(cifar10_server, tmp_path, monkeypatch):
     monkeypatch.setattr(torchvision.datasets.CIFAR10, "tgz_md5", "0" * 32)
     with pytest.raises(
@@ -300,7 +311,7 @@ def test_a_batch_that_would_run_code_is_refused(imagenet16_folder, tmp_path):
     content = pickle.dumps(print)
     (imagenet16_folder / "val_data").write_bytes(content)
     sources.IMAGENET16_CHECKSUMS["val_data"] = f"md5:{hashlib.md5(content).hexdigest()}"
-    with pytest.raises(ValueError, match=r"val_data can't be read: refused to load .*print"):
+    with pytest.raises(ValueError, match=r"val_data can't be read .*refused to load .*print"):
         prepare("imagenet16-120", tmp_path / "out", 16, path=imagenet16_folder)
 
 
