@@ -1,10 +1,11 @@
 """Check a configuration against its schema and fill in the defaults."""
 
 import copy
-import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from rlnas_core.search.names import ArchitectureName
 
 if TYPE_CHECKING:
     from jsonschema.exceptions import ValidationError
@@ -23,8 +24,6 @@ _FETCH_HINTS = {
     "csv": "Give a table with the columns index, arch and accuracies in percent",
 }
 _NEEDED = ("path", "classes")
-RANDOM = r"random-(\d+)-(\d+)"
-"""Seed and limit in the name of a random architecture."""
 
 
 class ConfigurationError(ValueError):
@@ -297,8 +296,8 @@ def _contradictions_of_networks(config: Mapping[str, Any]) -> Iterator[str]:
         yield from _contradictions_of_training(config, f"{key}.training", transfer["training"], "transfer")
         for space, architectures in transfer["architectures"].items():
             yield from _unknown_architectures(f"{key}.architectures.{space}", config, space, architectures)
-            drawn = [re.fullmatch(RANDOM, architecture) for architecture in architectures]
-            limits = [int(place[2]) for place in drawn if place]
+            drawn = [name for name in map(ArchitectureName.parse, architectures) if name and name.random]
+            limits = [name.limit for name in drawn if name.limit is not None]
             yield from _too_low(f"{key}.architectures.{space}", space, limits)
             retraining = config["retraining"][space].get(pretrained)
             fits = retraining and retraining["seeds"] and retraining["network"]["imagenet"]
@@ -315,12 +314,12 @@ def found_architectures(config: Mapping[str, Any], space: str) -> list[str]:
     What DARTS searches find without a limit is scaled to the channels that 600 million allow.
     """
     return [
-        f"{dataset}-{classes(config, dataset)}-{seed}-{'none' if limit is None else limit}{scaled}"
+        str(ArchitectureName(seed, limit, dataset, classes(config, dataset), scaled))
         for dataset, search in config["large_spaces"][space].items()
         if dataset in config["datasets"]
         for seed in search["seeds"]
         for limit in search["limits"]
-        for scaled in (["", "-scaled"] if space == "darts" and limit is None else [""])
+        for scaled in ([False, True] if space == "darts" and limit is None else [False])
     ]
 
 
@@ -340,14 +339,14 @@ def _unknown_architectures(
     except ImportError:
         return
     known = [name for name, architecture in published().items() if architecture.space.name == space]
-    others = "" if key.endswith("published") else RANDOM
-    if others:
-        known += found_architectures(config, space)
-    yield from (
-        f"{key}: got {name}; accepted: {', '.join(known)}{', random-SEED-LIMIT' if others else ''}"
-        for name in names
-        if name not in known and not re.fullmatch(others, name)
-    )
+    if key.endswith("published"):
+        accepted, random = known, False
+    else:
+        accepted, random = [*known, *found_architectures(config, space), "random-SEED-LIMIT"], True
+    for name in names:
+        own = ArchitectureName.parse(name)
+        if name not in accepted and not (random and own and own.random):
+            yield f"{key}: got {name}; accepted: {', '.join(accepted)}"
 
 
 def _too_low(key: str, name: str, limits: Sequence[int]) -> Iterator[str]:

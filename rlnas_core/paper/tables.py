@@ -4,18 +4,14 @@ import html
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import yaml
 
-PAPER: dict[str, Any] = yaml.safe_load(
-    resources.files("rlnas_core.paper").joinpath("paper.yaml").read_text(encoding="utf-8")
-)
-"""Every number that the paper reports; the file says how it is laid out."""
+from rlnas_core.paper.numbers import PAPER
+
 COLUMNS = ("row", "column", "mean", "std", "runs", "paper_mean", "paper_std", "note")
 
 _DASH, _MINUS = "\N{EN DASH}", "\N{MINUS SIGN}"

@@ -68,7 +68,7 @@ def test_a_plan_has_the_jobs_of_a_dry_run_that_are_still_to_do(tmp_path):
     assert "prepare_dataset" not in printed(tmp_path, "--configfile", tmp_path / "config.yaml")
     text = printed(tmp_path, "results/tiny/tables/table3.md", "--configfile", tmp_path / "config.yaml")
     assert "tabulate_costs" in text
-    assert "tabulate_rank_correlation" not in text
+    assert "tabulate_correlations" not in text
 
 
 def test_hours_grow_with_epochs_images_and_pixels():

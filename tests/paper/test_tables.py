@@ -1,18 +1,13 @@
 import math
 import re
-import runpy
-import sys
 from html.parser import HTMLParser
-from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from rlnas_core.paper.tables import COLUMNS, PAPER, not_run, paper_numbers, tidy, write
-
-SCRIPT = Path(__file__).parents[2] / "workflow_scripts/tabulate_costs.py"
+from rlnas_core.paper.numbers import PAPER
+from rlnas_core.paper.tables import COLUMNS, paper_numbers, tidy, write
 
 
 def runs(*values, row="D", column="cifar10", **others):
@@ -128,77 +123,6 @@ def test_reason_of_a_row_that_no_run_fills_comes_first():
     assert (table[table["row"] == "D"]["note"] == "quoted").all()
     assert cell(table, "C", "cifar10")["note"] == ""
     assert cell(table, "B", "cifar10")["note"] == "not run: too dear"
-
-
-@pytest.fixture
-def costs(tmp_path, monkeypatch):
-    """Tabulate costs as the workflow does, of a network for each image dataset or scenes given."""
-    monkeypatch.setitem(sys.modules, "job", SimpleNamespace(start=lambda snakemake: lambda text: None))
-
-    def tabulate(number, architecture, space, scenes, datasets, measure, source):
-        def save(name, lines):
-            pd.DataFrame(lines).assign(architecture=architecture, value=50.0, seed=0).to_csv(tmp_path / name)
-            return [tmp_path / name]
-
-        accuracies = [{"dataset": name, "column": top} for name in datasets for top in ("top1", "top5")]
-        search = {"dataset": "digits", "categories": 10, "limit": "none", "params": 1, "macs": 1}
-        found = [search | {"found_by": found_by} for found_by in ("evolution", "optimum")]
-        snakemake = SimpleNamespace(
-            input=SimpleNamespace(
-                accuracies=save("accuracy.csv", accuracies),
-                measures=save("measures.csv", [{"dataset": scenes, "column": measure}]) if scenes else [],
-                searches=[] if scenes else save("best.csv", found),
-                architectures=[],
-            ),
-            output=SimpleNamespace(csv=tmp_path / "table.csv"),
-            params=SimpleNamespace(table=(space, scenes), sources={scenes: source}),
-            wildcards=SimpleNamespace(number=str(number)),
-        )
-        runpy.run_path(str(SCRIPT), {"snakemake": snakemake})
-        return pd.read_csv(tmp_path / "table.csv")
-
-    return tabulate
-
-
-@pytest.mark.parametrize("own", [True, False], ids=["own", "real"])
-@pytest.mark.parametrize(
-    ("number", "architecture", "space", "scenes", "measure", "quoted"),
-    [
-        (3, "RLNAS-cifar10", "darts", None, "", 4),
-        (4, "RLNAS-imagenet", "darts", None, "", 0),
-        (5, "RLNAS-mobilenet", "mobilenet", None, "", 5),
-        (8, "DARTS-v2", "darts", "coco", "AP", 0),
-        (9, "RLNAS-mobilenet", "mobilenet", "coco", "AP", 4),
-        (10, "DARTS-v2", "darts", "cityscapes", "mIoU", 0),
-        (11, "RLNAS-mobilenet", "mobilenet", "cityscapes", "mIoU", 4),
-    ],
-)
-def test_empty_cells_of_networks_say_quoted_or_name_their_key(
-    costs, number, architecture, space, scenes, measure, quoted, own
-):
-    dataset, source = ("digits", "miniature") if own else ("imagenet", scenes)
-    table = costs(number, architecture, space, scenes, [dataset], measure, source)
-    assert (table["mean"] == 50).sum() == 2 + bool(scenes)
-    empty = table[table["mean"].isna()]
-    of_paper = empty[empty["note"].str.startswith("quoted: ")]
-    rows = set(of_paper["row"])
-    assert len(rows) == quoted
-    assert len(of_paper) == table["row"].isin(rows).sum()
-    for row, column, note in empty[~empty["row"].isin(rows)][["row", "column", "note"]].to_numpy():
-        if row.endswith("optimum"):
-            assert note == "not run: retraining takes what evolution found"
-        elif column in ("params", "flops"):
-            limit = {"darts": 600, "mobilenet": 475}[space]
-            assert note == f"not run: name random-0-{limit} in transfer.{scenes}.architectures.{space}"
-        else:
-            top = column.split("/")[-1] in ("top1", "top5")
-            of = dataset if "/" in column else "imagenet"
-            key = f"retraining.{space}.{of}" if top else f"transfer.{scenes}.architectures.{space}"
-            assert key in note
-            assert note == not_run(
-                column, space, scenes, (table["mean"][table["column"] == column] == 50).any()
-            )
-    assert empty["note"].nunique() <= 6
 
 
 def test_a_run_without_a_number_leaves_no_mean():
