@@ -22,7 +22,7 @@ rule score_angle:
         "../workflow_scripts/score_angle.py"
 
 
-# The labels come from the method that trained the supernet: with random labels nothing ever sees true ones.
+# The labels come from the method that trained the supernet: with random labels nothing sees true ones.
 rule score_validation_accuracy:
     input:
         weights=f"{RESULTS}/supernets/{EXPERIMENT}/weights.safetensors",

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -476,3 +477,37 @@ def test_class_folders_that_differ_stop_before_the_first_job(tmp_path):
     output = of_this_workflow(tmp_path, config=TINY | {"datasets": {"digits": dataset}}, check=False)
     assert "only in training: a; only in test: b" in output
     assert not (tmp_path / "results").exists()
+
+
+def jobs_of(output):
+    """Jobs of a dry run by the files that they write, each with its rule and the files that it reads."""
+    jobs = {}
+    for block in re.findall(r"^(?:local)?rule \w+:\n(?:    .*\n)+", output, re.MULTILINE):
+        fields = dict(re.findall(r"^    (input|output): (.*)$", block, re.MULTILINE))
+        reads = fields.get("input", "").split(", ")
+        jobs |= dict.fromkeys(fields.get("output", "").split(", "), reads)
+    return jobs
+
+
+def read_for(file, jobs):
+    """All files that lie behind a file."""
+    found, waiting = set(), [file]
+    while waiting:
+        new = set(jobs.get(waiting.pop(), [])) - found
+        found |= new
+        waiting += new
+    return found
+
+
+def test_searches_with_random_labels_see_no_true_label(tmp_path):
+    """But for those that shuffle true labels, up to the architecture that they find."""
+    jobs = jobs_of(snakemake(tmp_path, "--snakefile", str(ROOT / "Snakefile"), "--dry-run"))
+    targets = re.compile(r"results/paper/(?:supernets/.*/statistics\.npz|scores/.*|searches/.*/best\.csv)")
+    sees = {}
+    for file in filter(targets.fullmatch, jobs):
+        labels = file.split("/")[5]
+        true = any(re.fullmatch(r"results/paper/data/.*_labels\.npy", read) for read in read_for(file, jobs))
+        sees.setdefault(labels, set()).add(true)
+    assert set(sees) >= {"uniform-once", "uniform-each-step", "rotation", "untrained-normal"}
+    shuffled = {"ground-truth", "shuffle-once", "shuffle-each-step"}
+    assert sees == {labels: {labels in shuffled} for labels in sees}

@@ -35,14 +35,30 @@ class RetrainingSettings(TrainingSettings):
     drop: float = 0.0
 
 
+@dataclass(frozen=True)
+class LabelledImages:
+    """Images with their true labels (N,) int64, which are -1 where unlabelled, and the number of classes."""
+
+    images: ImageArray
+    labels: np.ndarray
+    classes: int
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def identity(self) -> list[Any]:
+        """Everything that a training on these images depends on."""
+        return [*self.images.identity(), self.labels]
+
+
 class _Network(Task):
     """A network, and images with their true labels."""
 
     def __init__(
         self,
         model: Any,
-        train: ImageArray,
-        valid: ImageArray,
+        train: LabelledImages,
+        valid: LabelledImages,
         settings: RetrainingSettings,
         draws: torch.Generator,
         device: torch.device,
@@ -59,7 +75,7 @@ class _Network(Task):
 
     def loss(self, indices: np.ndarray, part: slice) -> tuple[Tensor, Tensor]:
         target = upload(self.train.labels[indices[part]], self.device)
-        scores = self.model(self.train.batch(indices, part, self.draws, self.device))
+        scores = self.model(self.train.images.batch(indices, part, self.draws, self.device))
         scores, *auxiliary = scores if isinstance(scores, tuple) else (scores,)
         smoothing = self.settings.label_smoothing
         loss = F.cross_entropy(scores.float(), target, label_smoothing=smoothing)
@@ -70,7 +86,7 @@ class _Network(Task):
         return loss, (scores.detach().argmax(1) == target).sum()
 
     def expect(self, indices: np.ndarray) -> None:
-        self.train.expect(indices)
+        self.train.images.expect(indices)
 
     def after_epoch(self, epoch: int) -> dict[str, float]:
         self.model.drop = self.settings.drop * epoch / self.settings.epochs
@@ -89,12 +105,12 @@ class _Network(Task):
 
 
 @torch.no_grad()
-def accuracies(model: nn.Module, data: ImageArray, device: torch.device) -> dict[str, float]:
+def accuracies(model: nn.Module, data: LabelledImages, device: torch.device) -> dict[str, float]:
     """Top-1 and top-5 accuracy in percent of a network in evaluation mode; each process takes a part."""
     hits = torch.zeros(len(_TOP), dtype=torch.int64)
     indices = np.arange(processes.rank(), len(data), processes.count())
     for batch in np.array_split(indices, max(1, len(indices) // _BATCH)):
-        scores = model(data.plain(batch, device))
+        scores = model(data.images.plain(batch, device))
         places = scores.topk(min(max(_TOP), scores.shape[1])).indices.cpu()
         right = places == torch.from_numpy(data.labels[batch])[:, None]
         hits += torch.stack([right[:, :top].sum() for top in _TOP])
@@ -105,8 +121,8 @@ def accuracies(model: nn.Module, data: ImageArray, device: torch.device) -> dict
 def retrain(
     space: SearchSpace,
     genes: np.ndarray,
-    train: ImageArray,
-    valid: ImageArray,
+    train: LabelledImages,
+    valid: LabelledImages,
     settings: RetrainingSettings,
     seed: int,
     *,
@@ -130,7 +146,7 @@ def retrain(
     device = pick_device(settings.device)
     processes.join(device)
     weights_seed, order_seed, draws_seed = np.random.SeedSequence(seed).spawn(3)
-    model: Any = space.network(genes, classes=train.classes, in_channels=train.channels, **sizes)
+    model: Any = space.network(genes, classes=train.classes, in_channels=train.images.channels, **sizes)
     initialise(model, torch.Generator().manual_seed(int(weights_seed.generate_state(1)[0])))
     model.to(device, memory_format=torch.channels_last)
     draws = torch.Generator().manual_seed(int(draws_seed.generate_state(1)[0]))

@@ -235,13 +235,12 @@ def train_supernet(
         log(f"device {device}, {processes.count()} processes of {threads}, kernels: {task.kernels}")
     told = [space.name, seed, labels.categories, labels.name]
     told += [device.type, task.kernels]
-    fixed = data.labels if labels.rng else labels(np.arange(len(data)))
     fit(
         task,
         settings,
         np.random.default_rng(order_seed),
         device=device,
-        key=[*told, *data.identity(), fixed],
+        key=[*told, *data.identity(), *labels.identity()],
         unsampled_gradient=settings.unsampled_gradient,
         log=log,
         **options,

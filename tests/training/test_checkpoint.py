@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import torch
 
-from rlnas_core.images.arrays import load, prepare
 from rlnas_core.labels.pretext import Rotation
 from rlnas_core.labels.sources import FixedLabels, LabelSource, RedrawnLabels
 from rlnas_core.machine.fingerprints import marks_of
@@ -23,13 +22,6 @@ SPACE = get("nas_bench_201")
 SETTINGS = SupernetSettings(channels=8, cells=1, epochs=3, device="cpu")
 
 
-@pytest.fixture(scope="module")
-def digits(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("digits")
-    prepare("digits", folder, 8)
-    return load(folder, "train")
-
-
 class Stopping(LabelSource):
     """Labels that send the process a signal at one of their batches."""
 
@@ -37,6 +29,7 @@ class Stopping(LabelSource):
         self.labels, self.at, self.number, self.calls = labels, at, number, 0
         self.name, self.categories = labels.name, labels.categories
         self.rng, self.pose = labels.rng, labels.pose
+        self.identity = labels.identity
 
     def __call__(self, indices):
         if len(indices) == SETTINGS.batch_size:
@@ -46,7 +39,8 @@ class Stopping(LabelSource):
         return self.labels(indices)
 
 
-def labels_of(data, method):
+def labels_of(digits, method):
+    data = digits[0]
     if method == "fixed":
         return FixedLabels(data.labels, 10)
     if method == "rotation":
@@ -54,8 +48,8 @@ def labels_of(data, method):
     return RedrawnLabels(method, data.labels, 10, np.random.default_rng(0))
 
 
-def train(data, labels, state, settings=SETTINGS, log=lambda line: None, seed=0):
-    return train_supernet(SPACE, data, labels, settings, seed, state_path=state, log=log)
+def train(digits, labels, state, settings=SETTINGS, log=lambda line: None, seed=0):
+    return train_supernet(SPACE, digits[0].images, labels, settings, seed, state_path=state, log=log)
 
 
 @pytest.mark.parametrize("method", ["fixed", "shuffle-each-step", "rotation"])
@@ -111,7 +105,7 @@ def test_damaged_state_is_named_and_set_aside_and_the_one_before_it_used(digits,
 def test_state_of_anything_else_starts_afresh_and_says_so(digits, tmp_path, change):
     state, _ = interrupted(digits, tmp_path)
     settings = dataclasses.replace(SETTINGS, learning_rate=0.01) if change == "settings" else SETTINGS
-    labels = FixedLabels(digits.labels[::-1], 10) if change == "labels" else labels_of(digits, "fixed")
+    labels = FixedLabels(digits[0].labels[::-1], 10) if change == "labels" else labels_of(digits, "fixed")
     lines = []
     _, statistics = train(digits, labels, state, settings, lines.append, seed=int(change == "seed"))
     assert any("of other settings, inputs or code; training starts afresh" in line for line in lines)
@@ -135,7 +129,7 @@ def test_save_at_regular_times_within_an_epoch(digits, tmp_path):
 
     train_supernet(
         SPACE,
-        digits,
+        digits[0].images,
         Watching(labels.labels, 10),
         SETTINGS,
         0,

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from rlnas_core.images.arrays import load, prepare
 from rlnas_core.spaces import get, published
 from rlnas_core.training.loop import TrainingSettings
 from rlnas_core.training.standalone import RetrainingSettings, accuracies, retrain
@@ -18,13 +17,6 @@ SETTINGS = RetrainingSettings(
     batch_size=96, schedule="linear", warmup_epochs=1, learning_rate=0.1, final_learning_rate=0, device="cpu",
 )  # fmt: skip
 GENES = published()["RLNAS-cifar10"].genes
-
-
-@pytest.fixture(scope="module")
-def digits(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("digits")
-    prepare("digits", folder, 8)
-    return load(folder, "train"), load(folder, "valid")
 
 
 def test_retraining_learns_and_reports_top_1_and_top_5(digits):
@@ -52,15 +44,16 @@ def test_stopped_retraining_goes_on_to_the_same_bytes(digits, tmp_path):
 
     calls = itertools.count(1)
 
-    class Stopping(type(digits[0])):
+    class Stopping(type(digits[0].images)):
         def batch(self, *arguments):
             if next(calls) == 13:  # within the second epoch, where paths drop out
                 signal.raise_signal(signal.SIGTERM)
             return super().batch(*arguments)
 
+    stopping = dataclasses.replace(digits[0], images=Stopping(**vars(digits[0].images)))
     options = {"state_path": tmp_path / "state", "log": lines.append}
     with pytest.raises(SystemExit):
-        retrain(get("darts"), GENES, Stopping(**vars(digits[0])), digits[1], settings, 0, **options)
+        retrain(get("darts"), GENES, stopping, digits[1], settings, 0, **options)
     resumed, again = retrain(get("darts"), GENES, *digits, settings, 0, **options)
     assert any(line.startswith("goes on from") for line in lines)
     assert again == found
