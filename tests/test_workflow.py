@@ -14,7 +14,6 @@ import pytest
 import yaml
 from environments import keep_to, lacking, scripts_in
 from PIL import Image
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from rlnas_core.spaces import get
 
@@ -449,7 +448,6 @@ def test_real_images_in_a_folder_go_through_both_large_spaces_in_two_processes(p
             | {"pretrained": "photographs", "architectures": {"darts": ["photographs-10-0-600"]}}
         },
         "jobs": {"large_supernet": {"gpus": 2}, "retraining": {"gpus": 2}},
-        "tensorboard": True,
     }
     tables = [f"results/tiny/tables/table{number}.csv" for number in (3, 5, 8)]
     of_this_workflow(tmp_path, *tables, config=config)
@@ -461,11 +459,6 @@ def test_real_images_in_a_folder_go_through_both_large_spaces_in_two_processes(p
     assert "2 processes" in log
     assert log.count("epoch 1/1") == 1
     assert (run / "transferred/darts/coco/photographs-10-0-600/0/measures.csv").exists()
-    retrained = "retrained/mobilenet/photographs/photographs-10-0-475/0"
-    events = EventAccumulator(str(run / "tensorboard" / retrained)).Reload()
-    (shown,) = events.Scalars("top1")
-    accuracy = pd.read_csv(run / retrained / "accuracy.csv").set_index("column")["value"]
-    assert (shown.step, shown.value) == (1, pytest.approx(accuracy["top1"], rel=1e-6))
     assert not list((run / "states").rglob("*.safetensors"))
 
 
@@ -484,8 +477,8 @@ def jobs_of(output):
     jobs = {}
     for block in re.findall(r"^(?:local)?rule \w+:\n(?:    .*\n)+", output, re.MULTILINE):
         fields = dict(re.findall(r"^    (input|output): (.*)$", block, re.MULTILINE))
-        reads = fields.get("input", "").split(", ")
-        jobs |= dict.fromkeys(fields.get("output", "").split(", "), reads)
+        reads = fields["input"].split(", ") if "input" in fields else []
+        jobs |= dict.fromkeys(fields["output"].split(", ") if "output" in fields else [], reads)
     return jobs
 
 

@@ -15,6 +15,7 @@ from rlnas_core.images.arrays import ImageArray, load
 from rlnas_core.labels.pretext import Rotation
 from rlnas_core.labels.sources import RedrawnLabels
 from rlnas_core.spaces import get
+from rlnas_core.training.loop import Run
 from rlnas_core.training.standalone import LabelledImages, RetrainingSettings, retrain
 from rlnas_core.training.supernet import SupernetSettings, train_supernet
 
@@ -84,7 +85,7 @@ def main(folder, out, rank, what):
             Rotation(rng) if name == "nas_bench_201" else shuffled,
             settings,
             0,
-            log=lambda line: None,
+            run=Run(quiet),
         )
         statistics.save(out / f"{name}-{rank}.npz")
         np.save(out / f"{name}-{rank}-paths.npy", np.array(seen))
@@ -100,8 +101,7 @@ def main(folder, out, rank, what):
         LabelledImages(valid, valid_labels, 10),
         NETWORK,
         0,
-        log=quiet,
-        state_path=state,
+        run=Run(quiet, checkpoint=state),
     )
     save_model(model, out / f"network-{rank}.safetensors")
     np.save(out / f"network-{rank}-accuracies.npy", list(accuracies.values()))

@@ -31,7 +31,7 @@ model, accuracies = retrain(
     *data,
     settings,
     int(wildcards.seed),
-    **job.of_training(snakemake, log),
+    run=job.training_run(snakemake, log),
 )
 if job.leads():
     columns = {**described[["space", "architecture", "arch"]], "dataset": wildcards.dataset}

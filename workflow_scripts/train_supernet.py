@@ -30,7 +30,7 @@ model, statistics = train_supernet(
     labels,
     settings,
     seed,
-    **job.of_training(snakemake, log),
+    run=job.training_run(snakemake, log),
 )
 if job.leads():
     statistics.save(snakemake.output.statistics)

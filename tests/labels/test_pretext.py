@@ -12,6 +12,7 @@ from rlnas_core.labels.methods import PRETEXT_TASKS
 from rlnas_core.labels.pretext import Colorization, Jigsaw, Rotation, label_source
 from rlnas_core.search.validation import validation_accuracy
 from rlnas_core.spaces import get
+from rlnas_core.training.loop import Run
 from rlnas_core.training.supernet import SupernetSettings, train_supernet
 
 SPACE = get("nas_bench_201")
@@ -190,7 +191,7 @@ def test_a_supernet_learns_the_task_and_validation_accuracy_shows_it(digits, met
     categories = PRETEXT_TASKS[method]
     settings = SupernetSettings(channels=8, cells=1, epochs=epochs, device="cpu")
     labels = label_source(method, None, categories, train, rng())
-    model, _ = train_supernet(SPACE, train, labels, settings, 0, log=lambda line: None)
+    model, _ = train_supernet(SPACE, train, labels, settings, 0, run=Run(lambda line: None))
     genes = SPACE.sample(20, rng())
     labels = label_source(method, None, categories, valid, rng())
     accuracies = validation_accuracy(

@@ -16,6 +16,7 @@ from rlnas_core.labels.sources import FixedLabels, LabelSource, RedrawnLabels
 from rlnas_core.machine.fingerprints import marks_of
 from rlnas_core.spaces import get
 from rlnas_core.training.checkpoint import Checkpoint, read_weights, remove_states, save_weights
+from rlnas_core.training.loop import Run
 from rlnas_core.training.supernet import SupernetSettings, train_supernet
 
 SPACE = get("nas_bench_201")
@@ -49,7 +50,7 @@ def labels_of(digits, method):
 
 
 def train(digits, labels, state, settings=SETTINGS, log=lambda line: None, seed=0):
-    return train_supernet(SPACE, digits[0].images, labels, settings, seed, state_path=state, log=log)
+    return train_supernet(SPACE, digits[0].images, labels, settings, seed, run=Run(log, checkpoint=state))
 
 
 @pytest.mark.parametrize("method", ["fixed", "shuffle-each-step", "rotation"])
@@ -61,16 +62,16 @@ def test_training_stopped_by_sigterm_goes_on_to_the_same_bytes(digits, tmp_path,
     state, lines = tmp_path / "states/one.safetensors", []
     with pytest.raises(SystemExit, match="143"):
         train(digits, Stopping(labels_of(digits, method), at), state, settings, lines.append)
-    assert "stopped by SIGTERM; the state is kept at" in lines[-1]
+    assert "stopped by SIGTERM; the checkpoint is at" in lines[-1]
     resumed_model, resumed = train(digits, labels_of(digits, method), state, settings, lines.append)
-    assert any(line.startswith("goes on from") for line in lines)
+    assert any(line.startswith("resumes from") for line in lines)
     np.testing.assert_array_equal(resumed.operations, undisturbed.operations)
     np.testing.assert_array_equal(resumed.fixed, undisturbed.fixed)
     for own, other in zip(resumed_model.parameters(), model.parameters(), strict=True):
         assert torch.equal(own, other)
     # The last state stays until the caller has written the results.
     again_model, again = train(digits, labels_of(digits, method), state, settings, lines.append)
-    assert "goes on from" in lines[-1]
+    assert "resumes from" in lines[-1]
     np.testing.assert_array_equal(again.operations, undisturbed.operations)
     assert all(map(torch.equal, again_model.parameters(), model.parameters()))
     remove_states(state)
@@ -97,7 +98,7 @@ def test_damaged_state_is_named_and_set_aside_and_the_one_before_it_used(digits,
     lines = []
     _, resumed = train(digits, labels_of(digits, "fixed"), state, log=lines.append)
     assert any("is damaged" in line and "one.safetensors.damaged" in line for line in lines)
-    assert any(f"goes on from {state}: epoch 2, step 1" in line for line in lines)
+    assert any(f"resumes from {state}: epoch 2, step 1" in line for line in lines)
     np.testing.assert_array_equal(resumed.operations, undisturbed.operations)
 
 
@@ -108,8 +109,8 @@ def test_state_of_anything_else_starts_afresh_and_says_so(digits, tmp_path, chan
     labels = FixedLabels(digits[0].labels[::-1], 10) if change == "labels" else labels_of(digits, "fixed")
     lines = []
     _, statistics = train(digits, labels, state, settings, lines.append, seed=int(change == "seed"))
-    assert any("of other settings, inputs or code; training starts afresh" in line for line in lines)
-    assert not any(line.startswith("goes on") for line in lines)
+    assert any("of other settings, inputs or code; training starts anew" in line for line in lines)
+    assert not any(line.startswith("resumes") for line in lines)
     assert len(statistics.epochs) == 4
 
 
@@ -133,9 +134,7 @@ def test_save_at_regular_times_within_an_epoch(digits, tmp_path):
         Watching(labels.labels, 10),
         SETTINGS,
         0,
-        state_path=state,
-        save_every=0,
-        log=lambda line: None,
+        run=Run(lambda line: None, checkpoint=state, save_every=0),
     )
     assert seen[3]  # long before the first epoch ends
 
@@ -149,7 +148,7 @@ def test_full_disk_is_named_and_leaves_the_last_state(tmp_path):
     try:
         checkpoint = Checkpoint(disk / "one.safetensors", "key", log=lambda line: None)
         checkpoint.save({"a": torch.zeros(1000)}, {"n": 1})
-        with pytest.raises(OSError, match="the state can't be saved: No space left on device"):
+        with pytest.raises(OSError, match="the checkpoint can't be saved: No space left on device"):
             checkpoint.save({"a": torch.zeros(200_000)}, {"n": 2})
         assert checkpoint.restore()[1]["n"] == 1
     finally:

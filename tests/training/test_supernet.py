@@ -10,7 +10,7 @@ import torch
 from rlnas_core.labels.sources import FixedLabels
 from rlnas_core.search.validation import validation_accuracy
 from rlnas_core.spaces import get
-from rlnas_core.training.loop import TrainingDivergedError
+from rlnas_core.training.loop import Run, TrainingDivergedError
 from rlnas_core.training.supernet import SupernetSettings, train_supernet
 
 SPACE = get("nas_bench_201")
@@ -19,7 +19,7 @@ SETTINGS = SupernetSettings(channels=8, cells=1, epochs=2)
 
 def train(data, settings=SETTINGS, **options):
     return train_supernet(
-        SPACE, data.images, FixedLabels(data.labels, 10), settings, 0, log=lambda _: None, **options
+        SPACE, data.images, FixedLabels(data.labels, 10), settings, 0, run=Run(lambda _: None, **options)
     )
 
 
@@ -73,8 +73,7 @@ def test_log_and_csv_hold_a_line_an_epoch(digits, tmp_path):
         FixedLabels(digits[0].labels, 10),
         SETTINGS,
         0,
-        log=lines.append,
-        csv_path=tmp_path / "t.csv",
+        run=Run(lines.append, record=tmp_path / "t.csv"),
     )
     assert len(lines) == 3
     assert lines[0].startswith("device cpu")
@@ -97,7 +96,7 @@ def test_loss_that_is_no_number_stops_with_epoch_and_step_and_keeps_the_last_sta
     monkeypatch.setattr(supernet.F, "cross_entropy", poisoned)
     state = tmp_path / "states" / "last.safetensors"
     with pytest.raises(TrainingDivergedError, match="epoch 2, step 2"):
-        train(digits[0], state_path=state)
+        train(digits[0], checkpoint=state)
     assert state.exists()
 
 
