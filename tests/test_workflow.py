@@ -493,12 +493,14 @@ def read_for(file, jobs):
 
 
 def test_searches_with_random_labels_see_no_true_label(tmp_path):
-    """But for those that shuffle true labels, up to the architecture that they find."""
+    """But for those that shuffle true labels, up to the architecture that is found by angle or pretext task."""
     jobs = jobs_of(snakemake(tmp_path, "--snakefile", str(ROOT / "Snakefile"), "--dry-run"))
     targets = re.compile(r"results/paper/(?:supernets/.*/statistics\.npz|scores/.*|searches/.*/best\.csv)")
     sees = {}
     for file in filter(targets.fullmatch, jobs):
         labels = file.split("/")[5]
+        if labels == "uniform-once" and "validation-accuracy" in file:
+            continue  # method C
         true = any(re.fullmatch(r"results/paper/data/.*_labels\.npy", read) for read in read_for(file, jobs))
         sees.setdefault(labels, set()).add(true)
     assert set(sees) >= {"uniform-once", "uniform-each-step", "rotation", "untrained-normal"}
