@@ -493,7 +493,7 @@ def read_for(file, jobs):
 
 
 def test_searches_with_random_labels_see_no_true_label(tmp_path):
-    """But for those that shuffle true labels, up to the architecture that is found by angle or pretext task."""
+    """But for those that shuffle true labels; up to what is found by angle or by a pretext task."""
     jobs = jobs_of(snakemake(tmp_path, "--snakefile", str(ROOT / "Snakefile"), "--dry-run"))
     targets = re.compile(r"results/paper/(?:supernets/.*/statistics\.npz|scores/.*|searches/.*/best\.csv)")
     sees = {}
