@@ -27,6 +27,13 @@ class RetrainingSettings(TrainingSettings):
     image goes without an operation at the end of training, to which it grows along a line.
     """
 
+    batch_size: int = 1024
+    learning_rate: float = 0.5
+    final_learning_rate: float = 0.0
+    schedule: str = "linear"
+    nesterov: bool = False
+    weight_decay: float = 3e-5
+    label_smoothing: float = 0.1
     channels: int = 48
     cells: int = 14
     imagenet: bool = True
