@@ -22,9 +22,9 @@ def kendall(scores: np.ndarray, accuracies: np.ndarray, ties: str = "in-order") 
     """
     if ties not in TIES:
         raise ValueError(f"ties: got {ties!r}; accepted: {', '.join(TIES)}")
-    pair = _checked(scores, accuracies)
+    pair = list(_checked(scores, accuracies))
     if ties == "in-order":
-        pair = tuple(np.argsort(np.argsort(-values, kind="stable")) for values in pair)
+        pair = [np.argsort(np.argsort(-values, kind="stable")) for values in pair]
     return float(kendalltau(*pair, variant="b").statistic)
 
 
