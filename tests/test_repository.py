@@ -131,7 +131,7 @@ def test_packages_import_only_those_before_them():
     assert tuple(listed) == FLOORS
     for floor, package in enumerate(FLOORS):
         for path in (ROOT / "rlnas_core" / package).glob("*.py"):
-            names = re.findall(r"^\s*from rlnas_core\.(\w+)", path.read_text(), re.MULTILINE)
+            names = re.findall(r"^from rlnas_core\.(\w+)", path.read_text(), re.MULTILINE)
             assert set(names) <= set(FLOORS[: floor + 1]), path
 
 
