@@ -9,6 +9,7 @@ import yaml
 
 sys.path.insert(0, str(Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parent))
 
+from rlnas_core.benchmark.accuracies import INCLUDED
 from rlnas_core.configuration.checks import (
     RANDOM,
     ConfigurationError,
@@ -79,7 +80,6 @@ for line in missing_files(config):
     logger.warning(f"Not there yet: {line}")
 
 
-EMBEDDED_BENCHMARK = workflow.source_path("../resources/embedded_benchmark.csv")
 RESULTS = f"results/{config['run']}"
 SUPERNET = "{space}/{dataset}/{labels}/{categories}/{seed}"
 EXPERIMENT = SUPERNET.replace("{space}", "nas_bench_201")
@@ -108,8 +108,11 @@ PRETEXT_METHODS = {
     "UnNAS-jigsaw": ("jigsaw", "validation-accuracy"),
     "RLNAS": METHODS["D"],
 }
+# Table 12 is of the images that CIFAR-10 is searched on, and of every dataset that is searched on the same.
 PRETEXT_SEARCHES = {
-    name: dataset for name, dataset in config["searches"].items() if name in ("cifar10", "digits")
+    name: dataset
+    for name, dataset in config["searches"].items()
+    if dataset == config["searches"].get("cifar10")
 }
 TRAINED_METHODS = {labels: (labels, "angle") for labels in LABELS}
 
@@ -162,15 +165,18 @@ RETRAININGS = [
     for seed in retraining["seeds"]
 ]
 
+TABLE_NUMBERS = [1, 2, 6, 7, 12, *COST_TABLES]
+CATEGORIES = bool(config["figure1"]["categories"] and config["figure1"]["seeds"])
 TABLES = expand(
     f"{RESULTS}/tables/table{{number}}.{{format}}",
-    number=[1, 2, 6, 7, 12, *COST_TABLES],
+    number=TABLE_NUMBERS,
     format=["csv", "md", "tex"],
 )
 FIGURES = expand(
     f"{RESULTS}/figures/{{figure}}.{{format}}",
     figure=[
-        *(["figure1"] if config["figure1"]["categories"] and config["figure1"]["seeds"] else []),
+        "methods",
+        *(["figure1"] if CATEGORIES else []),
         *(["trajectory"] if any(config["seeds"][labels] for labels in LABELS) else []),
         *(f"figure{number}" for number in (2, 3, 4, 5)),
         *(f"scatter_{name}" for name in config["searches"] if config["seeds"]["uniform-once"]),
@@ -261,10 +267,8 @@ def dataset_files(wildcards):
 
 
 def benchmark_source(wildcards):
-    """The user's benchmark, or the table of digits that the workflow brings along."""
-    if config["benchmark"]["source"] == "embedded" and config["benchmark"]["path"] is None:
-        return EMBEDDED_BENCHMARK
-    return config["benchmark"]["path"] or []
+    """The user's benchmark, or the table that the library brings along."""
+    return INCLUDED if config["benchmark"]["source"] == "included" else config["benchmark"]["path"] or []
 
 
 def labels_of(split):
@@ -389,16 +393,16 @@ def columns_of(wildcards):
 def reasons(methods, searches=config["searches"]):
     """Why cells of a table are empty: columns that this run doesn't search, rows without seeds or colours."""
     notes = {
-        f"{name}{part}": f"not run: dataset {name} is not part of this run"
+        f"{name}{part}": f"not measured: dataset {name} is not part of this run"
         for name in ("cifar10", "cifar100", "imagenet16")
         for part in ("", "_valid", "_test")
         if name not in config["searches"]
     }
     for row, (labels, indicator) in methods.items():
         if not config["seeds"][labels]:
-            notes[row] = f"not run: seeds.{labels} is empty"
+            notes[row] = f"not measured: seeds.{labels} is empty"
         elif not seeds_of(labels, indicator):
-            notes[row] = f"not run: validation.seeds has none of seeds.{labels}"
+            notes[row] = f"not measured: validation.seeds has none of seeds.{labels}"
         elif not any(possible(labels, dataset) for dataset in searches.values()):
-            notes[row] = f"not run: {labels} needs colour images"
+            notes[row] = f"not measured: {labels} needs colour images"
     return notes

@@ -160,13 +160,13 @@ def test_cells_that_were_not_run_say_why(runs):
     for number in (1, 2, 6, 7, 12):
         table = pd.read_csv(runs[0] / f"tables/table{number}.csv")
         empty = table[table["mean"].isna()]
-        assert empty["note"].str.startswith("not run: ").all()
+        assert empty["note"].str.startswith("not measured: ").all()
     table = pd.read_csv(runs[0] / "tables/table6.csv").set_index(["row", "column"])
     assert "shuffle-once" in table.loc[("shuffle-once", "digits"), "note"]
     assert table.loc[("uniform-once", "digits"), "runs"] == 2
     table = pd.read_csv(runs[0] / "tables/table12.csv").set_index(["row", "column"])
-    assert table.loc[("UnNAS-color", "digits"), "note"] == "not run: colorization needs colour images"
-    assert table.loc[("UnNAS-jigsaw", "digits"), "note"] == "not run: seeds.jigsaw is empty"
+    assert table.loc[("UnNAS-color", "digits"), "note"] == "not measured: colorization needs colour images"
+    assert table.loc[("UnNAS-jigsaw", "digits"), "note"] == "not measured: seeds.jigsaw is empty"
     assert table.loc[("UnNAS-rotation", "digits"), "runs"] == 1
     assert table.loc[("RLNAS", "digits"), "runs"] == 2
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pandas as pd
 
 import job
-from rlnas_core.benchmark.accuracies import COLUMNS
-from rlnas_core.paper import tables
+from rlnas_core.benchmark.accuracies import BENCHMARK_COLUMNS
+from rlnas_core.paper import formats, tables
 
 log = job.start(snakemake)
 params = snakemake.params
@@ -23,8 +23,10 @@ for row, (labels, indicator) in params.methods.items():
             measured.append(cells.assign(row=row, column=column)[["row", "column", "seed", "value"]])
 in_benchmark = pd.read_csv(snakemake.input.accuracies, nrows=0).columns
 absent = {
-    column: f"not run: benchmark table has no {column}" for column in COLUMNS if column not in in_benchmark
+    column: f"not measured: benchmark table has no {column}"
+    for column in BENCHMARK_COLUMNS
+    if column not in in_benchmark
 }
 table = tables.tidy(pd.concat(measured), params.number, absent | params.notes)
-tables.write(table, params.number, Path(snakemake.output.csv).with_suffix(""))
+formats.write(table, params.number, Path(snakemake.output.csv).with_suffix(""))
 log(table.to_string(index=False))

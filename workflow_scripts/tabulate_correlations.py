@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 import job
-from rlnas_core.paper import tables
+from rlnas_core.paper import formats, tables
 
 log = job.start(snakemake)
 params = snakemake.params
@@ -23,5 +23,5 @@ for row, (labels, indicator) in params.methods.items():
         beyond.append(others.assign(row=row + "/" + others["indicator"]))
 measured = pd.concat([*rows, *beyond]).rename(columns={"tau": "value"}).replace({"column": names})
 table = tables.tidy(measured[columns], 2, params.notes)
-tables.write(table, 2, Path(snakemake.output.csv).with_suffix(""))
+formats.write(table, 2, Path(snakemake.output.csv).with_suffix(""))
 log(table.to_string(index=False))

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 import job
-from rlnas_core.paper import tables
+from rlnas_core.paper import formats, tables
 from rlnas_core.spaces import published
 
 TRANSFER = 8  # the first of the tables of transfer
@@ -59,7 +59,7 @@ for file in inputs.searches:
         row, seed = row_of("{dataset}-{categories}-{seed}-{limit}".format(**search))
         if search["found_by"] != "evolution":
             row = row.replace("evolution", search["found_by"])
-            never[row] = "not run: retraining takes what evolution found"
+            never[row] = "not measured: retraining takes what evolution found"
         add(row, seed, search["params"], search["macs"])
 known = {(row, seed) for row, _, seed, _ in measured}
 for file in inputs.architectures:
@@ -84,7 +84,7 @@ notes = {
     for column in {*paper["column"], *there} - {"params", "flops"}
 }
 if limit := PAPERS_RANDOM.get(number):
-    notes["random-search"] = f"not run: name random-0-{limit} in transfer.{scenes}.architectures.{space}"
+    notes["random-search"] = f"not measured: name random-0-{limit} in transfer.{scenes}.architectures.{space}"
 table = tables.tidy(cells, number, notes, never)
-tables.write(table, number, Path(snakemake.output.csv).with_suffix(""))
+formats.write(table, number, Path(snakemake.output.csv).with_suffix(""))
 log(table.to_string(index=False))

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from PIL import Image, ImageEnhance, ImageOps
 from torch.nn import functional
-from torchvision.transforms.functional import adjust_hue
 
 from rlnas_core.images import sources
 from rlnas_core.images.sources import ImageSource, Pool
@@ -181,7 +180,10 @@ class ImageFiles(ImageArray):
             enhancers = (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color)
             for enhance, strength, draw in zip(enhancers, strengths, colours, strict=False):
                 picture = enhance(picture).enhance(1 + strength * (2 * draw - 1))
-            picture = adjust_hue(picture, hue * (2 * colours[3] - 1)) if hue else picture
+            if hue:
+                from torchvision.transforms.functional import adjust_hue  # takes longer to load than torch
+
+                picture = adjust_hue(picture, hue * (2 * colours[3] - 1))
         return np.asarray(picture)
 
     def _centre(self, picture: Image.Image) -> np.ndarray:

@@ -9,9 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-import torchvision
 from PIL import Image
-from sklearn.datasets import load_digits
 
 from rlnas_core.machine import files
 
@@ -79,7 +77,10 @@ def cifar(source: str, folder: Path) -> ImageSource:
 
     Raises `ValueError` on a checksum mismatch and `ConnectionError` where the archive can't be downloaded.
     """
-    dataset = {"cifar10": torchvision.datasets.CIFAR10, "cifar100": torchvision.datasets.CIFAR100}[source]
+    # Here, as scikit-learn below: what trains needs neither, and both take longer to load than torch.
+    from torchvision.datasets import CIFAR10, CIFAR100
+
+    dataset = {"cifar10": CIFAR10, "cifar100": CIFAR100}[source]
     archive = folder / dataset.filename
     if archive.exists():
         files.verify(archive, f"md5:{dataset.tgz_md5}")
@@ -125,6 +126,8 @@ def imagenet16(folder: Path) -> ImageSource:
 
 def digits() -> ImageSource:
     """Read scikit-learn's 1,797 digits, 8x8 pixels and one channel, scaled from 0..16 to 0..255."""
+    from sklearn.datasets import load_digits
+
     data = load_digits()
     images = np.rint(data.images * (255 / 16)).astype(np.uint8)[..., None]
     return ImageSource(10, 1, _array_pool(images, data.target))

@@ -36,12 +36,12 @@ def cell(table, row, column):
 
 @pytest.mark.parametrize("number", range(1, 13))
 def test_every_number_of_the_paper_appears_and_none_as_measured(number, tmp_path):
-    table = tidy(NOTHING, number, {"cifar10": "not run: too dear"})
+    table = tidy(NOTHING, number, {"cifar10": "not measured: too dear"})
     paper = paper_numbers(number)
     assert tuple(table.columns) == COLUMNS
     assert table["mean"].isna().all()
     assert (table["runs"] == 0).all()
-    assert (table["note"].str.startswith("not run")).all()
+    assert (table["note"].str.startswith("not measured")).all()
     pd.testing.assert_frame_equal(table[paper.columns], paper)
     write(table, number, tmp_path / "table")
     for extension in ("md", "tex", "html"):
@@ -82,12 +82,12 @@ def test_mean_and_sample_standard_deviation_over_seeds():
 
 
 def test_paper_number_stands_beside_the_measured_one(tmp_path):
-    table = tidy(runs(93.34, 93.56, row="RLNAS"), 7, {"random-search": "not run: no seeds"})
+    table = tidy(runs(93.34, 93.56, row="RLNAS"), 7, {"random-search": "not measured: no seeds"})
     write(table, 7, tmp_path / "table7")
     markdown = (tmp_path / "table7.md").read_text()
     assert "| RLNAS | 93.45 ± 0.16 (paper 93.45 ± 0.11) |" in markdown
     assert "| Random search | \N{EN DASH}<sup>2</sup> (paper 92.09 ± 0.21) |" in markdown
-    assert markdown.endswith("1. not run\n2. not run: no seeds\n")
+    assert markdown.endswith("1. not run\n2. not measured: no seeds\n")
     latex = (tmp_path / "table7.tex").read_text()
     assert r"RLNAS & 93.45 $\pm$ 0.16 (paper 93.45 $\pm$ 0.11) &" in latex
     assert r"Random search & --\textsuperscript{2} (paper 92.09 $\pm$ 0.21) &" in latex
@@ -99,11 +99,11 @@ def test_paper_number_stands_beside_the_measured_one(tmp_path):
 
 def test_rows_and_columns_beyond_the_paper_follow_its_own(tmp_path):
     measured = pd.concat([runs(0.5, row="live-conv-weights"), runs(0.4, 0.6, column="digits")])
-    table = tidy(measured, 2, {"cifar100": "not run: not part of this run"})
+    table = tidy(measured, 2, {"cifar100": "not measured: not part of this run"})
     assert list(dict.fromkeys(table["row"])) == ["A", "B", "C", "D", "live-conv-weights"]
     assert list(dict.fromkeys(table["column"])) == ["cifar10", "cifar100", "imagenet16", "digits"]
     assert len(table) == 20
-    assert cell(table, "live-conv-weights", "cifar100")["note"] == "not run: not part of this run"
+    assert cell(table, "live-conv-weights", "cifar100")["note"] == "not measured: not part of this run"
     write(table, 2, tmp_path / "table2")
     assert "Convolution weights on live edges | 0.5000 |" in (tmp_path / "table2.md").read_text()
     latex = (tmp_path / "table2.tex").read_text()
@@ -123,11 +123,11 @@ def test_interval_stands_in_the_note_and_beside_the_mean(tmp_path):
 
 
 def test_reason_of_a_row_that_no_run_fills_comes_first():
-    notes = {"cifar10": "not run: too dear", "D": "not run: no seeds"}
+    notes = {"cifar10": "not measured: too dear", "D": "not measured: no seeds"}
     table = tidy(runs(93.0, row="C"), 1, notes, {"D": "quoted", "C": "quoted"})
     assert (table[table["row"] == "D"]["note"] == "quoted").all()
     assert cell(table, "C", "cifar10")["note"] == ""
-    assert cell(table, "B", "cifar10")["note"] == "not run: too dear"
+    assert cell(table, "B", "cifar10")["note"] == "not measured: too dear"
 
 
 @pytest.fixture
@@ -186,10 +186,10 @@ def test_empty_cells_of_networks_say_quoted_or_name_their_key(
     assert len(of_paper) == table["row"].isin(rows).sum()
     for row, column, note in empty[~empty["row"].isin(rows)][["row", "column", "note"]].to_numpy():
         if row.endswith("optimum"):
-            assert note == "not run: retraining takes what evolution found"
+            assert note == "not measured: retraining takes what evolution found"
         elif column in ("params", "flops"):
             limit = {"darts": 600, "mobilenet": 475}[space]
-            assert note == f"not run: name random-0-{limit} in transfer.{scenes}.architectures.{space}"
+            assert note == f"not measured: name random-0-{limit} in transfer.{scenes}.architectures.{space}"
         else:
             top = column.split("/")[-1] in ("top1", "top5")
             of = dataset if "/" in column else "imagenet"
