@@ -14,6 +14,9 @@ report: "report/workflow.rst"
 
 
 include: "rules/common.smk"
+include: "rules/guard.smk"
+include: "rules/experiments.smk"
+include: "rules/inputs.smk"
 include: "rules/images.smk"
 include: "rules/labels.smk"
 include: "rules/supernets.smk"

@@ -52,7 +52,7 @@ rule correlate_scores:
     output:
         correlations=f"{RESULTS}/ranking/{EXPERIMENT}/{{indicator}}.csv",
     params:
-        columns=columns_of,
+        columns=test_columns,
         resamples=config["ranking"]["resamples"],
     log:
         f"{RESULTS}/logs/correlate_scores/{EXPERIMENT}/{{indicator}}.log",
@@ -97,7 +97,7 @@ rule follow_training:
     output:
         trajectory=f"{RESULTS}/ranking/{EXPERIMENT}/trajectory.csv",
     params:
-        columns=columns_of,
+        columns=test_columns,
         pooling=config["angle"]["pooling"],
     log:
         f"{RESULTS}/logs/follow_training/{EXPERIMENT}.log",

@@ -3,8 +3,8 @@
 
 rule check_claims:
     input:
-        tables=expand(f"{RESULTS}/tables/table{{number}}.csv", number=TABLE_NUMBERS),
-        categories=[f"{RESULTS}/figures/figure1.csv"] if CATEGORIES else [],
+        tables=expand(f"{RESULTS}/tables/table{{number}}.csv", number=ALL_TABLES),
+        categories=[f"{RESULTS}/figures/figure1.csv"] if HAS_FIGURE1 else [],
     output:
         csv=f"{RESULTS}/claims.csv",
         md=f"{RESULTS}/claims.md",

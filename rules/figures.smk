@@ -3,8 +3,8 @@
 
 rule draw_category_figure:
     input:
-        results=of_categories(f"{RESULTS}/searches/{EXPERIMENT}/{{search}}/accuracy.csv"),
-        correlations=of_categories(f"{RESULTS}/ranking/{EXPERIMENT}/{{indicator}}.csv"),
+        results=category_files(f"{RESULTS}/searches/{EXPERIMENT}/{{search}}/accuracy.csv"),
+        correlations=category_files(f"{RESULTS}/ranking/{EXPERIMENT}/{{indicator}}.csv"),
     output:
         svg=report(
             f"{RESULTS}/figures/figure1.svg",
@@ -60,7 +60,7 @@ rule draw_methods:
 
 rule draw_architectures:
     input:
-        searches=found(of_figure),
+        searches=large_searches("figure"),
     output:
         svg=report(
             f"{RESULTS}/figures/figure{{number}}.svg",
@@ -81,15 +81,15 @@ rule draw_architectures:
     conda:
         "../envs/analysis.yaml"
     wildcard_constraints:
-        number="[2-5]",
+        number="|".join(map(str, ARCHITECTURE_FIGURES)),
     script:
         "../workflow_scripts/draw_architectures.py"
 
 
 rule draw_scatter:
     input:
-        scores=of_first_seed(f"{RESULTS}/scores/{EXPERIMENT}/{{indicator}}.csv"),
-        best=of_first_seed(f"{RESULTS}/searches/{EXPERIMENT}/{{indicator}}/best.csv"),
+        scores=first_seed_file(f"{RESULTS}/scores/{EXPERIMENT}/{{indicator}}.csv"),
+        best=first_seed_file(f"{RESULTS}/searches/{EXPERIMENT}/{{indicator}}/best.csv"),
         accuracies=f"{RESULTS}/benchmark/accuracies.csv",
     output:
         svg=report(
@@ -116,7 +116,7 @@ rule draw_scatter:
 
 rule draw_trajectory:
     input:
-        trajectories=of_methods(f"{RESULTS}/ranking/{EXPERIMENT}/trajectory.csv", TRAINED_METHODS),
+        trajectories=method_files(f"{RESULTS}/ranking/{EXPERIMENT}/trajectory.csv", TRAINED_METHODS),
     output:
         svg=report(
             f"{RESULTS}/figures/trajectory.svg",

@@ -11,7 +11,7 @@ rule prepare_dataset:
         valid_labels=f"{RESULTS}/data/{{dataset}}/valid_labels.npy",
         description=f"{RESULTS}/data/{{dataset}}/dataset.json",
     params:
-        settings=lambda wildcards: config["datasets"][wildcards.dataset],
+        settings=dataset_settings,
         downloads="resources/downloads",
     log:
         f"{RESULTS}/logs/prepare_dataset/{{dataset}}.log",

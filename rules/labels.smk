@@ -17,6 +17,6 @@ rule draw_labels:
     conda:
         "../envs/analysis.yaml"
     wildcard_constraints:
-        labels="|".join(FIXED_LABELS),
+        labels="|".join(FIXED_METHODS),
     script:
         "../workflow_scripts/draw_labels.py"

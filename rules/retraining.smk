@@ -3,13 +3,9 @@
 
 rule choose_architecture:
     input:
-        unpack(search_of_architecture),
+        unpack(architecture_inputs),
     output:
         architecture=f"{RESULTS}/architectures/{{space}}/{{architecture}}.csv",
-    params:
-        scaled=lambda wildcards: wildcards.architecture.endswith("-scaled"),
-        seed=lambda wildcards: of_random(wildcards)[0],
-        limit=lambda wildcards: of_random(wildcards)[1],
     log:
         f"{RESULTS}/logs/choose_architecture/{{space}}/{{architecture}}.log",
     benchmark:
@@ -47,7 +43,7 @@ rule retrain_architecture:
             },
         ),
     params:
-        settings=lambda wildcards: config["retraining"][wildcards.space][wildcards.dataset]["network"],
+        settings=retraining_settings,
         state=f"{RESULTS}/states/retrained/{RETRAINED}.safetensors",
     log:
         f"{RESULTS}/logs/retrain_architecture/{RETRAINED}.log",

@@ -29,7 +29,7 @@ rule score_validation_accuracy:
         train_images=f"{RESULTS}/data/{{dataset}}/train_images.npy",
         valid_images=f"{RESULTS}/data/{{dataset}}/valid_images.npy",
         description=f"{RESULTS}/data/{{dataset}}/dataset.json",
-        labels=labels_of("valid"),
+        labels=label_file("valid"),
     output:
         scores=f"{RESULTS}/scores/{EXPERIMENT}/validation-accuracy.csv",
     params:
@@ -113,8 +113,7 @@ rule search_large_space:
         ),
         trace=LARGE.replace("best.csv", "trace.csv"),
     params:
-        settings=large_search("evolution"),
-        paths=large_search("paths"),
+        settings=search_settings,
         pooling=config["angle"]["pooling"],
     log:
         f"{RESULTS}/logs/search_large_space/{{space}}/{{dataset}}/{{categories}}/{{seed}}/{{limit}}.log",

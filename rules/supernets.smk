@@ -5,7 +5,7 @@ rule train_supernet:
     input:
         images=f"{RESULTS}/data/{{dataset}}/train_images.npy",
         description=f"{RESULTS}/data/{{dataset}}/dataset.json",
-        labels=labels_of("train"),
+        labels=label_file("train"),
     output:
         statistics=f"{RESULTS}/supernets/{SUPERNET}/statistics.npz",
         weights=f"{RESULTS}/supernets/{SUPERNET}/weights.safetensors",
@@ -28,15 +28,15 @@ rule train_supernet:
         f"{RESULTS}/logs/train_supernet/{SUPERNET}.log",
     benchmark:
         f"{RESULTS}/runtimes/train_supernet/{SUPERNET}.tsv"
-    threads: lambda wildcards: of_supernet("threads")(wildcards)
+    threads: supernet_threads
     resources:
-        mem_mb=of_supernet("mem_mb"),
-        runtime=of_supernet("runtime"),
-        gpu=of_supernet("gpus"),
+        mem_mb=supernet_memory,
+        runtime=supernet_runtime,
+        gpu=supernet_gpus,
     conda:
         "../envs/rlnas.yaml"
     wildcard_constraints:
-        labels="|".join([*LABELS, *PRETEXT_TASKS]),
+        labels="|".join([*METHODS, *PRETEXT_TASKS]),
     script:
         "../workflow_scripts/train_supernet.py"
 

@@ -37,8 +37,8 @@ rule transfer_architecture:
             },
         ),
     params:
-        settings=lambda wildcards: config["transfer"][wildcards.scenes]["training"],
-        network=lambda wildcards: backbone_sizes(config, wildcards.scenes, wildcards.space),
+        settings=transfer_settings,
+        network=transfer_backbone,
         state=f"{RESULTS}/states/transferred/{TRANSFERRED}.safetensors",
     log:
         f"{RESULTS}/logs/transfer_architecture/{TRANSFERRED}.log",

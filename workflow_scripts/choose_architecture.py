@@ -5,21 +5,22 @@ import pandas as pd
 
 import job
 from rlnas_core.search.evolution import random_architecture
+from rlnas_core.search.names import ArchitectureName
 from rlnas_core.spaces import get, published
 
 log = job.start(snakemake)
-wildcards, params = snakemake.wildcards, snakemake.params
+wildcards = snakemake.wildcards
 space = get(wildcards.space)
-network = {}
-if snakemake.input:
+name, network = ArchitectureName.parse(wildcards.architecture), {}
+if name is None:
+    genes, network = published()[wildcards.architecture].genes, published()[wildcards.architecture].network
+elif name.random:
+    genes = random_architecture(space, np.random.default_rng(name.seed), 1e6 * name.limit)
+else:
     found = pd.read_csv(snakemake.input.search).set_index("found_by").loc["evolution"]
     genes = space.from_string([found["arch"]])[0]
-    if params.scaled:
+    if name.scaled:
         network = {"channels": int(found["channels_within_600M"])}
-elif params.limit:
-    genes = random_architecture(space, np.random.default_rng(params.seed), 1e6 * params.limit)
-else:
-    genes, network = published()[wildcards.architecture].genes, published()[wildcards.architecture].network
 costs, macs = space.cost(genes[None], **network)
 row = {
     "space": space.name,

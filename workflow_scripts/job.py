@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 _UNTIL_THE_END = ExitStack()
 
-# A job that outlives its Snakemake keeps the folder locked; rules/common.smk looks.
+# A job that outlives its Snakemake keeps the folder locked; rules/guard.smk looks.
 with suppress(ImportError, OSError):
     import fcntl
 

@@ -349,7 +349,7 @@ def _open(source: str, path: Path | None, downloads: Path) -> ImageSource:
     if source == "digits":
         return sources.digits()
     if source in ("cifar10", "cifar100"):
-        return sources.cifar(source, path or downloads)
+        return sources.cifar(source, downloads, path)
     if path is None:
         raise ValueError(f"path: got none; {source} can't be downloaded, give the place of its files")
     return sources.imagenet16(path) if source == "imagenet16-120" else sources.image_files(path)

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from rlnas_core.machine import files
+from rlnas_core.machine.downloads import DOWNLOADS
 
 IMAGENET16_CHECKSUMS = {
     "train_data_batch_1": "md5:27846dcaa50de8e21a7d1a35f30f0e91",
@@ -72,29 +73,46 @@ def resize(images: np.ndarray, size: int) -> np.ndarray:
     return np.stack(resized).reshape(count, size, size, channels)
 
 
-def cifar(source: str, folder: Path) -> ImageSource:
-    """Read CIFAR-10 or CIFAR-100 from a folder, downloading the archive into it where it isn't there.
+def cifar(source: str, downloads: Path, path: Path | None = None) -> ImageSource:
+    """Read CIFAR-10 or CIFAR-100: downloaded, or from a folder with its archive, or with its images as files.
 
-    Raises `ValueError` on a checksum mismatch and `ConnectionError` where the archive can't be downloaded.
+    Archives are unpacked in `downloads`. Raises `ValueError` on a checksum mismatch or another number of
+    class folders, and `ConnectionError` where the archive can't be downloaded.
     """
     # Here, as scikit-learn below: what trains needs neither, and both take longer to load than torch.
     from torchvision.datasets import CIFAR10, CIFAR100
 
     dataset = {"cifar10": CIFAR10, "cifar100": CIFAR100}[source]
-    archive = folder / dataset.filename
+    checksum, classes = f"md5:{dataset.tgz_md5}", {"cifar10": 10, "cifar100": 100}[source]
+    archive = (path or downloads) / dataset.filename
+    unpacked = path is not None and (path / dataset.base_folder).is_dir()
+    if path is not None and not unpacked and not archive.exists():
+        found = image_files(path)
+        if found.classes != classes:
+            raise ValueError(
+                f"{path} holds neither {dataset.filename} nor {classes} class folders, but {found.classes}; "
+                f"give the folder of one of them as path"
+            )
+        return found
     if archive.exists():
-        files.verify(archive, f"md5:{dataset.tgz_md5}")
+        files.verify(archive, checksum)
     try:
-        train, test = (dataset(str(folder), train=split, download=True) for split in (True, False))
+        if path is not None and not unpacked:
+            with tarfile.open(archive) as members:
+                members.extractall(downloads, filter="data")
+        train, test = (
+            dataset(str(path if unpacked else downloads), train=split, download=path is None)
+            for split in (True, False)
+        )
     except (OSError, RuntimeError) as error:
         if archive.exists():
-            files.verify(archive, f"md5:{dataset.tgz_md5}")
+            files.verify(archive, checksum)
         raise ConnectionError(
             f"{source} can't be downloaded from {dataset.url}: {error}; "
             f"fetch that file by hand and put it at {archive} (md5 {dataset.tgz_md5})"
         ) from error
     first, second = (_array_pool(split.data, np.asarray(split.targets)) for split in (train, test))
-    return ImageSource(len(train.classes), 3, first, second, {dataset.filename: f"md5:{dataset.tgz_md5}"})
+    return ImageSource(classes, 3, first, second, {dataset.filename: checksum})
 
 
 def imagenet16(folder: Path) -> ImageSource:
@@ -106,7 +124,7 @@ def imagenet16(folder: Path) -> ImageSource:
     if missing:
         raise FileNotFoundError(
             f"ImageNet16-120: {folder} has no {', '.join(missing)}, and nothing can download them; "
-            "fetch the ImageNet16 folder that the NAS-Bench-201 authors publish and give it as path"
+            f"give as path {DOWNLOADS['imagenet16-120']}"
         )
     pools = {"train": ([], []), "val": ([], [])}  # type: dict[str, tuple[list[np.ndarray], list[np.ndarray]]]
     for name, checksum in IMAGENET16_CHECKSUMS.items():

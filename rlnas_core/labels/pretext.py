@@ -10,15 +10,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from rlnas_core.images.arrays import ImageArray
-from rlnas_core.labels.methods import PRETEXT_TASKS
-from rlnas_core.labels.sources import (
-    FIXED_METHODS,
-    METHODS,
-    REDRAWN_METHODS,
-    FixedLabels,
-    LabelSource,
-    RedrawnLabels,
-)
+from rlnas_core.labels.methods import FIXED_METHODS, METHODS, PRETEXT_TASKS, REDRAWN_METHODS
+from rlnas_core.labels.sources import FixedLabels, LabelSource, RedrawnLabels
 
 STEP = 10
 """Height and width of a bin of a and b."""

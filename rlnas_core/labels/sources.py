@@ -5,12 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rlnas_core.labels.methods import FIXED_METHODS, REDRAWN_METHODS
+
 if TYPE_CHECKING:  # drawing labels takes a moment, importing torch seconds
     from torch import Tensor
-
-FIXED_METHODS = ("ground-truth", "uniform-once", "shuffle-once")
-REDRAWN_METHODS = ("uniform-each-step", "shuffle-each-step")
-METHODS = FIXED_METHODS + REDRAWN_METHODS
 
 
 def draw_fixed_labels(

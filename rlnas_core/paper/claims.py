@@ -178,6 +178,8 @@ def _of_columns(asked: Mapping[str, Any], table: pd.DataFrame) -> Iterator[Compa
 def _of_costs(asked: Mapping[str, Any], table: pd.DataFrame) -> Iterator[Comparison]:
     """Each measured cost against the published one, which is rounded."""
     known = table[table["column"].isin(COSTS) & table[["mean", "paper_mean"]].notna().all(axis=1)]
+    if known.empty:
+        yield Comparison("params", "", Estimate(), Estimate(), (0, 0), (0, 0), ["not measured"])
     for cell in known.to_dict("records"):
         rounding = 0.5 * 10.0 ** -PAPER["decimals"][cell["column"]] / cell["paper_mean"]
         limit = max(asked["margin"], rounding)
@@ -270,7 +272,7 @@ def _told(cells: pd.DataFrame, value: str, verdict: str) -> str:
     for column, numbers in cells.groupby("column", sort=False)[value]:
         if known := sorted({f"{number:+.3g}" for number in numbers.dropna()}, key=float):
             ends = " to ".join(dict.fromkeys((known[0], known[-1]))).replace("-", "\N{MINUS SIGN}")
-            spans.append(f"{title(str(column))} {ends}")
+            spans.append(f"{title(str(column).removesuffix('_test'))} {ends}")
     return ": ".join(filter(None, (verdict, ", ".join(spans))))
 
 
@@ -317,8 +319,13 @@ def _paragraph(claim: Mapping[Any, Any]) -> str:
 def _html(shown: pd.DataFrame, claims: pd.DataFrame) -> str:
     looks = {HOLDS: "within", FAILS: "below", OPEN: "open", NOT_MEASURED: "empty"}
     classes = pd.DataFrame("", shown.index, shown.columns)
+    classes[["Paper", "This run"]] = "numbers"
     classes[""] = classes["Verdict"] = claims["verdict"].map(looks)
-    style = shown.map(html.escape).style.hide(axis="index").set_uuid("claims").set_td_classes(classes)
+    lines = shown.map(html.escape)
+    lines[["Paper", "This run"]] = lines[["Paper", "This run"]].replace(
+        r"(: (?=\w+[^ ]* .[\d.])|, )", "<br>", regex=True
+    )
+    style = lines.style.hide(axis="index").set_uuid("claims").set_td_classes(classes)
     return page(
         "Claims",
         style.to_html(caption="<b>Claims.</b> " + html.escape(RULE), cell_ids=False),

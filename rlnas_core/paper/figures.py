@@ -105,11 +105,11 @@ def draw_methods(table: pd.DataFrame, rows: Sequence[str] = METHODS) -> Figure:
             cells = table[table["column"] == dataset].set_index("row").reindex(list(rows))
             places = np.arange(len(rows))
             reach = student.ppf(0.975, cells["runs"] - 1) * cells["std"] / np.sqrt(cells["runs"])
-            low = (cells["mean"] - reach).fillna(cells["low"]).fillna(cells["mean"])
-            high = (cells["mean"] + reach).fillna(cells["high"]).fillna(cells["mean"])
+            below = reach.fillna(cells["mean"] - cells["low"]).fillna(0).clip(lower=0)
+            above = reach.fillna(cells["high"] - cells["mean"]).fillna(0).clip(lower=0)
             axes.axvline(0, color="#888888", linewidth=1)
             axes.errorbar(
-                *(cells["mean"], places), xerr=[cells["mean"] - low, high - cells["mean"]],
+                *(cells["mean"], places), xerr=[below, above],
                 fmt="o", color=_COLOURS[0], markersize=6, capsize=3, label="this run, 95% interval",
             )  # fmt: skip
             axes.plot(

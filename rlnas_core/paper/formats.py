@@ -25,7 +25,8 @@ PAGE = (
     "caption{caption-side:top;text-align:left;padding-bottom:.6em}"
     "th,td{padding:.3em .7em;text-align:left;vertical-align:top;font-weight:normal}thead th{font-weight:600}"
     "thead tr:last-child{border-bottom:1px solid}td.paper{color:#666}td.within{background:#e3f1ea}"
-    "td.above,td.below{background:#fbe3d6;font-weight:600}td.open{background:#f3f0dc}td.empty{color:#888}}"
+    "td.above,td.below{background:#fbe3d6;font-weight:600}td.open{background:#f3f0dc}td.empty{color:#888}"
+    "td.numbers{white-space:nowrap}}"
 )
 
 
@@ -94,7 +95,8 @@ def _notes(table: pd.DataFrame) -> list[str]:
     shown = {column for column, kind in _columns(table) if kind == "measured"}
     empty = table[table["mean"].isna()]
     of_rows, of_columns = empty[empty["column"].isin(shown)], empty[~empty["column"].isin(shown)]
-    of_columns = of_columns[~of_columns["note"].isin(of_rows["note"])]
+    own = ~of_columns["note"].isin(of_rows["note"])  # a row's reason is no column's, where that has another
+    of_columns = of_columns[own | ~own.groupby(of_columns["column"]).transform("any")]
     return [
         f"{_list(names)}: {reason}"
         for cells, key in ((of_columns, "column"), (of_rows, "row"))

@@ -1,17 +1,14 @@
 """The paper's tables with measured numbers beside its own, as tidy data; `formats` shows them."""
 
 from collections.abc import Mapping
-from importlib import resources
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import yaml
 
-PAPER: dict[str, Any] = yaml.safe_load(
-    resources.files("rlnas_core.paper").joinpath("paper.yaml").read_text(encoding="utf-8")
-)
-"""Every number that the paper reports; the file says how it is laid out."""
+from rlnas_core.machine.downloads import DOWNLOADS
+from rlnas_core.paper.numbers import PAPER
+
 COLUMNS = ("row", "column", "mean", "std", "runs", "low", "high", "paper_mean", "paper_std", "note")
 COSTS = ("params", "flops")
 DASH = "\N{EN DASH}"
@@ -85,15 +82,16 @@ def not_run(column: str, space: str, scenes: str | None, measured: bool) -> str:
     *own, measure = column.split("/")
     if measure in ("top1", "top5"):
         images, folder = "ImageNet", "datasets.imagenet.path"
+        source = "imagenet"
         key = f"retraining.{space}.{own[0] if own else 'imagenet'}"
     else:
         images, folder = "COCO" if scenes == "coco" else "Cityscapes", f"transfer.{scenes}.path"
-        key = f"transfer.{scenes}.architectures.{space}"
+        key, source = f"transfer.{scenes}.architectures.{space}", str(scenes)
     if measured:
         return f"not measured: name the architecture in {key}"
     return (
-        f"not measured: needs {images}; give its folder as {folder} and the architectures in {key}, as "
-        "config/imagenet.yaml does"
+        f"not measured: needs {images} ({DOWNLOADS[source].home}); give its folder as {folder} and the "
+        f"architectures in {key}, as config/imagenet.yaml does"
     )
 
 

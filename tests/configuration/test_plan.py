@@ -68,7 +68,7 @@ def test_a_plan_has_the_jobs_of_a_dry_run_that_are_still_to_do(tmp_path):
     assert "prepare_dataset" not in printed(tmp_path, "--configfile", tmp_path / "config.yaml")
     text = printed(tmp_path, "results/tiny/tables/table3.md", "--configfile", tmp_path / "config.yaml")
     assert "tabulate_costs" in text
-    assert "tabulate_rank_correlation" not in text
+    assert "tabulate_correlations" not in text
 
 
 def test_hours_grow_with_epochs_images_and_pixels():
@@ -206,7 +206,7 @@ def test_the_papers_data_sets_are_known_without_their_files():
 def test_what_nobody_measured_is_not_a_number():
     table = plan.estimate(
         [("extract_benchmark", {}), ("train_supernet", SUPERNET)],
-        configuration(),
+        configuration(benchmark={"source": "official"}),
         {"cifar10": (25_000, 25_000)},
     )
     text = plan.describe(table, gpu_tflops=2)

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from rlnas_core.labels.sources import METHODS, FixedLabels, RedrawnLabels, draw_fixed_labels
+from rlnas_core.labels.methods import METHODS
+from rlnas_core.labels.sources import FixedLabels, RedrawnLabels, draw_fixed_labels
 
 TRUTH = np.arange(1000) % 10
 

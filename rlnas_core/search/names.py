@@ -1,0 +1,49 @@
+"""Names of the architectures that a run finds: in files, configuration and tables."""
+
+import re
+from dataclasses import dataclass
+
+_FOUND = re.compile(r"([a-z0-9]+)-(\d+)-(\d+)-(none|\d+)(-scaled)?")
+_RANDOM = re.compile(r"random-(\d+)-(\d+)")
+
+
+@dataclass(frozen=True)
+class ArchitectureName:
+    """An architecture of a run: found by evolution on a supernet's angles, or drawn at random (no dataset).
+
+    `limit` is in million FLOPs; `scaled` says that its channels are scaled to 600 million.
+    """
+
+    seed: int
+    limit: int | None
+    dataset: str | None = None
+    categories: int | None = None
+    scaled: bool = False
+
+    @classmethod
+    def parse(cls, name: str) -> "ArchitectureName | None":
+        """Read DATASET-CATEGORIES-SEED-LIMIT[-scaled] or random-SEED-LIMIT; None for any other name."""
+        if drawn := _RANDOM.fullmatch(name):
+            return cls(int(drawn[1]), int(drawn[2]))
+        if found := _FOUND.fullmatch(name):
+            limit = None if found[4] == "none" else int(found[4])
+            return cls(int(found[3]), limit, found[1], int(found[2]), found[5] is not None)
+        return None
+
+    @property
+    def random(self) -> bool:
+        """Whether it was drawn at random."""
+        return self.dataset is None
+
+    def __str__(self) -> str:
+        if self.random:
+            return f"random-{self.seed}-{self.limit}"
+        limit = "none" if self.limit is None else self.limit
+        return f"{self.dataset}-{self.categories}-{self.seed}-{limit}{'-scaled' if self.scaled else ''}"
+
+    def title(self, found_by: str = "evolution") -> str:
+        """How tables call it, whatever its seed."""
+        if self.random:
+            return f"this run, random within {self.limit}M"
+        within = "" if self.limit is None else f" within {self.limit}M"
+        return f"this run, {self.dataset}{within}, {found_by}{', scaled within 600M' if self.scaled else ''}"

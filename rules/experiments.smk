@@ -1,0 +1,120 @@
+# From the configuration to the list of experiments: what every table and figure of this run is made of
+from rlnas_core.configuration.checks import classes, found_architectures
+from rlnas_core.labels.methods import METHODS, PRETEXT_TASKS
+from rlnas_core.paper.numbers import PAPER
+
+DATASETS = sorted(set(config["searches"].values()))
+TRAINED_METHODS = {labels: {"labels": labels, "indicator": "angle"} for labels in METHODS}
+
+# Tables of NAS-Bench-201 by what they show, tables of the large spaces, and figures of architectures
+ACCURACY_TABLES = [1, 6, 7, 12]
+CORRELATION_TABLE = 2
+COST_TABLES = [3, 4, 5, 8, 9, 10, 11]
+ARCHITECTURE_FIGURES = [2, 3, 4, 5]
+
+# What is searched by angle in the large spaces; limits in million FLOPs
+LARGE_SEARCHES = [
+    {
+        "space": space,
+        "dataset": dataset,
+        "categories": classes(config, dataset),
+        "seed": seed,
+        "limit": "none" if limit is None else limit,
+    }
+    for space, searches in config["large_spaces"].items()
+    for dataset, search in searches.items()
+    for seed in search["seeds"]
+    for limit in search["limits"]
+]
+
+
+def asked_architectures(space, retraining):
+    """The architectures of a space that a section of the configuration asks for."""
+    random = [f"random-0-{limit}" for limit in retraining["random"]]
+    found = found_architectures(config, space) if retraining["found"] else []
+    return retraining["published"] + random + found
+
+
+RETRAININGS = [
+    {"space": space, "dataset": dataset, "architecture": architecture, "seed": seed}
+    for space, datasets in config["retraining"].items()
+    for dataset, retraining in datasets.items()
+    for architecture in asked_architectures(space, retraining)
+    for seed in retraining["seeds"]
+]
+TRANSFERS = [
+    {"space": space, "scenes": scenes, "architecture": architecture, "seed": seed}
+    for scenes, transfer in config["transfer"].items()
+    for space, names in transfer["architectures"].items()
+    for architecture in names
+    for seed in transfer["seeds"]
+]
+
+ALL_TABLES = [*ACCURACY_TABLES, CORRELATION_TABLE, *COST_TABLES]
+HAS_FIGURE1 = bool(config["figure1"]["categories"] and config["figure1"]["seeds"])
+TABLES = expand(
+    f"{RESULTS}/tables/table{{number}}.{{format}}",
+    number=ALL_TABLES,
+    format=["csv", "md", "tex"],
+)
+FIGURES = expand(
+    f"{RESULTS}/figures/{{figure}}.{{format}}",
+    figure=[
+        "methods",
+        *(["figure1"] if HAS_FIGURE1 else []),
+        *(["trajectory"] if any(config["seeds"][labels] for labels in METHODS) else []),
+        *(f"figure{number}" for number in ARCHITECTURE_FIGURES),
+        *(f"scatter_{name}" for name in config["searches"] if config["seeds"]["uniform-once"]),
+    ],
+    format=["svg", "pdf", "png"],
+)
+
+
+def table_methods(wildcards):
+    """The methods of a table: what labels train their supernets, and what chooses their architectures."""
+    return PAPER[f"table{wildcards.number}"]["methods"]
+
+
+def table_searches(wildcards):
+    """The datasets of the benchmark in a table, each with the images that are searched for it."""
+    of = PAPER[f"table{wildcards.number}"].get("images_of")
+    images = config["searches"].get(of)
+    return {name: dataset for name, dataset in config["searches"].items() if of is None or dataset == images}
+
+
+def table_label(wildcards):
+    """How the report calls a table."""
+    return {"table": wildcards.number, "shows": PAPER[f"table{wildcards.number}"]["shows"]}
+
+
+def method_seeds(labels, indicator):
+    """Seeds with which a method runs; what needs validation accuracy may run with fewer."""
+    seeds = config["seeds"][labels]
+    return (
+        seeds if indicator == "angle" else [seed for seed in seeds if seed in config["validation"]["seeds"]]
+    )
+
+
+def is_possible(labels, dataset):
+    """Whether images allow a source of labels; the digits are grey."""
+    return labels != "colorization" or config["datasets"][dataset]["source"] != "digits"
+
+
+def empty_cells(wildcards):
+    """Why cells of a table are empty: columns that this run doesn't search, rows without seeds or colours."""
+    searches = table_searches(wildcards)
+    notes = {
+        f"{name}{part}": f"not measured: {LEFT_OUT.get(name, f'dataset {name} is not part of this run')}"
+        for name in ("cifar10", "cifar100", "imagenet16")
+        for part in ("", "_valid", "_test")
+        if name not in config["searches"]
+    }
+    for row, method in table_methods(wildcards).items():
+        labels = method["labels"]
+        if not config["seeds"][labels]:
+            notes[row] = f"not measured: seeds.{labels} is empty"
+        elif not method_seeds(**method):
+            notes[row] = f"not measured: validation.seeds has none of seeds.{labels}"
+        elif not any(is_possible(labels, dataset) for dataset in searches.values()):
+            notes[row] = f"not measured: {labels} needs colour images"
+    return notes

@@ -1,0 +1,54 @@
+# What is checked before the first job: that nobody else is at work here, and that the files of the user can be used
+import socket
+from contextlib import suppress
+
+from rlnas_core.configuration.checks import missing_files, unusable_files
+from rlnas_core.machine.files import obstacles
+
+# Snakemake's own lock outlives a Snakemake that was killed; one of the operating system doesn't. All processes of
+# this workflow share one, so that whoever gets it alone finds nobody at work and may remove what the killed left.
+# Hosts may not see each other's locks, hence this is left to the host that was at work last.
+if workflow.is_main_process and workflow.modifier.is_main_snakefile():
+    with suppress(ImportError, OSError):
+        import fcntl
+
+        Path(".snakemake").mkdir(exist_ok=True)
+        at_work = open(".snakemake/rlnas.lock", "a+")  # the lock lasts as long as the process
+        with suppress(BlockingIOError):
+            fcntl.flock(at_work, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            left = list(Path(".snakemake/locks").glob("*.lock"))
+            at_work.seek(0)
+            if not left or at_work.read() == socket.gethostname():
+                if left:
+                    logger.warning("A Snakemake that was killed had left its lock here; it is removed.")
+                for lock in left:
+                    lock.unlink()
+                at_work.truncate(0)
+                print(socket.gethostname(), end="", file=at_work, flush=True)
+        fcntl.flock(at_work, fcntl.LOCK_SH)
+
+
+# A dry run plans without the files that only a person can fetch; a real run stops before its first job.
+onstart:
+    jobs = list(workflow.dag.needrun_jobs())
+    keys = {"prepare_dataset": "datasets.{dataset}", "extract_benchmark": "benchmark"}
+    keys |= {"transfer_architecture": "transfer.{scenes}"}
+    read = {
+        key.format(**job.wildcards_dict)
+        for job in jobs
+        for rule, key in keys.items()
+        if job.name.endswith(rule)
+    }
+    if missing := missing_files(config, read):
+        raise WorkflowError("files are missing:\n  " + "\n  ".join(missing))
+    unusable = obstacles(Path(RESULTS), sorted({Path(file) for job in jobs for file in job.input}))
+    try:
+        unusable += unusable_files(config, read)
+    except ImportError:
+        pass  # the jobs have an environment of their own, and check again
+    if unusable:
+        raise WorkflowError("files can't be used:\n  " + "\n  ".join(unusable))
+
+
+for name, reason in LEFT_OUT.items():
+    logger.warning(f"{name} is left out: {reason}.")

@@ -1,0 +1,60 @@
+import pytest
+
+from rlnas_core.paper.costs import cost_table
+from rlnas_core.paper.tables import not_run
+
+
+@pytest.mark.parametrize("own", [True, False], ids=["own", "real"])
+@pytest.mark.parametrize(
+    ("number", "architecture", "space", "scenes", "measure", "quoted"),
+    [
+        (3, "RLNAS-cifar10", "darts", None, "", 4),
+        (4, "RLNAS-imagenet", "darts", None, "", 0),
+        (5, "RLNAS-mobilenet", "mobilenet", None, "", 5),
+        (8, "DARTS-v2", "darts", "coco", "AP", 0),
+        (9, "RLNAS-mobilenet", "mobilenet", "coco", "AP", 4),
+        (10, "DARTS-v2", "darts", "cityscapes", "mIoU", 0),
+        (11, "RLNAS-mobilenet", "mobilenet", "cityscapes", "mIoU", 4),
+    ],
+)
+def test_empty_cells_of_networks_say_quoted_or_name_their_key(
+    number, architecture, space, scenes, measure, quoted, own
+):
+    dataset, source = ("digits", "miniature") if own else ("imagenet", scenes)
+    runs = [{"architecture": architecture, "seed": 0, "value": 50.0}]
+    accuracies = [run | {"dataset": dataset, "column": top} for run in runs for top in ("top1", "top5")]
+    measures = [run | {"dataset": scenes, "column": measure} for run in runs if scenes]
+    search = {"dataset": "digits", "categories": 10, "seed": 0, "limit": "none", "params": 1, "macs": 1}
+    searches = [search | {"found_by": by} for by in ("evolution", "optimum") if not scenes]
+    table = cost_table(number, searches, [], accuracies, measures, {scenes: source})
+    assert (table["mean"] == 50).sum() == 2 + bool(scenes)
+    empty = table[table["mean"].isna()]
+    of_paper = empty[empty["note"].str.startswith("quoted: ")]
+    rows = set(of_paper["row"])
+    assert len(rows) == quoted
+    assert len(of_paper) == table["row"].isin(rows).sum()
+    for row, column, note in empty[~empty["row"].isin(rows)][["row", "column", "note"]].to_numpy():
+        if row.endswith("optimum"):
+            assert note == "not measured: retraining takes what evolution found"
+        elif column in ("params", "flops"):
+            limit = {"darts": 600, "mobilenet": 475}[space]
+            assert note == f"not measured: name random-0-{limit} in transfer.{scenes}.architectures.{space}"
+        else:
+            top = column.split("/")[-1] in ("top1", "top5")
+            of = dataset if "/" in column else "imagenet"
+            key = f"retraining.{space}.{of}" if top else f"transfer.{scenes}.architectures.{space}"
+            assert key in note
+            assert note == not_run(
+                column, space, scenes, (table["mean"][table["column"] == column] == 50).any()
+            )
+    assert empty["note"].nunique() <= 6
+
+
+def test_random_architecture_of_the_papers_limit_fills_the_papers_row():
+    choices = [
+        {"architecture": f"random-{seed}-{limit}", "params": 5e6, "macs": 5e8}
+        for seed, limit in ((0, 600), (1, 600), (0, 500))
+    ]
+    table = cost_table(8, [], choices, [], [], {}).set_index(["row", "column"])
+    assert table.loc[("random-search", "params"), ["mean", "runs"]].tolist() == [5.0, 2]
+    assert table.loc[("this run, random within 500M", "flops"), "mean"] == 500
