@@ -45,7 +45,6 @@ wildcard_constraints:
     categories=r"\d+",
     seed=r"\d+",
     number=r"\d+",
-    split="train|valid",
     indicator="angle|validation-accuracy",
     search="angle|validation-accuracy|random-search",
     architecture="[A-Za-z0-9-]+",

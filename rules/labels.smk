@@ -3,13 +3,15 @@
 
 rule draw_labels:
     input:
-        ground_truth=f"{RESULTS}/data/{{dataset}}/{{split}}_labels.npy",
+        train=f"{RESULTS}/data/{{dataset}}/train_labels.npy",
+        valid=f"{RESULTS}/data/{{dataset}}/valid_labels.npy",
     output:
-        labels=f"{RESULTS}/labels/{{dataset}}/{{labels}}/{{categories}}/{{seed}}/{{split}}.npy",
+        train=f"{RESULTS}/labels/{{dataset}}/{{labels}}/{{categories}}/{{seed}}/train.npy",
+        valid=f"{RESULTS}/labels/{{dataset}}/{{labels}}/{{categories}}/{{seed}}/valid.npy",
     log:
-        f"{RESULTS}/logs/draw_labels/{{dataset}}/{{labels}}/{{categories}}/{{seed}}/{{split}}.log",
+        f"{RESULTS}/logs/draw_labels/{{dataset}}/{{labels}}/{{categories}}/{{seed}}.log",
     benchmark:
-        f"{RESULTS}/runtimes/draw_labels/{{dataset}}/{{labels}}/{{categories}}/{{seed}}/{{split}}.tsv"
+        f"{RESULTS}/runtimes/draw_labels/{{dataset}}/{{labels}}/{{categories}}/{{seed}}.tsv"
     threads: 1
     resources:
         mem_mb=1000,

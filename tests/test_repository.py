@@ -12,6 +12,8 @@ import pytest
 import snakemake
 import yaml
 
+from rlnas_core.machine.downloads import DOWNLOADS
+
 ROOT = Path(__file__).parents[1]
 RULE_FILES = sorted((ROOT / "rules").glob("*.smk"))
 ENVIRONMENTS = sorted((ROOT / "envs").glob("*.yaml"))
@@ -132,6 +134,13 @@ def test_links_between_documents_lead_somewhere():
     for document in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "config/README.md"]:
         for link in re.findall(r"\]\((?!https?:)([^)#]+)", document.read_text()):
             assert (document.parent / link).exists(), f"{document.name}: {link}"
+
+
+def test_what_can_not_be_downloaded_is_listed_with_its_home_page():
+    text = (ROOT / "docs/reproducing.md").read_text()
+    for download in DOWNLOADS.values():
+        assert f"<{download.home}>" in text
+        assert f"| {download.size} | {download.license} |" in text
 
 
 CONDA = """#!/bin/sh

@@ -117,7 +117,8 @@ def draw_methods(table: pd.DataFrame, rows: Sequence[str] = METHODS) -> Figure:
                 markeredgewidth=1.5, label="paper",
             )  # fmt: skip
             for place in places[cells["mean"].isna()]:
-                axes.text(0.02, place, "not measured", va="center", fontsize=8, color="#777777")
+                why = "undefined: all tie" if cells["runs"].iloc[place] > 0 else "not measured"
+                axes.text(0.16, place, why, va="center", fontsize=8, color="#777777")
             axes.set_title(title(dataset))
             axes.set_xlabel("Kendall's tau")
         panels[0].set_yticks(places, [_METHODS.get(row, title(row)) for row in rows])
