@@ -2,7 +2,7 @@
 
 import bz2
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +26,6 @@ BENCHMARK_COLUMNS = {
 """Column: the benchmark's names of the training set and of the evaluated set."""
 INCLUDED = Path(__file__).with_name("nas_bench_201.csv.xz")
 """The test accuracies that come along; nas_bench_201.md beside it says where they are from."""
-_EPOCHS = "200"
 _SHOWN = 5
 
 
@@ -56,7 +55,8 @@ def read_table(path: Path | str) -> pd.DataFrame:
     Returns the table in the space's own order (`index` is the row in `enumerate()`). Raises `ValueError` that
     names missing, duplicate and unknown architectures, and accuracies outside 0..100.
     """
-    table = pd.read_csv(path)
+    with files.reading(path):
+        table = pd.read_csv(path, index_col=False)
     absent = {"index", "arch"} - set(table.columns)
     unknown = set(table.columns) - {"index", "arch", *BENCHMARK_COLUMNS}
     if absent or unknown or len(table.columns) < 3:
@@ -72,8 +72,10 @@ def write_table(table: pd.DataFrame, path: Path | str) -> None:
     table.to_csv(path, index=False, float_format="%.6f", lineterminator="\n")
 
 
-def inspect(source: str, path: Path | str, checksum: str | None = None) -> None:
-    """Raise ValueError where a benchmark can't be used: by its checksum, or as `read_table` would."""
+def inspect(source: str, path: Path | str, checksum: str | None = None, searches: Iterable[str] = ()) -> None:
+    """Raise ValueError where a benchmark can't be used: by its checksum, as `read_table` would, or since a
+    table lacks the test accuracies of a dataset that is searched for.
+    """
     path = Path(path)
     if source == "official":
         _verify_official(path, checksum)
@@ -82,7 +84,12 @@ def inspect(source: str, path: Path | str, checksum: str | None = None) -> None:
     else:
         if checksum:
             files.verify(path, checksum)
-        read_table(path)
+        columns = read_table(path).columns
+        if absent := [f"{name}_test" for name in searches if f"{name}_test" not in columns]:
+            raise ValueError(
+                f"{path} has no {', '.join(absent)}; it has {', '.join(columns[2:])}: give a "
+                "table with them, or leave their searches out"
+            )
 
 
 def extract(
@@ -132,26 +139,19 @@ def extract_official(
     """Extract the mean accuracies after 200 epochs from `NAS-Bench-201-v1_1-096897.pth` (about 20 GB of
     memory).
 
-    The file runs code as it is loaded, so it is verified first: against `checksum` (`algorithm:digest`) or,
-    without one, against the six digits that end its name, with which its hash ends. Returns a table in the
-    space's own order, of all 15,625 architectures if `complete`. Raises `ValueError` on a mismatch or
-    incomplete content.
+    Nothing in the file can run code. `checksum` (`algorithm:digest`) or, without one, the six digits that end
+    the published name tell a damaged file from a sound one; they are no proof of where it is from. Returns a
+    table in the space's own order, of all 15,625 architectures if `complete`. Raises `ValueError` on a
+    mismatch, a damaged file or incomplete content.
     """
-    # Only extraction needs torch; everything that looks accuracies up does without.
-    import torch
-    from nas_201_api import NASBench201API
-
     path = Path(path)
     _verify_official(path, checksum)
-    log(f"{path}: checksum verified, loading")
-    content = _Uncopied(torch.load(path, map_location="cpu", weights_only=False))
-    api = NASBench201API(content, verbose=False)
-    rows = []
-    for index in api.evaluated_indexes:
-        rows.append({"arch": api.arch(index), **_accuracies(api.arch2infos_dict[index][_EPOCHS])})
-        if len(rows) % 1000 == 0:
-            log(f"{len(rows)} of {len(api.evaluated_indexes)} architectures")
-    return _canonical(pd.DataFrame(rows), str(path), complete)
+    log(f"{path}: loading")
+    content = files.load_plain_torch(path)
+    with files.reading(path):
+        archs, trained = content["meta_archs"], content["arch2infos"]
+        found = [(path, archs[index], trained[index]) for index in sorted(trained)]
+    return _extracted(found, "full", path, complete, log)
 
 
 def extract_nats(
@@ -167,33 +167,32 @@ def extract_nats(
     Returns a table in the space's own order, of all 15,625 architectures if `complete`. Raises `ValueError`
     on a mismatch, damaged or missing files.
     """
-    from nas_201_api import ArchResults
-
     folder = Path(folder)
     _verify_nats(folder, checksum)
-    archs = _load_nats(folder / "meta.pickle.pbz2")["meta_archs"]
+    meta = _load_nats(folder / "meta.pickle.pbz2")
+    with files.reading(folder / "meta.pickle.pbz2"):
+        archs = [(folder / f"{index:06d}.pickle.pbz2", arch) for index, arch in enumerate(meta["meta_archs"])]
+    found = ((file, arch, _load_nats(file)) for file, arch in archs if complete or file.is_file())
+    return _extracted(found, "200", folder, complete, log)
+
+
+def _extracted(
+    found: Iterable[tuple[Path, str, Any]],
+    epochs: str,
+    source: Path,
+    complete: bool,
+    log: Callable[[str], None],
+) -> pd.DataFrame:
+    """The table of architectures, each with the file of its results, of which some epochs are looked up."""
+    from nas_201_api import ArchResults  # torch comes with it
+
     rows = []
-    for index, arch in enumerate(archs):
-        file = folder / f"{index:06d}.pickle.pbz2"
-        if not file.is_file() and not complete:
-            continue
-        try:
-            results = ArchResults.create_from_state_dict(_load_nats(file)[_EPOCHS])
-            rows.append({"arch": arch, **_accuracies(results)})
-        except KeyError as error:
-            raise ValueError(
-                f"{file} has no results for {error}; unpack the published archive again"
-            ) from error
+    for file, arch, results in found:
+        with files.reading(file):
+            rows.append({"arch": arch, **_accuracies(ArchResults.create_from_state_dict(results[epochs]))})
         if len(rows) % 1000 == 0:
-            log(f"{len(rows)} of {len(archs)} architectures")
-    return _canonical(pd.DataFrame(rows), str(folder), complete)
-
-
-class _Uncopied(dict):
-    """A dictionary that the benchmark's interface can't double in memory by copying it."""
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> "_Uncopied":
-        return self
+            log(f"{len(rows)} architectures")
+    return _canonical(pd.DataFrame(rows), str(source), complete)
 
 
 def _verify_official(path: Path, checksum: str | None) -> None:
@@ -202,10 +201,7 @@ def _verify_official(path: Path, checksum: str | None) -> None:
         return
     ending = re.search(r"-([0-9a-f]{6})\.pth$", path.name)
     if ending is None:
-        raise ValueError(
-            f"{path}: nothing to verify the file with; give its checksum as sha256:DIGEST, "
-            "or keep the published name, which ends with six digits of it (NAS-Bench-201-v1_1-096897.pth)"
-        )
+        return
     # The publication doesn't name the algorithm.
     got = {algorithm: files.digest(path, algorithm) for algorithm in ("md5", "sha1", "sha256")}
     if not any(value.endswith(ending[1]) or value.startswith(ending[1]) for value in got.values()):
@@ -225,11 +221,10 @@ def _verify_nats(folder: Path, checksum: str | None) -> None:
 
 
 def _load_nats(file: Path) -> Any:
-    try:
-        with bz2.open(file, "rb") as stream:
-            return files.load_plain_pickle(stream, str(file))
-    except FileNotFoundError as error:
-        raise ValueError(f"{file} is missing; unpack the published archive again") from error
+    if not file.is_file():
+        raise ValueError(f"{file} is missing; unpack the published archive again")
+    with bz2.open(file, "rb") as stream:
+        return files.load_plain_pickle(stream, file)
 
 
 def _accuracies(results: "ArchResults") -> dict[str, float]:
@@ -263,6 +258,10 @@ def _canonical(table: pd.DataFrame, name: str, complete: bool) -> pd.DataFrame:
         if outside.any():
             pairs = [f"{table['arch'][row]} has {table[column][row]}" for row in np.flatnonzero(outside)]
             mistakes.append(f"{column} outside 0..100 percent: {_some(pairs)}")
+        elif complete and values.max() <= 1:
+            mistakes.append(
+                f"{column}: got {values.max():g} at most, which looks like fractions; give percent"
+            )
     if mistakes:
         raise ValueError(
             f"{name}: each of the {len(counts)} architectures is needed once\n  " + "\n  ".join(mistakes)

@@ -1,7 +1,9 @@
 """Check a configuration against its schema and fill in the defaults."""
 
 import copy
+import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,12 +33,14 @@ def validate(config: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, 
     """
     import jsonschema  # jobs use this module too, and their environments don't have it
 
-    errors = sorted(
-        jsonschema.Draft202012Validator(schema).iter_errors(config), key=lambda error: error.json_path
+    strict = jsonschema.Draft202012Validator.TYPE_CHECKER.redefine_many(
+        {name: partial(_is_a, name) for name in ("integer", "number", "string")}
     )
+    validator = jsonschema.validators.extend(jsonschema.Draft202012Validator, type_checker=strict)(schema)
+    errors = sorted(validator.iter_errors(config), key=lambda error: error.json_path)
     _refuse([_explain(error) for error in errors])
     filled = _with_defaults(copy.deepcopy(dict(config)), schema, schema)
-    _refuse(list(_contradictions(filled)))
+    _refuse(list(_contradictions(filled, schema)))
     return filled
 
 
@@ -61,6 +65,9 @@ def resolve_paths(config: Mapping[str, Any]) -> dict[str, Any]:
             entry["path"] = None
             continue
         places = [place.replace("{data}", str(config["data"])) for place in places]
+        if odd := [place for place in places if {"{", "}"} & set(place)]:
+            mistakes.append(f"{key}.path: got {odd[0]}; accepted: no braces but those of {{data}}")
+            continue
         entry["path"] = next((place for place in places if Path(place).exists()), None)
         if entry["path"] is None:
             mistakes.append(
@@ -122,7 +129,7 @@ def unusable_files(config: Mapping[str, Any], read: Collection[str]) -> list[str
             continue
         try:
             if key == "benchmark":
-                accuracies.inspect(entry["source"], entry["path"], entry["checksum"])
+                accuracies.inspect(entry["source"], entry["path"], entry["checksum"], config["searches"])
                 continue
             if key == "transfer.coco":
                 detection.read_coco(entry["path"])
@@ -182,17 +189,58 @@ def _refuse(mistakes: list[str]) -> None:
         raise ConfigurationError("the configuration can't be run:\n  " + "\n  ".join(mistakes))
 
 
+_KINDS = {
+    "object": "a mapping",
+    "array": "a list",
+    "string": "text in one line",
+    "integer": "a whole number of at most 32 bits",
+    "number": "a finite number",
+    "boolean": "true or false",
+    "null": "null",
+}
+_SHOWN = 80  # characters of a value
+
+
+def _is_a(kind: str, checker: Any, value: Any) -> bool:
+    """Types as this configuration means them: JSON takes 1.0 for an integer, and YAML knows .nan and .inf."""
+    if isinstance(value, bool):
+        return False
+    match kind:
+        case "integer":
+            return isinstance(value, int) and abs(value) < 2**32
+        case "number":
+            return isinstance(value, int | float) and math.isfinite(value)
+    return isinstance(value, str) and value.isprintable()
+
+
+def _in_yaml(value: Any) -> str:
+    """A value as its author wrote it, if it isn't too long for a message."""
+    match value:
+        case None | bool():
+            return {None: "null", True: "true", False: "false"}[value]
+        case float() if not math.isfinite(value):
+            return "." + str(value).replace("-", "")
+        case list() | dict() if not value:
+            return repr(value)
+        case list():
+            shown = f"[{', '.join(map(_in_yaml, value))}]"
+        case _:
+            shown = repr(value)
+    return shown if len(shown) <= _SHOWN else shown[:_SHOWN] + "..."
+
+
 def _explain(error: "ValidationError") -> str:
     key = ".".join(str(part) for part in error.absolute_path) or "configuration"
-    got = f"{key}: got {error.instance!r}"
+    got = f"{key}: got {_in_yaml(error.instance)}"
     match error.validator:
         case "enum":
-            return f"{got}; accepted: {', '.join(map(str, error.validator_value))}"
+            known = [_in_yaml(value).strip("'") for value in error.validator_value]
+            return f"{got}; accepted: {', '.join(known)}"
         case "type":
             kinds = (
                 [error.validator_value] if isinstance(error.validator_value, str) else error.validator_value
             )
-            return f"{got}; accepted: {' or '.join(kinds)}"
+            return f"{got}; accepted: {' or '.join(_KINDS[kind] for kind in kinds)}"
         case "additionalProperties":
             known = error.schema["properties"]
             unknown = [name for name in error.instance if name not in known]
@@ -212,8 +260,12 @@ def _explain(error: "ValidationError") -> str:
             return f"{got}; accepted: text that matches {error.validator_value}"
         case "uniqueItems":
             return f"{got}; accepted: no value twice"
-        case "minProperties":
-            return f"{got}; accepted: at least {error.validator_value} entry"
+        case "minItems" | "minProperties":
+            return f"{got}; accepted: {error.validator_value} or more of them"
+        case "maxItems":
+            return f"{got}; accepted: {error.validator_value} of them"
+        case "maxLength":
+            return f"{got}; accepted: {error.validator_value} characters"
     return f"{got}; {error.message}"
 
 
@@ -243,13 +295,14 @@ def _with_defaults(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any
     }
 
 
-def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
+def _contradictions(config: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[str]:
     """Yield one line for each combination that no schema can forbid."""
     datasets, benchmark = config["datasets"], config["benchmark"]
     if benchmark["source"] == "included" and benchmark["path"] is not None:
         yield f"benchmark.path: got {benchmark['path']}; the included table has none, give source: csv"
     if benchmark["source"] == "csv" and benchmark["path"] is None:
         yield "benchmark.path: got null; csv needs a table of index, arch and accuracies in percent"
+    described = schema["$defs"]["supernet"]
     for benchmark_dataset, dataset in config["searches"].items():
         key = f"searches.{benchmark_dataset}"
         if dataset not in datasets:
@@ -263,8 +316,11 @@ def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
                 config, f"{key}.supernet", search["supernet"], "large_supernet"
             )
             yield from _contradictions_of_evolution(f"{key}.evolution", search["evolution"])
+            yield from _unused_sizes(
+                f"{key}.supernet", space, search["supernet"], schema["$defs"]["supernet"]
+            )
             yield from _too_low(f"{key}.limits", space, [limit for limit in search["limits"] if limit])
-    yield from _contradictions_of_networks(config)
+    yield from _contradictions_of_networks(config, schema)
     for name, entry in datasets.items():
         key, fixed = f"datasets.{name}", CLASSES.get(entry["source"])
         if fixed is None:
@@ -275,6 +331,7 @@ def _contradictions(config: Mapping[str, Any]) -> Iterator[str]:
             yield f"{key}.classes: got {entry['classes']}; {entry['source']} has {fixed}, leave it out"
     yield from _contradictions_of_training(config, "supernet", config["supernet"], "supernet")
     yield from _contradictions_of_evolution("evolution", config["evolution"])
+    yield from _unused_sizes("supernet", "nas_bench_201", config["supernet"], described)
 
 
 def _contradictions_of_training(
@@ -288,6 +345,19 @@ def _contradictions_of_training(
         yield f"{key}.batch_size: got {size}; accepted: a multiple of jobs.{job}.gpus ({gpus})"
 
 
+def _unused_sizes(
+    key: str, name: str, settings: Mapping[str, Any], schema: Mapping[str, Any]
+) -> Iterator[str]:
+    """Yield one line for each size that a space doesn't have and that isn't left as it is."""
+    if (space := _space(name)) is None:
+        return
+    sizes = {"channels", "cells", "imagenet", "affine", "dilated_norm", "auxiliary", "drop"}
+    for part in sorted(sizes & settings.keys() - {*space.sizes, *space.extras}):
+        got, default = settings[part], schema["properties"][part]["default"]
+        if got != default:
+            yield f"{key}.{part}: got {_in_yaml(got)}; networks of {name} don't have it, leave it out"
+
+
 def _contradictions_of_evolution(key: str, settings: Mapping[str, Any]) -> Iterator[str]:
     population, keep = settings["population"], settings["keep"]
     children = settings["mutations"] + settings["crossovers"]
@@ -297,7 +367,8 @@ def _contradictions_of_evolution(key: str, settings: Mapping[str, Any]) -> Itera
         yield f"{key}.keep: got {keep}; accepted: at most {population} (population)"
 
 
-def _contradictions_of_networks(config: Mapping[str, Any]) -> Iterator[str]:
+def _contradictions_of_networks(config: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[str]:
+    described = schema["$defs"]["retrained_space"]["additionalProperties"]["properties"]["network"]
     for space, retrainings in config["retraining"].items():
         for dataset, retraining in retrainings.items():
             key = f"retraining.{space}.{dataset}"
@@ -309,12 +380,7 @@ def _contradictions_of_networks(config: Mapping[str, Any]) -> Iterator[str]:
             if network["auxiliary"] and network["cells"] < 2:
                 yield f"{key}.network.auxiliary: got it with 1 cell; accepted: with 2 or more, or 0"
             yield from _contradictions_of_training(config, f"{key}.network", network, "retraining")
-            known = _space(space)
-            yield from (
-                f"{key}.network.{part}: got {network[part]}; networks of {space} have none, give 0"
-                for part in ("auxiliary", "drop")
-                if network[part] and known is not None and part not in known.extras
-            )
+            yield from _unused_sizes(f"{key}.network", space, network, described)
     for name, transfer in config["transfer"].items():
         key, pretrained = f"transfer.{name}", transfer["pretrained"]
         yield from _contradictions_of_training(config, f"{key}.training", transfer["training"], "transfer")

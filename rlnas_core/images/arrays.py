@@ -209,7 +209,7 @@ def prepare(
     batch_size: int = 1,
     decode: str = "once",
     jitter: Sequence[float] | None = None,
-    log: Callable[[str], None] = lambda line: None,
+    log: sources.Log = lambda line: None,
 ) -> dict:
     """Decode a source into {train,valid}_{images,labels}.npy and dataset.json, whose content it returns.
 
@@ -238,11 +238,11 @@ def prepare(
         for part, (pool, rows) in parts.items():
             np.save(out / f"{part}_images.npy", pool.files[rows])
             np.save(out / f"{part}_labels.npy", pool.labels[rows])
-        mean, std = _sampled_statistics(found.train.files[train_rows], image_size)
+        mean, std = _sampled_statistics(found.train.files[train_rows], image_size, log)
     else:
         for pool in {id(pool): pool for pool, _ in parts.values()}.values():
             of_pool = {part: rows for part, (source_pool, rows) in parts.items() if source_pool is pool}
-            _write(pool, of_pool, out, image_size, found.channels)
+            _write(pool, of_pool, out, image_size, found.channels, log)
         mean, std = _channel_statistics(np.load(out / "train_images.npy", mmap_mode="r"))
     description = {
         "name": name or source,
@@ -381,7 +381,9 @@ def _split(found: ImageSource, split: str | None) -> tuple[np.ndarray, tuple[Poo
     raise ValueError(f"split: got '{split}'; accepted with these images: {', '.join(accepted)}")
 
 
-def _write(pool: Pool, parts: dict[str, np.ndarray], out: Path, size: int, channels: int) -> None:
+def _write(
+    pool: Pool, parts: dict[str, np.ndarray], out: Path, size: int, channels: int, log: sources.Log
+) -> None:
     """Read a pool once and scatter its images into one memory-mapped array a part."""
     arrays, targets = {}, {}
     for part, rows in parts.items():
@@ -392,7 +394,7 @@ def _write(pool: Pool, parts: dict[str, np.ndarray], out: Path, size: int, chann
         )
         targets[part] = np.full(len(pool.labels), -1)
         targets[part][rows] = np.arange(len(rows))
-    for rows, images in pool.read(size):
+    for rows, images in pool.read(size, log):
         for part, target in targets.items():
             places = target[rows]
             arrays[part][places[places >= 0]] = images[places >= 0]
@@ -412,10 +414,16 @@ def _channel_statistics(images: np.ndarray) -> tuple[list[float], list[float]]:
     return mean.tolist(), np.sqrt(np.maximum(variance, 1 / 255**2)).tolist()
 
 
-def _sampled_statistics(paths: np.ndarray, size: int) -> tuple[list[float], list[float]]:
+def _sampled_statistics(paths: np.ndarray, size: int, log: sources.Log) -> tuple[list[float], list[float]]:
     """Return mean and standard deviation of the centres of some images, the same ones each time."""
     chosen = np.random.default_rng(_SPLIT_SEED).permutation(len(paths))[:_SAMPLE]
     files = ImageFiles(paths, chosen, (0.0,) * 3, (1 / 255,) * 3, 0, 0, False, size=size)
+    wide = 0
+    for path in paths[chosen]:
+        with sources.opened(path) as picture:
+            wide += sources.is_wide(picture)
+    if wide:
+        log(sources.SCALED.format(wide, len(chosen)))
     means = [files.plain(part, torch.device("cpu")) for part in np.array_split(chosen, 1 + len(chosen) // 64)]
     pixels = torch.cat(means).permute(0, 2, 3, 1).round().to(torch.uint8)
     return _channel_statistics(pixels.numpy())

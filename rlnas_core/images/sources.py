@@ -6,6 +6,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -30,22 +31,26 @@ IMAGENET16_CHECKSUMS = {
 IMAGENET16_CLASSES = 120
 _CHUNK = 1024
 _DECODED_TWICE = 100_000
-BROKEN = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)  # of an image
+_ENCRYPTED = 1  # of a zip entry's flags
 _SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 _TEST_FOLDERS = ("test", "val", "valid", "validation")
 
+SCALED = "{} of {} images have more than 8 bits or floating-point values: each is scaled by its own range"
+
 Chunks = Iterator[tuple[np.ndarray, np.ndarray]]
+Log = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Pool:
     """Images of one split: labels (N,), a reader by size S of rows (k,) with images (k, S, S, C), paths.
 
-    The paths (N,) are those of a folder's images; there are none where images aren't files of their own.
+    The reader tells a second argument, a log, what it had to change. The paths (N,) are those of a folder's
+    images; there are none where images aren't files of their own.
     """
 
     labels: np.ndarray
-    read: Callable[[int], Chunks]
+    read: Callable[[int, Log], Chunks]
     files: np.ndarray = field(default_factory=lambda: np.empty(0, "U1"))
 
 
@@ -81,11 +86,15 @@ def cifar(source: str, downloads: Path, path: Path | None = None) -> ImageSource
     """
     # Here, as scikit-learn below: what trains needs neither, and both take longer to load than torch.
     from torchvision.datasets import CIFAR10, CIFAR100
+    from torchvision.datasets.utils import check_integrity, download_and_extract_archive
 
-    dataset = {"cifar10": CIFAR10, "cifar100": CIFAR100}[source]
-    checksum, classes = f"md5:{dataset.tgz_md5}", {"cifar10": 10, "cifar100": 100}[source]
-    archive = (path or downloads) / dataset.filename
-    unpacked = path is not None and (path / dataset.base_folder).is_dir()
+    dataset, classes, key = {
+        "cifar10": (CIFAR10, 10, "labels"),
+        "cifar100": (CIFAR100, 100, "fine_labels"),
+    }[source]
+    checksum, lists = f"md5:{dataset.tgz_md5}", (dict(dataset.train_list), dict(dataset.test_list))
+    archive, batches = ((path or downloads) / name for name in (dataset.filename, dataset.base_folder))
+    unpacked = batches.is_dir()
     if path is not None and not unpacked and not archive.exists():
         found = image_files(path)
         if found.classes != classes:
@@ -96,23 +105,26 @@ def cifar(source: str, downloads: Path, path: Path | None = None) -> ImageSource
         return found
     if archive.exists():
         files.verify(archive, checksum)
-    try:
-        if path is not None and not unpacked:
-            with tarfile.open(archive) as members:
-                members.extractall(downloads, filter="data")
-        train, test = (
-            dataset(str(path if unpacked else downloads), train=split, download=path is None)
-            for split in (True, False)
-        )
-    except (OSError, RuntimeError) as error:
-        if archive.exists():
-            files.verify(archive, checksum)
-        raise ConnectionError(
-            f"{source} can't be downloaded from {dataset.url}: {error}; "
-            f"fetch that file by hand and put it at {archive} (md5 {dataset.tgz_md5})"
-        ) from error
-    first, second = (_array_pool(split.data, np.asarray(split.targets)) for split in (train, test))
-    return ImageSource(classes, 3, first, second, {dataset.filename: checksum})
+    if path is not None and not unpacked:
+        batches = downloads / dataset.base_folder
+        with tarfile.open(archive) as members:
+            members.extractall(downloads, filter="data")
+    intact = all(check_integrity(batches / name, md5) for part in lists for name, md5 in part.items())
+    if path is None and not intact:
+        try:
+            download_and_extract_archive(dataset.url, downloads, md5=dataset.tgz_md5)
+        except (OSError, RuntimeError) as error:
+            if archive.exists():
+                files.verify(archive, checksum)
+            raise ConnectionError(
+                f"{source} can't be downloaded from {dataset.url}: {error}; "
+                f"fetch that file by hand and put it at {archive} (md5 {dataset.tgz_md5})"
+            ) from error
+    train, test = (
+        _array_pool(*_batches(batches, {name: f"md5:{md5}" for name, md5 in part.items()}, key))
+        for part in lists
+    )
+    return ImageSource(classes, 3, train, test, {dataset.filename: checksum})
 
 
 def imagenet16(folder: Path) -> ImageSource:
@@ -126,20 +138,29 @@ def imagenet16(folder: Path) -> ImageSource:
             f"ImageNet16-120: {folder} has no {', '.join(missing)}, and nothing can download them; "
             f"give as path {DOWNLOADS['imagenet16-120']}"
         )
-    pools = {"train": ([], []), "val": ([], [])}  # type: dict[str, tuple[list[np.ndarray], list[np.ndarray]]]
-    for name, checksum in IMAGENET16_CHECKSUMS.items():
-        files.verify(folder / name, checksum)
-        with (folder / name).open("rb") as stream:
-            batch = files.load_plain_pickle(stream, str(folder / name))
-        labels = np.asarray(batch["labels"])
+    pools = []
+    for part in ("train", "val"):
+        checksums = {name: md5 for name, md5 in IMAGENET16_CHECKSUMS.items() if name.startswith(part)}
+        images, labels = _batches(folder, checksums, "labels")
         kept = labels <= IMAGENET16_CLASSES
-        images, targets = pools[name.split("_")[0]]
-        images.append(np.asarray(batch["data"])[kept].reshape(-1, 3, 16, 16).transpose(0, 2, 3, 1))
-        targets.append(labels[kept] - 1)
-    train, test = (
-        _array_pool(np.concatenate(images), np.concatenate(labels)) for images, labels in pools.values()
-    )
-    return ImageSource(IMAGENET16_CLASSES, 3, train, test, checksums=dict(IMAGENET16_CHECKSUMS))
+        pools.append(_array_pool(images[kept], labels[kept] - 1))
+    return ImageSource(IMAGENET16_CLASSES, 3, pools[0], pools[1], dict(IMAGENET16_CHECKSUMS))
+
+
+def _batches(folder: Path, checksums: dict[str, str], key: str) -> tuple[np.ndarray, np.ndarray]:
+    """Images (N, S, S, 3) and labels (N,) of pickles with rows of 3 S S bytes, and labels under a key."""
+    images, labels = [], []
+    for name, checksum in checksums.items():
+        file = folder / name
+        files.verify(file, checksum)
+        with file.open("rb") as stream:
+            batch = files.load_plain_pickle(stream, file)
+        with files.reading(file):
+            rows = np.asarray(batch["data"], np.uint8)
+            size = round((rows.shape[1] / 3) ** 0.5)
+            images.append(rows.reshape(-1, 3, size, size).transpose(0, 2, 3, 1))
+            labels.append(np.asarray(batch[key], np.int64))
+    return np.concatenate(images), np.concatenate(labels)
 
 
 def digits() -> ImageSource:
@@ -202,14 +223,31 @@ def opened(path: Path) -> Iterator[Image.Image]:
     try:
         with Image.open(path) as picture:
             yield picture
-    except BROKEN as error:
+    except Exception as error:  # Pillow's readers raise nearly anything
         raise ValueError(f"{path} is no sound image: {error}; replace it") from error
 
 
 def read_picture(path: Path, mode: str) -> Image.Image:
     """An image file, decoded to one of PIL's modes; ValueError names a damaged one."""
     with opened(path) as picture:
-        return picture.convert(mode)
+        return _as_rgb(picture) if mode == "RGB" else picture.convert(mode)
+
+
+def is_wide(picture: Image.Image) -> bool:
+    """Whether an image has more than 8 bits a channel or floating-point values, which PIL would clip."""
+    return picture.mode[0] in "IF"
+
+
+def _as_rgb(picture: Image.Image) -> Image.Image:
+    """An image in 8-bit RGB; wide ones are scaled from their lowest and highest value to 0 and 255."""
+    if not is_wide(picture):
+        return picture.convert("RGB")
+    values = np.asarray(picture, np.float64)
+    low, high = values.min(), values.max()
+    if not np.isfinite([low, high]).all():
+        raise ValueError("some of its values aren't finite numbers")
+    scaled = (values - low) * (255 / (high - low or 1))
+    return Image.fromarray(np.rint(scaled).astype(np.uint8)).convert("RGB")
 
 
 def refuse_unreadable(path: Path, count: int) -> None:
@@ -217,27 +255,27 @@ def refuse_unreadable(path: Path, count: int) -> None:
 
     Of more than 100,000 images only the headers are read, since decoding them twice would take hours.
     """
-    unreadable = []
+    unreadable = {}
     for name, content in _contents(path, read=True):
         try:
             with Image.open(io.BytesIO(content)) as picture:
                 if count <= _DECODED_TWICE:
-                    picture.load()
-        except BROKEN:
-            unreadable.append(name)
+                    _as_rgb(picture)
+        except Exception as error:
+            unreadable[name] = error
     _refuse(path, unreadable)
 
 
-def _refuse(path: Path, unreadable: list[str]) -> None:
+def _refuse(path: Path, unreadable: dict[str, Exception]) -> None:
     if unreadable:
         raise ValueError(
             f"{path}: {len(unreadable)} unreadable images, remove or replace them: "
-            f"{', '.join(sorted(unreadable))}"
+            f"{', '.join(sorted(unreadable))}; the first: {next(iter(unreadable.values()))}"
         )
 
 
 def _array_pool(images: np.ndarray, labels: np.ndarray) -> Pool:
-    def read(size: int) -> Chunks:
+    def read(size: int, log: Log) -> Chunks:
         for start in range(0, len(images), _CHUNK):
             chunk = images[start : start + _CHUNK]
             yield np.arange(start, start + len(chunk)), resize(chunk, size)
@@ -248,19 +286,22 @@ def _array_pool(images: np.ndarray, labels: np.ndarray) -> Pool:
 def _file_pool(path: Path, members: dict[str, str], number: dict[str, int]) -> Pool:
     rows = {name: row for row, name in enumerate(members)}
 
-    def read(size: int) -> Chunks:
-        unreadable = []
+    def read(size: int, log: Log) -> Chunks:
+        unreadable, wide = {}, 0
         for name, content in _contents(path, read=True):
             if name not in rows:
                 continue
             try:
                 with Image.open(io.BytesIO(content)) as picture:
-                    image = np.asarray(picture.convert("RGB"))
-            except BROKEN:
-                unreadable.append(name)
+                    wide += is_wide(picture)
+                    image = np.asarray(_as_rgb(picture))
+            except Exception as error:
+                unreadable[name] = error
                 continue
             yield np.array([rows[name]]), resize(image[None], size)
         _refuse(path, unreadable)
+        if wide:
+            log(SCALED.format(wide, len(rows)))
 
     files = np.array([str(path / name) for name in members]) if path.is_dir() else np.empty(0, "U1")
     return Pool(np.array([number[name] for name in members.values()], dtype=np.int64), read, files)
@@ -272,12 +313,16 @@ def _contents(path: Path, read: bool) -> Iterator[tuple[str, bytes]]:
         if path.is_dir():
             for file in sorted(path.rglob("*")):
                 if _is_image(file.relative_to(path).as_posix()) and file.is_file():
-                    yield file.relative_to(path).as_posix(), _bytes(file) if read else b""
+                    yield file.relative_to(path).as_posix(), _bytes(file.read_bytes) if read else b""
         elif zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
                 for entry in archive.infolist():
                     if _is_image(entry.filename) and not entry.is_dir():
-                        yield entry.filename, archive.read(entry) if read else b""
+                        if entry.flag_bits & _ENCRYPTED:
+                            raise ValueError(
+                                f"{entry.filename} is encrypted; give an archive without a password"
+                            )
+                        yield entry.filename, _bytes(partial(archive.read, entry)) if read else b""
         else:
             with tarfile.open(path, "r|*") as stream:
                 for member in stream:
@@ -287,14 +332,14 @@ def _contents(path: Path, read: bool) -> Iterator[tuple[str, bytes]]:
                     if content is not None:
                         with closing(content):
                             yield member.name, content.read() if read else b""
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError) as error:
+    except Exception as error:  # of four compressions
         raise ValueError(f"{path} is neither a folder nor a sound .zip or .tar archive: {error}") from error
 
 
-def _bytes(file: Path) -> bytes:
+def _bytes(read: Callable[[], bytes]) -> bytes:
     try:
-        return file.read_bytes()
-    except OSError:
+        return read()
+    except Exception:
         return b""
 
 

@@ -2,6 +2,7 @@ import bz2
 import hashlib
 import pickle
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +18,11 @@ from rlnas_core.benchmark.accuracies import (
     compare,
     extract_nats,
     extract_official,
+    inspect,
     read_table,
     write_table,
 )
+from rlnas_core.machine import files
 
 PUBLISHED = Path(__file__).parents[3] / "shared" / "data" / "nb201" / "nb201_200epochs.csv"
 SPACE = spaces.get("nas_bench_201")
@@ -137,18 +140,96 @@ def test_an_incomplete_official_file_is_refused_with_what_is_missing(official):
         extract_official(official)
 
 
-def test_the_official_file_is_verified_before_it_is_loaded(official, tmp_path, monkeypatch):
-    monkeypatch.setattr(torch, "load", lambda *args, **settings: pytest.fail("loaded an unverified file"))
+def test_the_official_file_is_compared_with_its_digest_before_it_is_loaded(official, tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "load_plain_torch", lambda path: pytest.fail("loaded a damaged file"))
     with pytest.raises(ValueError, match=r"checksum mismatch: .*expected sha256:0000"):
         extract_official(official, f"sha256:{'0' * 64}")
     changed = tmp_path / official.name
     changed.write_bytes(official.read_bytes() + b"!")
     with pytest.raises(ValueError, match=r"checksum mismatch: .*digits [0-9a-f]{6} of its name"):
         extract_official(changed)
-    renamed = tmp_path / "benchmark.pth"
-    renamed.write_bytes(official.read_bytes())
-    with pytest.raises(ValueError, match="nothing to verify"):
-        extract_official(renamed)
+
+
+class Attack:
+    """What runs code where a pickle may name anything to call."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def __reduce__(self):
+        return Path.touch, (self.file,)
+
+
+@pytest.mark.parametrize("place", [0, 1, 2, 3, "zip"])
+def test_an_official_file_under_its_own_hash_runs_no_code(place, official, tmp_path):
+    forged, proof = tmp_path / "forged.pth", tmp_path / "code ran"
+    if place == "zip":
+        torch.save({"meta_archs": Attack(proof)}, forged)
+    else:  # any of the pickles of which a file of torch's older format consists
+        parts = [0x1950A86A20F9469CFC6C, 1001, {}, {"meta_archs": []}]
+        parts[place] = Attack(proof)
+        forged.write_bytes(b"".join(map(pickle.dumps, parts)))
+    named = forged.rename(
+        tmp_path / f"NAS-Bench-201-v1_1-{hashlib.md5(forged.read_bytes()).hexdigest()[:6]}.pth"
+    )
+    with pytest.raises(ValueError, match=rf"{re.escape(str(named))} can't be read .*refused to load"):
+        extract_official(named)
+    assert not proof.exists()
+
+
+def test_either_of_torchs_formats_is_read(official, tmp_path):
+    older = tmp_path / "benchmark.pth"
+    torch.save(files.load_plain_torch(official), older, _use_new_zipfile_serialization=False)
+    check_miniature(extract_official(older, complete=False))
+
+
+def damaged(content: bytes, count: int) -> Iterator[bytes]:
+    """Copies with one to eight other bytes each, a quarter of them cut off, too."""
+    rng = np.random.default_rng(0)
+    for copy in range(count):
+        changed = bytearray(content)
+        for place in rng.integers(len(changed), size=rng.integers(1, 9)):
+            changed[place] = rng.integers(256)
+        yield bytes(changed[: rng.integers(len(changed))] if copy % 4 == 0 else changed)
+
+
+def refusal(extract, source: Path) -> str | None:
+    """What a ValueError says, if there is one; any other error isn't caught."""
+    try:
+        extract(source, complete=False)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def test_a_damaged_official_file_is_always_refused_by_name(tmp_path):
+    state, file = results(0, ARCHS[0], 2).state_dict(), tmp_path / "benchmark.pth"
+    content = {"meta_archs": ARCHS, "arch2infos": {0: {"full": state, "less": state}}}
+    torch.save(content, file, _use_new_zipfile_serialization=False)
+    messages = [
+        refusal(extract_official, file) for copy in damaged(file.read_bytes(), 100) if file.write_bytes(copy)
+    ]
+    refused = [message for message in messages if message is not None]
+    assert len(refused) > 50
+    assert all(str(file) in message for message in refused)
+
+
+@pytest.mark.parametrize("name", ["meta.pickle.pbz2", "000000.pickle.pbz2"])
+def test_a_damaged_nats_bench_file_is_always_refused_by_name(name, tmp_path):
+    contents = {
+        "meta.pickle.pbz2": {"meta_archs": ARCHS},
+        "000000.pickle.pbz2": {"200": results(0, ARCHS[0], 2).state_dict()},
+    }
+    for other, content in contents.items():
+        (tmp_path / other).write_bytes(bz2.compress(pickle.dumps(content, protocol=4)))
+    messages = [
+        refusal(extract_nats, tmp_path)
+        for copy in damaged(pickle.dumps(contents[name], protocol=4), 100)
+        if (tmp_path / name).write_bytes(bz2.compress(copy))
+    ]
+    refused = [message for message in messages if message is not None]
+    assert len(refused) > 50
+    assert all(str(tmp_path) in message for message in refused)
 
 
 @pytest.mark.parametrize("algorithm", ["md5", "sha256"])
@@ -162,7 +243,7 @@ def test_a_damaged_or_missing_file_of_a_nats_bench_folder_is_named(nats):
         extract_nats(nats, f"md5:{'0' * 32}")
     with bz2.open(nats / "000001.pickle.pbz2", "wb") as stream:
         pickle.dump(Path, stream)
-    with pytest.raises(ValueError, match=r"000001\.pickle\.pbz2 can't be read: refused"):
+    with pytest.raises(ValueError, match=r"000001\.pickle\.pbz2 can't be read .*refused"):
         extract_nats(nats, complete=False)
     (nats / "000000.pickle.pbz2").unlink()
     with pytest.raises(ValueError, match=r"000000\.pickle\.pbz2 is missing"):
@@ -202,6 +283,10 @@ def test_look_up_finds_every_architecture(tmp_path):
             r"outside 0\.\.100 percent: .* has 100\.\d",
         ),
         (
+            lambda rows: rows.assign(cifar10_test=rows.cifar10_test / 100),
+            r"cifar10_test: got 1 at most, which looks like fractions; give percent",
+        ),
+        (
             lambda rows: rows.assign(cifar10_test=rows.cifar10_test.where(rows.index != 4)),
             r"outside .* has nan",
         ),
@@ -219,6 +304,36 @@ def test_look_up_finds_every_architecture(tmp_path):
 def test_a_wrong_table_is_refused_with_what_is_wrong(change, message, tmp_path):
     with pytest.raises(ValueError, match=message):
         read_table(saved(change(table()), tmp_path))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\n\n",
+        b"\x89PNG\r\n\x1a\n\x00\xff\xfe",
+        b"index,arch,cifar10_test\n0,a,1\n1,b,2,3,4\n",
+        b'index,arch,cifar10_test\n0,"a,1\n',
+        b"index;arch;cifar10_test\n0;a;1\n",
+        b"index,arch,cifar10_test\n",
+        b"index,arch,cifar10_test,cifar10_test\n0,a,1,2\n",
+        b"\x00" * 1000,
+    ],
+)
+def test_what_is_no_table_is_refused_by_name(content, tmp_path):
+    file = tmp_path / "accuracies.csv"
+    file.write_bytes(content)
+    with pytest.raises(ValueError, match=re.escape(str(file))):
+        read_table(file)
+
+
+def test_a_table_without_a_searched_dataset_is_refused_before_the_run(tmp_path):
+    file = saved(table(), tmp_path)
+    inspect("csv", file, searches=["cifar10"])
+    with pytest.raises(
+        ValueError, match=r"accuracies\.csv has no cifar100_test, imagenet16_test; it has cifar10"
+    ):
+        inspect("csv", file, searches=["cifar10", "cifar100", "imagenet16"])
 
 
 def test_the_table_that_comes_along_is_what_its_note_says():

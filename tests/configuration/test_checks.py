@@ -73,7 +73,35 @@ def test_defaults_are_filled_in_at_every_depth_and_the_input_is_left_alone():
             "seeds: got unknown key 'uniform-onse'; accepted: ground-truth, uniform-once",
         ),
         ({"supernet__epochs": 0}, "supernet.epochs: got 0; accepted: at least 1"),
-        ({"supernet__epochs": "ten"}, "supernet.epochs: got 'ten'; accepted: integer"),
+        ({"supernet__epochs": "ten"}, "supernet.epochs: got 'ten'; accepted: a whole number"),
+        ({"supernet__epochs": 1.0}, "supernet.epochs: got 1.0; accepted: a whole number of at most 32 bits"),
+        ({"supernet__epochs": True}, "supernet.epochs: got true; accepted: a whole number"),
+        ({"supernet__epochs": 10**30}, "supernet.epochs: got 1000000"),
+        ({"datasets__digits__image_size": 8.0}, "datasets.digits.image_size: got 8.0; accepted: a whole"),
+        ({"seeds": {"rotation": [1.0]}}, "seeds.rotation.0: got 1.0; accepted: a whole number"),
+        ({"seeds": {"rotation": [10**29]}}, "seeds.rotation.0: got 1000000"),
+        ({"seeds": None}, "seeds: got null; accepted: a mapping"),
+        ({"seeds": {"rotation": None}}, "seeds.rotation: got null; accepted: a list"),
+        ({"supernet__learning_rate": float("nan")}, "supernet.learning_rate: got .nan; accepted: a finite"),
+        ({"supernet__learning_rate": float("inf")}, "supernet.learning_rate: got .inf; accepted: a finite"),
+        ({"supernet__nesterov": 1}, "supernet.nesterov: got 1; accepted: true or false"),
+        ({"run": "demo\n"}, r"run: got 'demo\n'; accepted: text in one line"),
+        ({"run": "x" * 101}, "accepted: 100 characters"),
+        (
+            {"datasets": {"digits\n": {"source": "digits"}}},
+            r"datasets: got 'digits\n'; accepted: text",
+        ),
+        ({"datasets": {1: {"source": "digits"}}}, "datasets: got 1; accepted: text in one line"),
+        ({"datasets__digits__path": "/data/\x00"}, "datasets.digits.path: got '/data/\\x00'; accepted: text"),
+        (
+            {"large_spaces__mobilenet__digits__supernet__channels": 8},
+            "mobilenet.digits.supernet.channels: got 8;",
+        ),
+        ({"large_spaces__mobilenet__digits__supernet__cells": 8}, "mobilenet.digits.supernet.cells: got 8;"),
+        ({"retraining__mobilenet__digits__network__cells": 8}, "mobilenet.digits.network.cells: got 8;"),
+        ({"supernet__imagenet": True}, "supernet.imagenet: got true; networks of nas_bench_201"),
+        ({"datasets__digits__jitter": [0.4, 0.4]}, "jitter: got [0.4, 0.4]; accepted: 4 or more of them"),
+        ({"datasets__digits__path": []}, "datasets.digits.path: got []; accepted: 1 or more of them"),
         ({"supernet__momentum": 1}, "supernet.momentum: got 1; accepted: less than 1"),
         ({"supernet__path_per": "edge"}, "supernet.path_per: got 'edge'; accepted: cell, architecture"),
         (
@@ -102,7 +130,7 @@ def test_defaults_are_filled_in_at_every_depth_and_the_input_is_left_alone():
         ),
         (
             {"retraining__mobilenet__digits__network__drop": 0.2},
-            "retraining.mobilenet.digits.network.drop: got 0.2; networks of mobilenet have none, give 0",
+            "retraining.mobilenet.digits.network.drop: got 0.2; networks of mobilenet don't have it",
         ),
         (
             {"large_spaces__darts__digits": {}, "jobs__large_supernet__gpus": 3},
@@ -175,6 +203,14 @@ def test_all_mistakes_are_reported_at_once():
 def test_paths_that_do_not_exist_are_named(tmp_path):
     config = validate(changed(datasets__digits__path=str(tmp_path / "gone")), SCHEMA)
     with pytest.raises(ConfigurationError, match=r"datasets\.digits\.path: got .*gone, which doesn't exist"):
+        resolve_paths(config)
+
+
+def test_braces_that_snakemake_would_fill_in_are_refused(tmp_path):
+    folder = tmp_path / "{x}"
+    folder.mkdir()
+    config = validate(changed(datasets__digits__path="{data}", data=str(folder)), SCHEMA)
+    with pytest.raises(ConfigurationError, match=r"datasets\.digits\.path: got .*\{x\}; accepted: no braces"):
         resolve_paths(config)
 
 

@@ -172,9 +172,8 @@ def test_the_demos_transfers_take_what_was_measured():
 
 @pytest.mark.parametrize("name", ["nas_bench_201", "darts", "mobilenet"])
 def test_disk_is_that_of_the_supernets_weights(name):
-    config = configuration(
-        large_spaces={name: {"cifar10": {"supernet": {"cells": 8}}}} if name != "nas_bench_201" else {}
-    )
+    sizes = {"supernet": {"cells": 8}} if name == "darts" else {}
+    config = configuration(large_spaces={name: {"cifar10": sizes}} if name != "nas_bench_201" else {})
     settings = SupernetSettings(cells=8 if name == "darts" else 5)
     model = build(get(name), 10, 3, settings, 0)
     weights = sum(weight.numel() * weight.element_size() for weight in model.state_dict().values())

@@ -127,6 +127,92 @@ def test_every_unreadable_image_is_named_in_one_error(tmp_path):
         prepare("image-folder", tmp_path / "out", 8, path=path)
 
 
+def scientific(root: Path, dtype: str, suffix: str, values: np.ndarray) -> Path:
+    """Twelve images of two classes, each a ramp between its own lowest and highest value."""
+    for number in range(12):
+        file = root / "ab"[number % 2] / f"{number}.{suffix}"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray((values * (number + 1)).astype(dtype)).save(file)
+    return root
+
+
+@pytest.mark.parametrize(
+    ("dtype", "suffix", "values"),
+    [
+        ("uint16", "png", 1000 + np.arange(64).reshape(8, 8) * 50),
+        ("uint16", "tif", 1000 + np.arange(64).reshape(8, 8) * 5),
+        ("int32", "tif", np.arange(64).reshape(8, 8) * 100_000 - 10),
+        ("float32", "tif", np.arange(64).reshape(8, 8) / 1000 - 0.01),
+    ],
+)
+@pytest.mark.parametrize("decode", ["once", "each-time"])
+def test_images_of_many_bits_and_floats_are_scaled_by_their_range(dtype, suffix, values, decode, tmp_path):
+    path, lines = scientific(tmp_path / "images", dtype, suffix, values), []
+    prepare(
+        "image-folder", tmp_path / "out", 8, path=path, split="half-of-train", decode=decode, log=lines.append
+    )
+    train = load(tmp_path / "out", "train")
+    if decode == "once":
+        expected = np.rint(np.arange(64).reshape(8, 8) * (255 / 63))
+        assert np.abs(train.images - expected[..., None]).max() <= 2
+    images = train.plain(np.arange(6), torch.device("cpu"))
+    assert images.std() == pytest.approx(1, abs=0.2)
+    assert [line for line in lines if "more than 8 bits or floating-point values" in line]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_images_with_values_that_are_no_numbers_are_refused_by_name(value, tmp_path):
+    path = scientific(tmp_path / "images", "float32", "tif", np.eye(8))
+    Image.fromarray(np.where(np.eye(8), value, 0).astype(np.float32)).save(path / "a" / "4.tif")
+    with pytest.raises(ValueError, match=r"1 unreadable images.*a/4\.tif; the first: .*finite numbers"):
+        sources.refuse_unreadable(path, 12)
+    with pytest.raises(ValueError, match=r"a/4\.tif"):
+        prepare("image-folder", tmp_path / "out", 8, path=path, split="half-of-train")
+
+
+def test_a_damaged_entry_of_an_archive_is_named(tmp_path):
+    path = tmp_path / "images.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for number in range(4):
+            archive.writestr(f"a/{number}.png", picture(number, 64, "bmp"))
+    content = bytearray(path.read_bytes())
+    place = content.find(b"a/2.png") + 7
+    content[place : place + 20] = b"\xff" * 20
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"images\.zip: 1 unreadable images.*a/2\.png"):
+        sources.refuse_unreadable(path, 4)
+
+
+def test_an_encrypted_archive_is_refused_before_its_images_are_read(tmp_path):
+    path = as_zip(tmp_path, FOLDER)
+    content = bytearray(path.read_bytes())
+    place = 0
+    while (place := content.find(b"PK\x01\x02", place)) >= 0:
+        content[place + 8] |= 1  # the flag of each entry in the directory
+        place += 4
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"images\.zip.*train/a/0\.png is encrypted"):
+        sources.image_files(path)
+
+
+@pytest.mark.parametrize("layout", [as_folder, as_tar, as_zip])
+def test_images_damaged_anywhere_are_always_refused_by_name(layout, tmp_path):
+    path, rng = layout(tmp_path, FOLDER), np.random.default_rng(0)
+    file = path / "train/b/2.png" if path.is_dir() else path
+    sound, messages = file.read_bytes(), []
+    for copy in range(60):
+        content = bytearray(sound)
+        for place in rng.integers(len(content), size=4):
+            content[place] = rng.integers(256)
+        file.write_bytes(content[: rng.integers(len(content))] if copy % 4 == 0 else content)
+        try:
+            prepare("image-folder", tmp_path / "out", 8, path=path)
+        except ValueError as error:
+            messages.append(str(error))
+    assert len(messages) > 15
+    assert all(path.name in message for message in messages)
+
+
 def test_a_damaged_archive_is_named(tmp_path):
     path = as_tar(tmp_path, FOLDER)
     path.write_bytes(path.read_bytes()[:100])
@@ -230,6 +316,17 @@ def test_a_folder_of_the_user_holds_cifar10_as_images(tmp_path):
         prepare("cifar100", tmp_path / "out", 8, path=tmp_path / "images")
 
 
+def test_a_cifar_batch_that_would_run_code_is_refused(cifar10_server, tmp_path, monkeypatch):
+    prepare("cifar10", tmp_path / "out", 32, downloads=tmp_path / "downloads")
+    content = pickle.dumps(print)
+    (tmp_path / "downloads" / "cifar-10-batches-py" / "test_batch").write_bytes(content)
+    monkeypatch.setattr(
+        torchvision.datasets.CIFAR10, "test_list", [["test_batch", hashlib.md5(content).hexdigest()]]
+    )
+    with pytest.raises(ValueError, match=r"test_batch can't be read .*refused to load .*print"):
+        prepare("cifar10", tmp_path / "out", 32, downloads=tmp_path / "downloads")
+
+
 def test_a_download_with_another_checksum_is_refused(cifar10_server, tmp_path, monkeypatch):
     monkeypatch.setattr(torchvision.datasets.CIFAR10, "tgz_md5", "0" * 32)
     with pytest.raises(
@@ -288,7 +385,7 @@ def test_a_batch_that_would_run_code_is_refused(imagenet16_folder, tmp_path):
     content = pickle.dumps(print)
     (imagenet16_folder / "val_data").write_bytes(content)
     sources.IMAGENET16_CHECKSUMS["val_data"] = f"md5:{hashlib.md5(content).hexdigest()}"
-    with pytest.raises(ValueError, match=r"val_data can't be read: refused to load .*print"):
+    with pytest.raises(ValueError, match=r"val_data can't be read .*refused to load .*print"):
         prepare("imagenet16-120", tmp_path / "out", 16, path=imagenet16_folder)
 
 
