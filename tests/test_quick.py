@@ -13,7 +13,7 @@ from cifar import facts, serving, tarred, tiny_cifar10
 ROOT = Path(__file__).parents[1]
 OTHERS = (
     *("shuffle-once", "uniform-each-step", "shuffle-each-step", "untrained-normal", "untrained-uniform"),
-    *("rotation", "colorization", "jigsaw"),
+    *("untrained-kaiming-normal", "untrained-kaiming-uniform", "rotation", "colorization", "jigsaw"),
 )
 LESS = {
     "seeds": {"ground-truth": [0], "uniform-once": [0]} | {labels: [] for labels in OTHERS},
