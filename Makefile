@@ -1,4 +1,5 @@
 # make demo    the whole pipeline in minutes, with nothing to download
+# make docs    the documentation as a site, in site/
 # make test    linters and the whole test suite
 # make plan    what a run will cost before it starts   (CONFIG="FILE ..." DATA=DIR GPU_TFLOPS=NUMBER)
 # make quick   the paper's tables on CIFAR-10, 10 of the 250 epochs   (DATA=DIR where it can't be downloaded)
@@ -13,7 +14,7 @@ INSTALLED := $(VENV)/.installed
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 OF_DATA := $(if $(DATA),--config "data=$(abspath $(DATA))")
 
-.PHONY: demo plan quick laptop test lint format lock clean
+.PHONY: demo plan quick laptop test lint format docs lock clean
 
 plan: $(INSTALLED)
 	@$(BIN)/python workflow_scripts/print_plan.py --configfile $(CONFIG) \
@@ -40,6 +41,11 @@ format: $(INSTALLED)
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 	$(BIN)/snakefmt Snakefile rules
+
+docs: $(INSTALLED)
+	$(BIN)/python -m rlnas_core.configuration.reference
+	$(BIN)/mkdocs build --strict --quiet
+	@echo "The documentation is at $(CURDIR)/site/index.html."
 
 # Everything that pyproject.toml asks for, but for what torch brings along for one kind of GPU on one system.
 lock:

@@ -3,15 +3,13 @@
 
 rule draw_labels:
     input:
-        train=f"{RESULTS}/data/{{dataset}}/train_labels.npy",
-        valid=f"{RESULTS}/data/{{dataset}}/valid_labels.npy",
+        unpack(drawing_inputs),
     output:
-        train=f"{RESULTS}/labels/{{dataset}}/{{labels}}/{{categories}}/{{seed}}/train.npy",
-        valid=f"{RESULTS}/labels/{{dataset}}/{{labels}}/{{categories}}/{{seed}}/valid.npy",
+        labels=f"{RESULTS}/labels/{{dataset}}/{{labels}}/{{categories}}/{{seed}}/{{split}}.npy",
     log:
-        f"{RESULTS}/logs/draw_labels/{{dataset}}/{{labels}}/{{categories}}/{{seed}}.log",
+        f"{RESULTS}/logs/draw_labels/{{dataset}}/{{labels}}/{{categories}}/{{seed}}/{{split}}.log",
     benchmark:
-        f"{RESULTS}/runtimes/draw_labels/{{dataset}}/{{labels}}/{{categories}}/{{seed}}.tsv"
+        f"{RESULTS}/runtimes/draw_labels/{{dataset}}/{{labels}}/{{categories}}/{{seed}}/{{split}}.tsv"
     threads: 1
     resources:
         mem_mb=1000,

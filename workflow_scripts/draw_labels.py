@@ -1,4 +1,4 @@
-"""Draw the labels of training and validation images once, before training."""
+"""Draw the labels of a split once, before training."""
 
 import numpy as np
 
@@ -6,10 +6,16 @@ import job
 from rlnas_core.labels.sources import draw_fixed_labels
 
 log = job.start(snakemake)
-of, seed = snakemake.wildcards, int(snakemake.wildcards.seed)
-# Training labels come from the seed alone, as in the reference; validation images have a stream of their own.
-for split, stream in {"train": [seed], "valid": [seed, 1]}.items():
-    truth, rng = np.load(snakemake.input[split]), np.random.default_rng(stream)
-    labels = draw_fixed_labels(of.labels, truth, len(truth), int(of.categories), rng)
-    np.save(snakemake.output[split], labels)
-    log(f"{len(labels)} labels of {of.categories} categories, {split}: {of.labels}, seed {seed}")
+wildcards = snakemake.wildcards
+if truth := snakemake.input.get("ground_truth"):
+    ground_truth = np.load(truth)
+    count = len(ground_truth)
+else:
+    ground_truth, count = None, len(np.load(snakemake.input.images, mmap_mode="r"))
+# Training labels come from the seed alone, as in the reference; other images have a stream of their own.
+seed = [int(wildcards.seed)] if wildcards.split == "train" else [int(wildcards.seed), 1]
+labels = draw_fixed_labels(
+    wildcards.labels, ground_truth, count, int(wildcards.categories), np.random.default_rng(seed)
+)
+np.save(snakemake.output.labels, labels)
+log(f"{len(labels)} labels of {wildcards.categories} categories: {wildcards.labels}, seed {wildcards.seed}")

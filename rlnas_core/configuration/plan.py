@@ -159,7 +159,7 @@ def _cost(
                 seconds=SCRIPT + PICTURE * number * (once and folder), disk=pixels * number * once + download
             )
         case "draw_labels":
-            return Cost(disk=8 * sum(images[of["dataset"]]))
+            return Cost(disk=8 * images[of["dataset"]][of["split"] == "valid"])
         case "score_angle":
             return Cost(disk=_SCORES)
         case "transfer_architecture":
