@@ -56,7 +56,7 @@ TABLES = expand(
     f"{RESULTS}/tables/table{{number}}.{{format}}",
     number=ALL_TABLES,
     format=["csv", "md", "tex"],
-)
+) + expand(f"{RESULTS}/tables/rankings.{{format}}", format=["csv", "md"])
 FIGURES = expand(
     f"{RESULTS}/figures/{{figure}}.{{format}}",
     figure=[

@@ -120,6 +120,22 @@ def test_torch_is_not_loaded_where_nothing_trains(module):
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
 
 
+FLOORS = (
+    *("machine", "spaces", "kernels", "networks", "images", "labels", "benchmark", "training", "search"),
+    *("transfer", "paper", "configuration"),
+)
+
+
+def test_packages_import_only_those_before_them():
+    """As docs/library.md lists them."""
+    listed = re.findall(r"^\| `(\w+)` \|", (ROOT / "docs/library.md").read_text(), re.MULTILINE)
+    assert tuple(listed) == FLOORS
+    for floor, package in enumerate(FLOORS):
+        for path in (ROOT / "rlnas_core" / package).glob("*.py"):
+            names = re.findall(r"^from rlnas_core\.(\w+)", path.read_text(), re.MULTILINE)
+            assert set(names) <= set(FLOORS[: floor + 1]), path
+
+
 def test_the_library_never_imports_snakemake():
     for path in (ROOT / "rlnas_core").rglob("*.py"):
         assert not re.search(r"^\s*(import|from) snakemake", path.read_text(), re.MULTILINE), path
