@@ -138,7 +138,7 @@ def test_what_is_no_model_is_refused(saved, tmp_path):
 
 
 def test_an_onnx_file_of_other_weights_is_refused(saved):
-    model, folder = saved
+    _, folder = saved
     other = rlnas_core.load_model(folder)
     assert onnx_difference(other, folder / "model.onnx") < 1e-4
     with torch.no_grad():
