@@ -40,4 +40,6 @@ rule all:
     input:
         TABLES,
         FIGURES,
+        NETWORKS,
+        MODELS,
         f"{RESULTS}/claims.md",

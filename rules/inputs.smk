@@ -51,6 +51,9 @@ def architecture_inputs(wildcards):
     if name is None or name.random:
         return {}
     of = {"dataset": name.dataset, "categories": name.categories, "seed": name.seed}
+    if wildcards.space == "nas_bench_201":
+        best = f"{RESULTS}/searches/{EXPERIMENT}/angle/best.csv"
+        return {"search": best.format(labels="uniform-once", **of)}
     limit = "none" if name.limit is None else name.limit
     return {"search": LARGE.format(space=wildcards.space, limit=limit, **of)}
 

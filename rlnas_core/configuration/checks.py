@@ -399,10 +399,17 @@ def _contradictions_of_networks(config: Mapping[str, Any], schema: Mapping[str, 
 
 
 def found_architectures(config: Mapping[str, Any], space: str) -> list[str]:
-    """Names of what a run's searches in a large space find: DATASET-CATEGORIES-SEED-LIMIT, also `-scaled`.
+    """Names of what a run's searches by angle in a space find: DATASET-CATEGORIES-SEED-LIMIT, also `-scaled`.
 
     What DARTS searches find without a limit is scaled to the channels that 600 million allow.
     """
+    if space == "nas_bench_201":
+        return [
+            str(ArchitectureName(seed, None, dataset, classes(config, dataset)))
+            for dataset in sorted(set(config["searches"].values()))
+            if dataset in config["datasets"]
+            for seed in config["seeds"]["uniform-once"]
+        ]
     return [
         str(ArchitectureName(seed, limit, dataset, classes(config, dataset), scaled))
         for dataset, search in config["large_spaces"].get(space, {}).items()

@@ -20,7 +20,7 @@ class Networks(ABC):
     sizes: tuple[str, ...] = ()
     """The sizes of a network that its user may choose."""
     channels: int | None = None
-    """The initial channels of its networks for ImageNet, where they can be chosen."""
+    """The initial channels of its stand-alone networks by default, where they can be chosen."""
     extras: tuple[str, ...] = ()
     """What a stand-alone network may have besides: an `auxiliary` head, paths that `drop` out."""
 

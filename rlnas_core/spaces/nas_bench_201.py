@@ -25,6 +25,7 @@ class NASBench201(SearchSpace):
     num_genes = len(EDGES)
     operations = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
     sizes = ("channels", "cells")
+    channels = 16
 
     def enumerate(self) -> np.ndarray:
         """All 15,625 architectures in lexicographic order of their genes, (15625, 6) int8."""
