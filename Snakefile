@@ -25,6 +25,7 @@ include: "rules/retraining.smk"
 include: "rules/transfer.smk"
 include: "rules/benchmark.smk"
 include: "rules/embedded.smk"
+include: "rules/rankings.smk"
 include: "rules/tables.smk"
 include: "rules/figures.smk"
 
@@ -40,3 +41,4 @@ rule all:
     input:
         TABLES,
         FIGURES,
+        EXPLORER,

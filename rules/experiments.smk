@@ -51,10 +51,11 @@ TRANSFERS = [
 ]
 
 TABLES = expand(
-    f"{RESULTS}/tables/table{{number}}.{{format}}",
-    number=[*ACCURACY_TABLES, CORRELATION_TABLE, *COST_TABLES],
+    f"{RESULTS}/tables/{{table}}.{{format}}",
+    table=[*(f"table{number}" for number in [*ACCURACY_TABLES, CORRELATION_TABLE, *COST_TABLES]), "rankings"],
     format=["csv", "md", "tex"],
 )
+EXPLORER = f"{RESULTS}/explore.html"
 FIGURES = expand(
     f"{RESULTS}/figures/{{figure}}.{{format}}",
     figure=[
@@ -62,6 +63,7 @@ FIGURES = expand(
         *(["trajectory"] if any(config["seeds"][labels] for labels in METHODS) else []),
         *(f"figure{number}" for number in ARCHITECTURE_FIGURES),
         *(f"scatter_{name}" for name in config["searches"] if config["seeds"]["uniform-once"]),
+        "rankings",
     ],
     format=["svg", "pdf", "png"],
 )

@@ -153,3 +153,58 @@ def cost_inputs(wildcards):
             if run["scenes"] == scenes
         ],
     }
+
+
+def rankings(dataset):
+    """What ranks the space on an image dataset: labels, indicator and seeds of each."""
+    methods = [method for table in (2, 12) for method in PAPER[f"table{table}"]["methods"].values()]
+    for labels, indicator in dict.fromkeys((of["labels"], of["indicator"]) for of in methods):
+        if is_possible(labels, dataset):
+            yield labels, indicator, method_seeds(labels, indicator)
+    for proxy in config["proxies"]["names"]:
+        yield "uniform-once", proxy, config["proxies"]["seeds"]
+        if "labels" in PAPER["rankings"]["proxies"][proxy]["needs"]:
+            yield "ground-truth", proxy, config["proxies"]["seeds"]
+
+
+def ranking_run(labels, indicator, dataset, seed):
+    """Files of a ranking: its scores, the runtimes of what they took, and statistics of a training."""
+    categories = PRETEXT_TASKS.get(labels) or classes(config, dataset)
+    run = {
+        "dataset": dataset,
+        "labels": labels,
+        "categories": categories,
+        "seed": seed,
+        "indicator": indicator,
+    }
+    experiment, supernet = EXPERIMENT.format(**run), SUPERNET.format(space="nas_bench_201", **run)
+    scored = {
+        "angle": f"score_angle/{experiment}",
+        "validation-accuracy": f"score_validation_accuracy/{experiment}",
+    }.get(indicator, f"score_proxy/{experiment}/{indicator}")
+    trained = indicator not in config["proxies"]["names"] and labels in [*METHODS, *PRETEXT_TASKS]
+    jobs = [scored, f"train_supernet/{supernet}"] if trained else [scored]
+    if indicator == "angle" and labels == "uniform-once":
+        run["statistics"] = f"{RESULTS}/supernets/{supernet}/statistics.npz"
+    return {
+        **run,
+        "scores": f"{RESULTS}/scores/{experiment}/{indicator}.csv",
+        "runtimes": [f"{RESULTS}/runtimes/{job}.tsv" for job in jobs],
+    }
+
+
+RANKINGS = [
+    ranking_run(labels, indicator, dataset, seed)
+    for dataset in DATASETS
+    for labels, indicator, seeds in rankings(dataset)
+    for seed in seeds
+]
+
+
+def ranking_inputs(wildcards):
+    """Files of everything that ranks the space."""
+    return {
+        "scores": [run["scores"] for run in RANKINGS],
+        "runtimes": sorted({file for run in RANKINGS for file in run["runtimes"]}),
+        "statistics": [run["statistics"] for run in RANKINGS if "statistics" in run],
+    }

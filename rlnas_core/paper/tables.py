@@ -109,12 +109,16 @@ def not_run(column: str, space: str, scenes: str | None, measured: bool) -> str:
 
 def write(table: pd.DataFrame, number: int, stem: Path | str) -> None:
     """Write a tidy table as STEM.csv, STEM.md, STEM.tex (booktabs and graphicx) and STEM.html."""
+    write_layout(_lay_out(table, number), table, str(number), stem)
+
+
+def write_layout(layout: "Layout", table: pd.DataFrame, label: str, stem: Path | str) -> None:
+    """Write a table as `write` does, laid out already; `label` is that of its LaTeX."""
     stem = Path(stem)
-    layout = _lay_out(table, number)
     texts = {
         "csv": table.to_csv(index=False, lineterminator="\n"),
         "md": _markdown(layout),
-        "tex": _latex(layout, number),
+        "tex": _latex(layout, label),
         "html": _html(layout),
     }
     stem.parent.mkdir(parents=True, exist_ok=True)
@@ -128,7 +132,7 @@ def title(name: str) -> str:
 
 
 @dataclass(frozen=True)
-class _Layout:
+class Layout:
     """What all formats show: plain text, where <sup>1</sup> refers to the first of the notes."""
 
     name: str
@@ -158,7 +162,7 @@ def _summary(runs: pd.DataFrame, decimals: int) -> dict[str, Any]:
     return {"mean": round(float(values.mean()), 6), "std": std, "runs": len(values), "note": "; ".join(notes)}
 
 
-def _lay_out(table: pd.DataFrame, number: int) -> _Layout:
+def _lay_out(table: pd.DataFrame, number: int) -> Layout:
     paper = _paper_table(number)
     columns = list(dict.fromkeys(table["column"]))
     notes = list(dict.fromkeys(table["note"][table["mean"].isna()]))
@@ -166,7 +170,7 @@ def _lay_out(table: pd.DataFrame, number: int) -> _Layout:
     for row, cells in table.groupby("row", sort=False):
         shown = [_cell(cell, paper["decimals"], notes) for cell in cells.to_dict("records")]
         rows.append([title(str(row)), *shown, _runs(cells["runs"])])
-    return _Layout(
+    return Layout(
         name=f"Table {number}",
         caption=f"{paper['caption']} {_LEGEND}",
         header=["Method", *map(title, columns), "Runs"],
@@ -199,7 +203,7 @@ def _runs(runs: pd.Series) -> str:
     return str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
 
 
-def _markdown(layout: _Layout) -> str:
+def _markdown(layout: Layout) -> str:
     lines = [f"**{layout.name}.** {layout.caption}", ""]
     for row in [layout.header, ["---"] * len(layout.header), *layout.rows]:
         lines.append("| " + " | ".join(text.replace("|", r"\|") for text in row) + " |")
@@ -207,7 +211,7 @@ def _markdown(layout: _Layout) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _latex(layout: _Layout, number: int) -> str:
+def _latex(layout: Layout, label: str) -> str:
     header, *rows = (" & ".join(map(_tex, row)) + r" \\" for row in [layout.header, *layout.rows])
     if layout.beyond < len(rows):
         rows.insert(layout.beyond, r"\midrule")
@@ -217,7 +221,7 @@ def _latex(layout: _Layout, number: int) -> str:
         r"\begin{table}",
         r"\centering",
         rf"\caption{{{_tex(layout.caption)}}}",
-        rf"\label{{tab:rlnas-{number}}}",
+        rf"\label{{tab:rlnas-{label}}}",
         r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
         rf"\begin{{tabular}}{{{'l' * len(layout.header)}}}",
         *(r"\toprule", header, r"\midrule", *rows, r"\bottomrule"),
@@ -236,7 +240,7 @@ def _tex(text: str) -> str:
     )
 
 
-def _html(layout: _Layout) -> str:
+def _html(layout: Layout) -> str:
     def line(row: Sequence[str], tag: str, kind: str = "") -> str:
         cells = (re.sub(r"&lt;(/?sup)&gt;", r"<\1>", html.escape(text)) for text in row)
         return f"<tr{kind}>" + "".join(f"<{tag}>{cell}</{tag}>" for cell in cells) + "</tr>"

@@ -1,0 +1,200 @@
+"""The table and the figure of all rankings of the enumerated space: quality beside cost and needs."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from rlnas_core.benchmark.ranking import baselines
+from rlnas_core.benchmark.rankings import rank_sum
+from rlnas_core.paper.figures import COLOURS, STYLE
+from rlnas_core.paper.numbers import PAPER
+from rlnas_core.paper.tables import Layout, title
+from rlnas_core.search.angle import architecture_angles
+from rlnas_core.spaces import NASBench201
+from rlnas_core.training.statistics import Statistics
+
+_DASH = "\N{EN DASH}"
+_COLUMNS = {
+    ("live", "tau"): ("tau, live", 3),
+    ("live", "spearman"): ("rho, live", 3),
+    ("all", "tau"): ("tau, all", 3),
+    ("all", "spearman"): ("rho, all", 3),
+    ("all", "tau-within"): ("tau within", 3),
+    ("all", "top"): ("top", 2),
+    ("all", "top-permille"): ("top 0.1%", 2),
+}
+_QUOTED = "quoted"
+
+
+@dataclass
+class Ranking:
+    """Scores (15625,) of the whole space, what they need, and which jobs made them: runtime file to share."""
+
+    scores: np.ndarray
+    needs: str
+    jobs: dict[str, float]
+
+
+def collect(
+    space: NASBench201, runs: Iterable[Mapping[str, Any]]
+) -> dict[tuple[str, int], dict[str, Ranking]]:
+    """Return every ranking by (image dataset, seed) and row, rank sums of those of a seed included.
+
+    A run has dataset, labels, seed and indicator, its file of scores, the runtimes of its jobs, and the
+    statistics of its supernet where earlier epochs are to be ranked by too.
+    """
+    found: dict[tuple[str, int], dict[str, Ranking]] = {}
+    for run in runs:
+        rankings = found.setdefault((run["dataset"], int(run["seed"])), {})
+        columns = pd.read_csv(run["scores"]).drop(columns="index")
+        proxy = PAPER["rankings"]["proxies"].get(run["indicator"])
+        labelled = proxy is None or "labels" in proxy["needs"]
+        wanted = needs(run["labels"], proxy)
+        jobs = dict.fromkeys(run["runtimes"], 1.0)
+        for name, column in columns.items():
+            row = f"{run['labels']}/{name}" if labelled else str(name)
+            rankings[row] = Ranking(column.to_numpy(np.float64), wanted, jobs)
+        if run.get("statistics"):
+            statistics = Statistics.load(run["statistics"])
+            *before, last = statistics.epochs.tolist()
+            for place, epoch in enumerate(before):
+                if epoch in PAPER["rankings"]["angle_epochs"]:
+                    angles = architecture_angles(space, statistics, space.enumerate(), place)
+                    jobs = dict.fromkeys(run["runtimes"], epoch / last)
+                    rankings[f"{run['labels']}/angle/epoch {epoch}"] = Ranking(angles, wanted, jobs)
+    for rankings in found.values():
+        for name, parts in PAPER["rankings"]["rank_sums"].items():
+            if set(parts) <= rankings.keys():
+                own = [rankings[part] for part in parts]
+                jobs = {file: share for part in own for file, share in part.jobs.items()}
+                scores = rank_sum(part.scores for part in own)
+                rankings[name] = Ranking(scores, max((part.needs for part in own), key=len), jobs)
+    for dataset in {dataset for dataset, _ in found}:
+        first = min(key for key in found if key[0] == dataset)
+        for name, sizes in baselines(space).items():
+            found[first][name] = Ranking(sizes, "", {})
+    return found
+
+
+def needs(labels: str, proxy: Mapping[str, Any] | None) -> str:
+    """Return what a ranking needs of images, labels and training; random labels are no need.
+
+    `labels` is where the labels come from, `proxy` what paper.yaml says of the proxy, if it is one.
+    """
+    if proxy is not None:
+        wanted = set(proxy["needs"])
+    else:
+        wanted = set() if labels.startswith("untrained") else {"images", "labels", "training"}
+    if labels != "ground-truth":
+        wanted -= {"labels"}
+    return ", ".join(need for need in ("images", "labels", "training") if need in wanted)
+
+
+def core_seconds(rankings: Iterable[Mapping[str, Ranking]]) -> dict[str, float]:
+    """Return the mean over seeds of the core seconds of each row's jobs, from their runtime files."""
+    spent: dict[str, list[float]] = {}
+    for of_seed in rankings:
+        for row, ranking in of_seed.items():
+            seconds = (share * _seconds(file) for file, share in ranking.jobs.items())
+            spent.setdefault(row, []).append(sum(seconds))
+    return {row: float(np.mean(values)) for row, values in spent.items()}
+
+
+def _seconds(file: str) -> float:
+    """CPU time of a job, or its duration where Snakemake could not measure that."""
+    runtime = pd.read_csv(file, sep="\t", na_values=["-", "NA"]).iloc[0]
+    return float(runtime["cpu_time"] if runtime.get("cpu_time", 0) > 0 else runtime["s"])
+
+
+def summarise(measured: pd.DataFrame) -> pd.DataFrame:
+    """Return row, needs, column, set, measure, mean, std and runs of values measured seed by seed.
+
+    `measured` has the columns row, needs, seed, column, set, measure and value. Rows are sorted by their mean
+    Kendall's tau on live architectures, the best first.
+    """
+    keys = ["row", "needs", "column", "set", "measure"]
+    table = measured.groupby(keys, sort=False)["value"].agg(["mean", "std", "count"]).round(6).reset_index()
+    table = table.rename(columns={"count": "runs"})
+    means = _tau(table).groupby("row").mean()
+    return table.sort_values("row", key=lambda rows: -rows.map(means), kind="stable").reset_index(drop=True)
+
+
+def lay_out(table: pd.DataFrame, costs: Mapping[str, float]) -> Layout:
+    """Lay out what `summarise` gives, a row a ranking; `costs` in core seconds where they are known."""
+    datasets = list(dict.fromkeys(table["column"]))
+    rows = []
+    for row, cells in table.groupby("row", sort=False):
+        values = cells.set_index(["set", "measure", "column"])["mean"]
+        shown = [
+            " / ".join(f"{values[(*key, dataset)]:.{digits}f}" for dataset in datasets)
+            for key, (_, digits) in _COLUMNS.items()
+        ]
+        wanted = str(cells["needs"].iat[0] or "nothing")
+        cost = f"{costs[str(row)]:,.0f}" if str(row) in costs else _DASH
+        rows.append([title(str(row)), wanted, cost, *shown, str(cells["runs"].iat[0])])
+    beyond = len(rows)
+    for name, taus in PAPER["rankings"]["quoted"].items():
+        if set(datasets) <= taus.keys():
+            told = " / ".join(f"{taus[dataset]:.3f}" for dataset in datasets)
+            rows.append([f"{name}, quoted", *2 * [_DASH], told, *(len(_COLUMNS) - 1) * [_DASH], _QUOTED])
+    return Layout(
+        name="Rankings",
+        caption=f"{PAPER['rankings']['caption']} {' / '.join(map(title, datasets))}.",
+        header=["Ranking", "Needs", "Core seconds", *(name for name, _ in _COLUMNS.values()), "Runs"],
+        rows=rows,
+        beyond=beyond,
+        notes=[],
+    )
+
+
+def draw(table: pd.DataFrame, costs: Mapping[str, float]) -> Figure:
+    """Draw each ranking's Kendall's tau on live architectures against its cost in core seconds.
+
+    A point is the mean over the datasets, a bar their range; filled where no true label is needed. What needs
+    no computation stands at the left edge, published numbers are lines.
+    """
+    taus = _tau(table)
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(10, 6.2), layout="constrained")
+        axes = figure.add_subplot()
+        least = min([cost for cost in costs.values() if cost > 0], default=1.0) / 4
+        placed: list[tuple[float, float]] = []
+        means = taus.groupby("row").agg(["mean", "min", "max"]).sort_values("mean", ascending=False)
+        wants = dict(zip(table["row"], table["needs"], strict=True))
+        for row, (mean, low, high) in means.iterrows():
+            if str(row) not in costs:
+                continue
+            free = "labels" not in wants[row]
+            x = max(costs[str(row)], least)
+            look: Any = {"color": COLOURS[0] if free else COLOURS[1], "linewidth": 1.2}
+            axes.plot([x, x], [low, high], **look, zorder=2)
+            face = look["color"] if free else "white"
+            axes.plot(x, mean, "o" if free else "s", color=look["color"], markerfacecolor=face, zorder=3)
+            if all(abs(np.log10(x / a)) > 0.8 or abs(mean - b) > 0.014 for a, b in placed):
+                placed.append((x, mean))
+                axes.annotate(
+                    title(str(row)), (x, mean), (6, 0), textcoords="offset points", fontsize=7, va="center"
+                )
+        axes.set_xscale("log")
+        for name, quoted in PAPER["rankings"]["quoted"].items():
+            if set(table["column"]) <= quoted.keys():
+                level = np.mean([quoted[dataset] for dataset in dict.fromkeys(table["column"])])
+                axes.axhline(level, color="#888888", linewidth=1, linestyle=":")
+                axes.text(least, level, f"{name}, quoted", fontsize=7, va="bottom", color="#555555")
+        axes.plot([], [], "o", color=COLOURS[0], label="needs no true label")
+        axes.plot([], [], "s", color=COLOURS[1], markerfacecolor="white", label="needs true labels")
+        axes.set_xlabel("Core seconds to rank the whole space (left edge: none)")
+        axes.set_ylabel("Kendall's tau, architectures without dead edges")
+        axes.set_xlim(left=least / 2, right=max([*costs.values(), 10 * least]) * 12)
+        figure.legend(loc="outside lower center", ncols=2)
+    return figure
+
+
+def _tau(table: pd.DataFrame) -> pd.Series:
+    """Kendall's tau on live architectures, (rows x datasets,), by row."""
+    return table[(table["set"] == "live") & (table["measure"] == "tau")].set_index("row")["mean"]

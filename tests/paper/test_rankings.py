@@ -1,0 +1,113 @@
+"""The table and the figure of all rankings."""
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from rlnas_core.benchmark.rankings import measure, rank_sum
+from rlnas_core.paper import rankings, tables
+from rlnas_core.paper.numbers import PAPER
+from rlnas_core.spaces import get
+
+SPACE = get("nas_bench_201")
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Scores of two seeds of random labels, an untrained supernet and two proxies, and their runtimes."""
+    folder, made = tmp_path_factory.mktemp("runs"), []
+    for labels, indicator, columns in [
+        ("uniform-once", "angle", ["angle", "layer-angle-sum-times-mean", "operation-average-control"]),
+        ("untrained-normal", "angle", ["angle"]),
+        ("uniform-once", "jacobian-covariance", ["jacobian-covariance"]),
+        ("uniform-once", "snip", ["snip"]),
+        ("ground-truth", "snip", ["snip"]),
+    ]:
+        for seed in (0, 1) if labels == "uniform-once" else (0,):
+            rng = np.random.default_rng([seed, len(made)])
+            stem = folder / f"{labels}-{indicator}-{seed}"
+            table = pd.DataFrame({"index": range(15625), **{c: rng.normal(size=15625) for c in columns}})
+            table.to_csv(f"{stem}.csv", index=False)
+            stem.with_suffix(".tsv").write_text(f"s\tcpu_time\n{90}\t{10 * (seed + 1)}\n")
+            run = {"dataset": "cifar10", "labels": labels, "categories": 10, "seed": seed}
+            files = {"scores": f"{stem}.csv", "runtimes": [f"{stem}.tsv"]}
+            made.append(run | files | {"indicator": indicator})
+    return made
+
+
+def test_random_labels_are_no_need(runs):
+    first = rankings.collect(SPACE, runs)["cifar10", 0]
+    assert {row: ranking.needs for row, ranking in first.items()} == {
+        "uniform-once/angle": "images, training",
+        "uniform-once/layer-angle-sum-times-mean": "images, training",
+        "uniform-once/operation-average-control": "images, training",
+        "untrained-normal/angle": "",
+        "jacobian-covariance": "images",
+        "uniform-once/snip": "images",
+        "ground-truth/snip": "images, labels",
+        "angles-and-jacobians": "images, training",
+        "control-and-jacobians": "images, training",
+        "conv-weights": "",
+        "live-conv-weights": "",
+        "macs": "",
+    }
+
+
+def test_rank_sums_are_of_one_seed_and_cost_what_their_parts_cost(runs):
+    found = rankings.collect(SPACE, runs)
+    for rows in found.values():
+        parts = PAPER["rankings"]["rank_sums"]["angles-and-jacobians"]
+        np.testing.assert_array_equal(
+            rows["angles-and-jacobians"].scores, rank_sum(rows[part].scores for part in parts)
+        )
+    costs = rankings.core_seconds(found.values())
+    assert costs["uniform-once/angle"] == 15
+    assert costs["angles-and-jacobians"] == 30
+    assert costs["macs"] == 0
+
+
+def test_earlier_epochs_cost_a_share(runs, tmp_path):
+    from rlnas_core.training.supernet import SupernetSettings, build, compare
+
+    models = [build(SPACE, 4, 1, SupernetSettings(channels=4, cells=1), seed) for seed in range(2)]
+    statistics = compare(*models, {})
+    statistics.epochs = np.array([0, 3, 6])
+    statistics.operations = np.repeat(statistics.operations[-1:], 3, axis=0)
+    statistics.fixed = np.repeat(statistics.fixed[-1:], 3, axis=0)
+    statistics.save(tmp_path / "statistics.npz")
+    found = rankings.collect(SPACE, [runs[0] | {"statistics": tmp_path / "statistics.npz"}])
+    rows = found["cifar10", 0]
+    assert [row for row in rows if "epoch" in row] == ["uniform-once/angle/epoch 3"]
+    assert rankings.core_seconds([rows])["uniform-once/angle/epoch 3"] == pytest.approx(10 * 3 / 6)
+
+
+def test_table_and_figure_show_every_ranking_best_first(runs, tmp_path):
+    accuracies = np.random.default_rng(5).uniform(10, 90, 15625)
+    found = rankings.collect(SPACE, runs)
+    measured = pd.concat(
+        measure(SPACE, ranking.scores, accuracies).assign(
+            row=row, needs=ranking.needs, seed=seed, column="cifar10"
+        )
+        for (_, seed), rows in found.items()
+        for row, ranking in rows.items()
+    )
+    table, costs = rankings.summarise(measured), rankings.core_seconds(found.values())
+    taus = measured[(measured["set"] == "live") & (measured["measure"] == "tau")]
+    expected = taus.groupby("row")["value"].mean()
+    line = table[(table["set"] == "live") & (table["measure"] == "tau")].set_index("row")
+    np.testing.assert_allclose(line["mean"], expected[line.index], atol=1e-6)
+    assert line.loc["uniform-once/angle", "runs"] == 2
+    assert np.isnan(line.loc["macs", "std"])
+    layout = rankings.lay_out(table, costs)
+    taus = [float(row[3].replace("\N{MINUS SIGN}", "-")) for row in layout.rows[: layout.beyond]]
+    assert taus == sorted(taus, reverse=True)
+    assert len(layout.rows) == table["row"].nunique() + len(PAPER["rankings"]["quoted"])
+    assert all("quoted" in row[0] for row in layout.rows[layout.beyond :])
+    tables.write_layout(layout, table, "rankings", tmp_path / "rankings")
+    assert "tab:rlnas-rankings" in (tmp_path / "rankings.tex").read_text()
+    figure = rankings.draw(table, costs)
+    assert len(figure.axes[0].collections) + len(figure.axes[0].lines) > 2 * table["row"].nunique()
+    texts = [text.get_text() for text in figure.axes[0].texts]
+    assert any(re.search("quoted", text) for text in texts)

@@ -1,0 +1,29 @@
+"""Measure every ranking of the whole space seed by seed, and show quality beside cost."""
+
+from pathlib import Path
+
+import pandas as pd
+
+import job
+from rlnas_core.benchmark.accuracies import read_table
+from rlnas_core.benchmark.rankings import measure
+from rlnas_core.paper import figures, rankings, tables
+from rlnas_core.spaces import get
+
+log = job.start(snakemake)
+space, accuracies = get("nas_bench_201"), read_table(snakemake.input.accuracies)
+found = rankings.collect(space, snakemake.params.runs)
+measured = pd.concat(
+    measure(space, ranking.scores, accuracies[f"{name}_test"].to_numpy()).assign(
+        row=row, needs=ranking.needs, seed=seed, column=name
+    )
+    for (dataset, seed), rows in found.items()
+    for name in (name for name, images in snakemake.params.searches.items() if images == dataset)
+    for row, ranking in rows.items()
+)
+table, costs = rankings.summarise(measured), rankings.core_seconds(found.values())
+tables.write_layout(
+    rankings.lay_out(table, costs), table, "rankings", Path(snakemake.output.csv).with_suffix("")
+)
+figures.save(rankings.draw(table, costs), Path(snakemake.output.svg).with_suffix(""))
+log(f"{table['row'].nunique()} rankings, best first: {', '.join(table['row'].unique())}")
