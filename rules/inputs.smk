@@ -14,14 +14,23 @@ def benchmark_source(wildcards):
 
 
 def label_file(split):
-    """The file of fixed labels, or the true labels, of which other sources may or may not make their own."""
+    """The labels that a method trains with: fixed ones, true ones to shuffle at each step, or none."""
 
     def path(wildcards):
         if wildcards.labels in FIXED_METHODS:
             return f"{RESULTS}/labels/{{dataset}}/{{labels}}/{{categories}}/{{seed}}/{split}.npy"
-        return f"{RESULTS}/data/{{dataset}}/{split}_labels.npy"
+        if wildcards.labels in TRUTH_METHODS:
+            return f"{RESULTS}/data/{{dataset}}/{split}_labels.npy"
+        return []
 
     return path
+
+
+def drawing_inputs(wildcards):
+    """What labels are drawn from: true ones, or else only the number of images."""
+    if wildcards.labels in TRUTH_METHODS:
+        return {"ground_truth": f"{RESULTS}/data/{wildcards.dataset}/{wildcards.split}_labels.npy"}
+    return {"images": f"{RESULTS}/data/{wildcards.dataset}/{wildcards.split}_images.npy"}
 
 
 def validation_method(wildcards):
@@ -178,12 +187,15 @@ def ranking_run(labels, indicator, dataset, seed):
         "indicator": indicator,
     }
     experiment, supernet = EXPERIMENT.format(**run), SUPERNET.format(space="nas_bench_201", **run)
-    scored = {
-        "angle": f"score_angle/{experiment}",
-        "validation-accuracy": f"score_validation_accuracy/{experiment}",
-    }.get(indicator, f"score_proxy/{experiment}/{indicator}")
-    trained = indicator not in config["proxies"]["names"] and labels in [*METHODS, *PRETEXT_TASKS]
-    jobs = [scored, f"train_supernet/{supernet}"] if trained else [scored]
+    if indicator in PAPER["rankings"]["proxies"]:
+        jobs = [f"score_proxy/{experiment}/{indicator}"]
+    else:
+        scored = {"angle-and-accuracy": ["angle", "validation_accuracy"]}.get(
+            indicator, [indicator.replace("-", "_")]
+        )
+        jobs = [f"score_{part}/{experiment}" for part in scored]
+        if labels in [*METHODS, *PRETEXT_TASKS]:
+            jobs.append(f"train_supernet/{supernet}")
     if indicator == "angle" and labels == "uniform-once":
         run["statistics"] = f"{RESULTS}/supernets/{supernet}/statistics.npz"
     return {

@@ -12,6 +12,12 @@ import pytest
 import snakemake
 import yaml
 
+from rlnas_core import __version__
+from rlnas_core.configuration.reference import MARK, reference
+from rlnas_core.labels.methods import METHODS, PRETEXT_TASKS
+from rlnas_core.training.standalone import RetrainingSettings
+from rlnas_core.training.supernet import SupernetSettings
+
 ROOT = Path(__file__).parents[1]
 RULE_FILES = sorted((ROOT / "rules").glob("*.smk"))
 ENVIRONMENTS = sorted((ROOT / "envs").glob("*.yaml"))
@@ -60,47 +66,37 @@ def test_conda_environments_pin_what_the_lock_pins(path):
 def test_the_lock_has_all_that_the_package_asks_for():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     asked = [*project["dependencies"], *chain(*project["optional-dependencies"].values())]
-    assert {normalised(re.split("[>=<]", name)[0]) for name in asked} <= set(lock())
+    assert {normalised(re.split(r"[>=<\[]", name)[0]) for name in asked} <= set(lock())
 
 
-IN_HEADINGS = ("random_search", "ranking", "seeds", "large_spaces", "retraining", "transfer")
-
-
-def keys_of(schema, shared, path=()):
-    for name, entry in schema.get("properties", {}).items():
-        if "$ref" in entry:
-            common = shared[entry["$ref"].rsplit("/", 1)[1]]
-            own, others = (part.get("properties", {}) for part in (entry, common))
-            properties = {key: others.get(key, {}) | own.get(key, {}) for key in others | own}
-            entry = common | entry | {"properties": properties}
-        yield (*path, name), entry
-        yield from keys_of(entry, shared, (*path, name))
-        if isinstance(others := entry.get("additionalProperties"), dict):
-            yield from keys_of(others, shared, (*path, name))
-
-
-def test_every_configuration_key_is_documented_with_its_default():
+def test_the_configurations_reference_is_that_of_the_schema():
+    """`make docs` writes it anew."""
     schema = yaml.safe_load((ROOT / "config/schema.yaml").read_text())
-    text = (ROOT / "config/README.md").read_text()
-    defaults = re.findall(r"`([\w-]+)`\s+\[(.*?)\](?=[:,;\s])", text)
-    shown = [(name, yaml.safe_load(default)) for name, default in defaults]
-    documented = {name for name, _ in shown} | set(re.findall(r"^- `([\w-]+)`:", text, re.MULTILINE))
-    for path, entry in keys_of(schema, schema["$defs"]):
-        if path[0] == "jobs" or path[-1] in ("figure1", "supernet", "angle", "validation", "evolution"):
-            continue
-        if (
-            path[-1] in ("random_search", "ranking", "seeds", "large_spaces", "retraining", "transfer")
-            and len(path) == 1
-        ):
-            continue
-        if path[-1] in ("darts", "mobilenet") or path[0::2] == ("large_spaces", "evolution"):
-            continue  # in the text
-        assert path[-1] in documented, f"{'.'.join(path)} isn't in config/README.md"
-        default = entry.get("default")
-        if default not in (None, {}):
-            assert (path[-1], default) in shown, (
-                f"config/README.md gives another default for {'.'.join(path)}"
-            )
+    written = (ROOT / "config/README.md").read_text().partition(MARK)[2]
+    assert written == "\n" + reference(schema)
+
+
+def defaults(schema, *path):
+    for name in path:
+        schema = schema[name]
+    return {name: key.get("default") for name, key in schema["properties"].items()}
+
+
+def test_settings_and_schema_have_the_same_defaults():
+    schema = yaml.safe_load((ROOT / "config/schema.yaml").read_text())
+    supernet = defaults(schema, "$defs", "supernet")
+    assert supernet == {name: getattr(SupernetSettings(), name) for name in supernet}
+    network = defaults(schema, "$defs", "retrained_space", "additionalProperties", "properties", "network")
+    assert network.pop("channels") is None  # the architecture's own
+    assert network == {name: getattr(RetrainingSettings(), name) for name in network}
+
+
+def test_seeds_are_of_every_label_method_and_of_untrained_supernets():
+    schema = yaml.safe_load((ROOT / "config/schema.yaml").read_text())
+    seeds = [
+        name for name in schema["properties"]["seeds"]["properties"] if not name.startswith("untrained-")
+    ]
+    assert sorted(seeds) == sorted([*METHODS, *PRETEXT_TASKS])
 
 
 WITHOUT_TORCH = (
@@ -123,9 +119,30 @@ def test_torch_is_not_loaded_where_nothing_trains(module):
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
 
 
+FLOORS = (
+    *("machine", "spaces", "kernels", "networks", "images", "labels", "benchmark", "training", "search"),
+    *("transfer", "paper", "configuration"),
+)
+
+
+def test_packages_import_only_those_before_them():
+    """As docs/library.md lists them."""
+    listed = re.findall(r"^\| `(\w+)` \|", (ROOT / "docs/library.md").read_text(), re.MULTILINE)
+    assert tuple(listed) == FLOORS
+    for floor, package in enumerate(FLOORS):
+        for path in (ROOT / "rlnas_core" / package).glob("*.py"):
+            names = re.findall(r"^from rlnas_core\.(\w+)", path.read_text(), re.MULTILINE)
+            assert set(names) <= set(FLOORS[: floor + 1]), path
+
+
 def test_the_library_never_imports_snakemake():
     for path in (ROOT / "rlnas_core").rglob("*.py"):
         assert not re.search(r"^\s*(import|from) snakemake", path.read_text(), re.MULTILINE), path
+
+
+def test_the_version_is_the_same_everywhere():
+    assert f"\nversion: {__version__}\n" in (ROOT / "CITATION.cff").read_text()
+    assert (ROOT / "CHANGELOG.md").read_text().split("## ")[1].startswith(__version__)
 
 
 def test_links_between_documents_lead_somewhere():

@@ -6,17 +6,16 @@ import pandas as pd
 
 import job
 from rlnas_core.benchmark.accuracies import read_table
-from rlnas_core.benchmark.rankings import measure
+from rlnas_core.benchmark.ranking import measures
 from rlnas_core.paper import figures, rankings, tables
 from rlnas_core.spaces import get
 
 log = job.start(snakemake)
 space, accuracies = get("nas_bench_201"), read_table(snakemake.input.accuracies)
 found = rankings.collect(space, snakemake.params.runs)
-measured = pd.concat(
-    measure(space, ranking.scores, accuracies[f"{name}_test"].to_numpy()).assign(
-        row=row, needs=ranking.needs, seed=seed, column=name
-    )
+measured = pd.DataFrame(
+    {"row": row, "needs": ranking.needs, "seed": seed, "column": name}
+    | measures(space, ranking.scores, accuracies[f"{name}_test"].to_numpy())
     for (dataset, seed), rows in found.items()
     for name in (name for name, images in snakemake.params.searches.items() if images == dataset)
     for row, ranking in rows.items()

@@ -9,8 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from rlnas_core.benchmark.ranking import baselines
-from rlnas_core.benchmark.rankings import rank_sum
+from rlnas_core.benchmark.ranking import add_log_ranks, baselines
 from rlnas_core.paper.figures import COLOURS, STYLE
 from rlnas_core.paper.numbers import PAPER
 from rlnas_core.paper.tables import Layout, title
@@ -20,14 +19,18 @@ from rlnas_core.training.statistics import Statistics
 
 _DASH = "\N{EN DASH}"
 _COLUMNS = {
-    ("live", "tau"): ("tau, live", 3),
-    ("live", "spearman"): ("rho, live", 3),
-    ("all", "tau"): ("tau, all", 3),
-    ("all", "spearman"): ("rho, all", 3),
-    ("all", "tau-within"): ("tau within", 3),
-    ("all", "top"): ("top", 2),
-    ("all", "top-permille"): ("top 0.1%", 2),
+    "tau_discounted_connected": ("tau-b, connected", 3),
+    "rho_connected": ("rho, connected", 3),
+    "gain_at_top_connected": ("nDCG, connected", 3),
+    "tau_discounted": ("tau-b, all", 3),
+    "rho": ("rho, all", 3),
+    "gain_at_top": ("nDCG, all", 3),
+    "tau_within_size": ("tau-b within size", 3),
+    "top": ("best", 2),
+    "top_permille": ("best 0.1%", 2),
 }
+"""How measures of `ranking.measures` are headed, and with how many decimals they stand."""
+_KEY = "tau_discounted_connected"
 _QUOTED = "quoted"
 
 
@@ -72,7 +75,7 @@ def collect(
             if set(parts) <= rankings.keys():
                 own = [rankings[part] for part in parts]
                 jobs = {file: share for part in own for file, share in part.jobs.items()}
-                scores = rank_sum(part.scores for part in own)
+                scores = add_log_ranks(part.scores for part in own)
                 rankings[name] = Ranking(scores, max((part.needs for part in own), key=len), jobs)
     for dataset in {dataset for dataset, _ in found}:
         first = min(key for key in found if key[0] == dataset)
@@ -112,16 +115,17 @@ def _seconds(file: str) -> float:
 
 
 def summarise(measured: pd.DataFrame) -> pd.DataFrame:
-    """Return row, needs, column, set, measure, mean, std and runs of values measured seed by seed.
+    """Return row, needs, column, runs, and the mean and MEASURE_std of each measure, seeds summarised.
 
-    `measured` has the columns row, needs, seed, column, set, measure and value. Rows are sorted by their mean
-    Kendall's tau on live architectures, the best first.
+    `measured` has the columns row, needs, seed and column, and all `ranking.measures`. Rows are sorted by
+    their mean tau-b on connected architectures over the columns, the best first.
     """
-    keys = ["row", "needs", "column", "set", "measure"]
-    table = measured.groupby(keys, sort=False)["value"].agg(["mean", "std", "count"]).round(6).reset_index()
-    table = table.rename(columns={"count": "runs"})
-    means = _tau(table).groupby("row").mean()
-    return table.sort_values("row", key=lambda rows: -rows.map(means), kind="stable").reset_index(drop=True)
+    keys = ["row", "needs", "column"]
+    grouped = measured.drop(columns="seed").groupby(keys, sort=False)
+    table = grouped.mean().join(grouped.std().add_suffix("_std")).round(6)
+    table.insert(0, "runs", grouped.size())
+    order = -table[_KEY].groupby("row").transform("mean").fillna(-np.inf)
+    return table.loc[order.sort_values(kind="stable").index].reset_index()
 
 
 def lay_out(table: pd.DataFrame, costs: Mapping[str, float]) -> Layout:
@@ -129,10 +133,9 @@ def lay_out(table: pd.DataFrame, costs: Mapping[str, float]) -> Layout:
     datasets = list(dict.fromkeys(table["column"]))
     rows = []
     for row, cells in table.groupby("row", sort=False):
-        values = cells.set_index(["set", "measure", "column"])["mean"]
         shown = [
-            " / ".join(f"{values[(*key, dataset)]:.{digits}f}" for dataset in datasets)
-            for key, (_, digits) in _COLUMNS.items()
+            " / ".join(_DASH if np.isnan(value) else f"{value:.{digits}f}" for value in cells[measure])
+            for measure, (_, digits) in _COLUMNS.items()
         ]
         wanted = str(cells["needs"].iat[0] or "nothing")
         cost = f"{costs[str(row)]:,.0f}" if str(row) in costs else _DASH
@@ -153,22 +156,19 @@ def lay_out(table: pd.DataFrame, costs: Mapping[str, float]) -> Layout:
 
 
 def draw(table: pd.DataFrame, costs: Mapping[str, float]) -> Figure:
-    """Draw each ranking's Kendall's tau on live architectures against its cost in core seconds.
+    """Draw each ranking's Kendall's tau on connected architectures against its cost in core seconds.
 
     A point is the mean over the datasets, a bar their range; filled where no true label is needed. What needs
     no computation stands at the left edge, published numbers are lines.
     """
-    taus = _tau(table)
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(10, 6.2), layout="constrained")
         axes = figure.add_subplot()
         least = min([cost for cost in costs.values() if cost > 0], default=1.0) / 4
         placed: list[tuple[float, float]] = []
-        means = taus.groupby("row").agg(["mean", "min", "max"]).sort_values("mean", ascending=False)
+        means = table.groupby("row", sort=False)[_KEY].agg(["mean", "min", "max"])
         wants = dict(zip(table["row"], table["needs"], strict=True))
-        for row, (mean, low, high) in means.iterrows():
-            if str(row) not in costs:
-                continue
+        for row, (mean, low, high) in means.dropna().iterrows():
             free = "labels" not in wants[row]
             x = max(costs[str(row)], least)
             look: Any = {"color": COLOURS[0] if free else COLOURS[1], "linewidth": 1.2}
@@ -189,12 +189,7 @@ def draw(table: pd.DataFrame, costs: Mapping[str, float]) -> Figure:
         axes.plot([], [], "o", color=COLOURS[0], label="needs no true label")
         axes.plot([], [], "s", color=COLOURS[1], markerfacecolor="white", label="needs true labels")
         axes.set_xlabel("Core seconds to rank the whole space (left edge: none)")
-        axes.set_ylabel("Kendall's tau, architectures without dead edges")
+        axes.set_ylabel("Kendall's tau-b, connected architectures")
         axes.set_xlim(left=least / 2, right=max([*costs.values(), 10 * least]) * 12)
         figure.legend(loc="outside lower center", ncols=2)
     return figure
-
-
-def _tau(table: pd.DataFrame) -> pd.Series:
-    """Kendall's tau on live architectures, (rows x datasets,), by row."""
-    return table[(table["set"] == "live") & (table["measure"] == "tau")].set_index("row")["mean"]

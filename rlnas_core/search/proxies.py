@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name that torch code gives it
 
-from rlnas_core.benchmark.rankings import rank_sum
+from rlnas_core.benchmark.ranking import add_log_ranks
 from rlnas_core.kernels.engine import Eager
 from rlnas_core.networks.layers import initialise
 from rlnas_core.networks.nas_bench_201 import Supernet
@@ -249,7 +249,7 @@ def score(
     scores = {key: np.array([row[key] if row else -np.inf for row in rows])[inverse] for key in names}
     if name == "az-nas":
         _, macs = space.cost(space.canonical(genes))
-        scores[name] = rank_sum([*scores.values(), macs])
+        scores[name] = add_log_ranks([*scores.values(), macs])
     return scores
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rlnas_core.benchmark.rankings import measure, rank_sum
+from rlnas_core.benchmark.ranking import add_log_ranks, kendall, measures
 from rlnas_core.paper import rankings, tables
 from rlnas_core.paper.numbers import PAPER
 from rlnas_core.spaces import get
@@ -60,7 +60,7 @@ def test_rank_sums_are_of_one_seed_and_cost_what_their_parts_cost(runs):
     for rows in found.values():
         parts = PAPER["rankings"]["rank_sums"]["angles-and-jacobians"]
         np.testing.assert_array_equal(
-            rows["angles-and-jacobians"].scores, rank_sum(rows[part].scores for part in parts)
+            rows["angles-and-jacobians"].scores, add_log_ranks(rows[part].scores for part in parts)
         )
     costs = rankings.core_seconds(found.values())
     assert costs["uniform-once/angle"] == 15
@@ -86,20 +86,24 @@ def test_earlier_epochs_cost_a_share(runs, tmp_path):
 def test_table_and_figure_show_every_ranking_best_first(runs, tmp_path):
     accuracies = np.random.default_rng(5).uniform(10, 90, 15625)
     found = rankings.collect(SPACE, runs)
-    measured = pd.concat(
-        measure(SPACE, ranking.scores, accuracies).assign(
-            row=row, needs=ranking.needs, seed=seed, column="cifar10"
-        )
+    measured = pd.DataFrame(
+        {"row": row, "needs": ranking.needs, "seed": seed, "column": "cifar10"}
+        | measures(SPACE, ranking.scores, accuracies)
         for (_, seed), rows in found.items()
         for row, ranking in rows.items()
     )
     table, costs = rankings.summarise(measured), rankings.core_seconds(found.values())
-    taus = measured[(measured["set"] == "live") & (measured["measure"] == "tau")]
-    expected = taus.groupby("row")["value"].mean()
-    line = table[(table["set"] == "live") & (table["measure"] == "tau")].set_index("row")
-    np.testing.assert_allclose(line["mean"], expected[line.index], atol=1e-6)
-    assert line.loc["uniform-once/angle", "runs"] == 2
-    assert np.isnan(line.loc["macs", "std"])
+    taus = [
+        kendall(found["cifar10", seed]["uniform-once/angle"].scores, accuracies, "discounted")
+        for seed in (0, 1)
+    ]
+    line = table.set_index("row").loc["uniform-once/angle"]
+    assert (line["tau_discounted"], line["tau_discounted_std"], line["runs"]) == (
+        pytest.approx(np.mean(taus), abs=1e-6),
+        pytest.approx(np.std(taus, ddof=1), abs=1e-6),
+        2,
+    )
+    assert np.isnan(table.set_index("row").loc["macs", "tau_discounted_std"])
     layout = rankings.lay_out(table, costs)
     taus = [float(row[3].replace("\N{MINUS SIGN}", "-")) for row in layout.rows[: layout.beyond]]
     assert taus == sorted(taus, reverse=True)
