@@ -29,6 +29,29 @@ rule score_proxy:
         "../workflow_scripts/score_proxy.py"
 
 
+rule add_log_ranks:
+    input:
+        rank_sum_scores,
+    output:
+        scores=f"{RESULTS}/scores/{EXPERIMENT}/{{rank_sum}}.csv",
+    params:
+        parts=rank_sum_parts,
+    log:
+        f"{RESULTS}/logs/add_log_ranks/{EXPERIMENT}/{{rank_sum}}.log",
+    benchmark:
+        f"{RESULTS}/runtimes/add_log_ranks/{EXPERIMENT}/{{rank_sum}}.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    conda:
+        "../envs/analysis.yaml"
+    wildcard_constraints:
+        rank_sum="|".join(PAPER["rankings"]["rank_sums"]),
+    script:
+        "../workflow_scripts/add_log_ranks.py"
+
+
 rule tabulate_rankings:
     input:
         unpack(ranking_inputs),

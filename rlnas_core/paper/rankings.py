@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from rlnas_core.benchmark.ranking import add_log_ranks, baselines
+from rlnas_core.benchmark.ranking import baselines
 from rlnas_core.paper.figures import COLOURS, STYLE
 from rlnas_core.paper.numbers import PAPER
 from rlnas_core.paper.tables import Layout, title
@@ -32,6 +32,15 @@ _COLUMNS = {
 """How measures of `ranking.measures` are headed, and with how many decimals they stand."""
 _KEY = "tau_discounted_connected"
 _QUOTED = "quoted"
+_NAMED = {
+    "uniform-once/angle",
+    "ground-truth/angle",
+    "naswot",
+    "jacobian-covariance",
+    "synflow",
+    "zen",
+    "az-nas",
+}
 
 
 @dataclass
@@ -46,7 +55,7 @@ class Ranking:
 def collect(
     space: NASBench201, runs: Iterable[Mapping[str, Any]]
 ) -> dict[tuple[str, int], dict[str, Ranking]]:
-    """Return every ranking by (image dataset, seed) and row, rank sums of those of a seed included.
+    """Return every ranking by (image dataset, seed) and row.
 
     A run has dataset, labels, seed and indicator, its file of scores, the runtimes of its jobs, and the
     statistics of its supernet where earlier epochs are to be ranked by too.
@@ -55,12 +64,11 @@ def collect(
     for run in runs:
         rankings = found.setdefault((run["dataset"], int(run["seed"])), {})
         columns = pd.read_csv(run["scores"]).drop(columns="index")
-        proxy = PAPER["rankings"]["proxies"].get(run["indicator"])
-        labelled = proxy is None or "labels" in proxy["needs"]
-        wanted = needs(run["labels"], proxy)
+        alone = _stands_alone(run["indicator"])
+        wanted = needs(run["labels"], run["indicator"])
         jobs = dict.fromkeys(run["runtimes"], 1.0)
         for name, column in columns.items():
-            row = f"{run['labels']}/{name}" if labelled else str(name)
+            row = str(name) if alone else f"{run['labels']}/{name}"
             rankings[row] = Ranking(column.to_numpy(np.float64), wanted, jobs)
         if run.get("statistics"):
             statistics = Statistics.load(run["statistics"])
@@ -70,13 +78,6 @@ def collect(
                     angles = architecture_angles(space, statistics, space.enumerate(), place)
                     jobs = dict.fromkeys(run["runtimes"], epoch / last)
                     rankings[f"{run['labels']}/angle/epoch {epoch}"] = Ranking(angles, wanted, jobs)
-    for rankings in found.values():
-        for name, parts in PAPER["rankings"]["rank_sums"].items():
-            if set(parts) <= rankings.keys():
-                own = [rankings[part] for part in parts]
-                jobs = {file: share for part in own for file, share in part.jobs.items()}
-                scores = add_log_ranks(part.scores for part in own)
-                rankings[name] = Ranking(scores, max((part.needs for part in own), key=len), jobs)
     for dataset in {dataset for dataset, _ in found}:
         first = min(key for key in found if key[0] == dataset)
         for name, sizes in baselines(space).items():
@@ -84,18 +85,26 @@ def collect(
     return found
 
 
-def needs(labels: str, proxy: Mapping[str, Any] | None) -> str:
-    """Return what a ranking needs of images, labels and training; random labels are no need.
-
-    `labels` is where the labels come from, `proxy` what paper.yaml says of the proxy, if it is one.
-    """
-    if proxy is not None:
-        wanted = set(proxy["needs"])
-    else:
-        wanted = set() if labels.startswith("untrained") else {"images", "labels", "training"}
+def needs(labels: str, indicator: str) -> str:
+    """Return what a ranking needs of images, labels and training; random labels are no need."""
+    proxies, sums = PAPER["rankings"]["proxies"], PAPER["rankings"]["rank_sums"]
+    wanted: set[str] = set()
+    for part in sums.get(indicator, [indicator]):
+        if part in proxies:
+            wanted |= set(proxies[part]["needs"])
+        elif not labels.startswith("untrained"):
+            wanted |= {"images", "labels", "training"}
     if labels != "ground-truth":
         wanted -= {"labels"}
     return ", ".join(need for need in ("images", "labels", "training") if need in wanted)
+
+
+def _stands_alone(indicator: str) -> bool:
+    """Whether a ranking is named without labels: what needs none, and sums, which are of random ones."""
+    proxy = PAPER["rankings"]["proxies"].get(indicator)
+    return indicator in PAPER["rankings"]["rank_sums"] or (
+        proxy is not None and "labels" not in proxy["needs"]
+    )
 
 
 def core_seconds(rankings: Iterable[Mapping[str, Ranking]]) -> dict[str, float]:
@@ -158,28 +167,28 @@ def lay_out(table: pd.DataFrame, costs: Mapping[str, float]) -> Layout:
 def draw(table: pd.DataFrame, costs: Mapping[str, float]) -> Figure:
     """Draw each ranking's Kendall's tau on connected architectures against its cost in core seconds.
 
-    A point is the mean over the datasets, a bar their range; filled where no true label is needed. What needs
-    no computation stands at the left edge, published numbers are lines.
+    A point is the mean over the datasets, a bar their range; filled where no true label is needed. Named are
+    those that nothing cheaper beats, the angle, and the best known proxies. What needs no computation stands
+    at the left edge, published numbers are lines.
     """
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(10, 6.2), layout="constrained")
         axes = figure.add_subplot()
         least = min([cost for cost in costs.values() if cost > 0], default=1.0) / 4
-        placed: list[tuple[float, float]] = []
-        means = table.groupby("row", sort=False)[_KEY].agg(["mean", "min", "max"])
+        means = table.groupby("row", sort=False)[_KEY].agg(["mean", "min", "max"]).dropna()
         wants = dict(zip(table["row"], table["needs"], strict=True))
-        for row, (mean, low, high) in means.dropna().iterrows():
+        for row, (mean, low, high) in means.iterrows():
             free = "labels" not in wants[row]
-            x = max(costs[str(row)], least)
-            look: Any = {"color": COLOURS[0] if free else COLOURS[1], "linewidth": 1.2}
-            axes.plot([x, x], [low, high], **look, zorder=2)
-            face = look["color"] if free else "white"
-            axes.plot(x, mean, "o" if free else "s", color=look["color"], markerfacecolor=face, zorder=3)
-            if all(abs(np.log10(x / a)) > 0.8 or abs(mean - b) > 0.014 for a, b in placed):
-                placed.append((x, mean))
-                axes.annotate(
-                    title(str(row)), (x, mean), (6, 0), textcoords="offset points", fontsize=7, va="center"
-                )
+            cost = costs[str(row)]
+            x = max(cost, least)
+            colour = COLOURS[0] if free else COLOURS[1]
+            axes.plot([x, x], [low, high], color=colour, linewidth=1, zorder=2)
+            face = colour if free else "white"
+            axes.plot(x, mean, "o" if free else "s", color=colour, markerfacecolor=face, zorder=3)
+            cheaper = [other for other in means.index if costs[str(other)] <= cost]
+            if row in _NAMED or mean >= means.loc[cheaper, "mean"].max():
+                place: Any = {"textcoords": "offset points", "fontsize": 7, "va": "center"}
+                axes.annotate(title(str(row)), (x, mean), (6, 0), **place).set_in_layout(False)
         axes.set_xscale("log")
         for name, quoted in PAPER["rankings"]["quoted"].items():
             if set(table["column"]) <= quoted.keys():

@@ -249,7 +249,8 @@ def score(
     scores = {key: np.array([row[key] if row else -np.inf for row in rows])[inverse] for key in names}
     if name == "az-nas":
         _, macs = space.cost(space.canonical(genes))
-        scores[name] = add_log_ranks([*scores.values(), macs])
+        scores["complexity"] = np.asarray(macs, np.float64)
+        scores[name] = add_log_ranks(scores.values())
     return scores
 
 
