@@ -24,10 +24,10 @@ include: "rules/search.smk"
 include: "rules/retraining.smk"
 include: "rules/transfer.smk"
 include: "rules/benchmark.smk"
-include: "rules/embedded.smk"
 include: "rules/rankings.smk"
 include: "rules/tables.smk"
 include: "rules/figures.smk"
+include: "rules/claims.smk"
 
 
 # What takes a second isn't worth a place in a cluster's queue.
@@ -42,3 +42,4 @@ rule all:
         TABLES,
         FIGURES,
         EXPLORER,
+        f"{RESULTS}/claims.md",

@@ -7,7 +7,7 @@ import pandas as pd
 import job
 from rlnas_core.benchmark.accuracies import read_table
 from rlnas_core.benchmark.ranking import measures
-from rlnas_core.paper import figures, rankings, tables
+from rlnas_core.paper import figures, rankings
 from rlnas_core.spaces import get
 
 log = job.start(snakemake)
@@ -21,8 +21,6 @@ measured = pd.DataFrame(
     for row, ranking in rows.items()
 )
 table, costs = rankings.summarise(measured), rankings.core_seconds(found.values())
-tables.write_layout(
-    rankings.lay_out(table, costs), table, "rankings", Path(snakemake.output.csv).with_suffix("")
-)
+rankings.write(table, costs, Path(snakemake.output.csv).with_suffix(""))
 figures.save(rankings.draw(table, costs), Path(snakemake.output.svg).with_suffix(""))
 log(f"{table['row'].nunique()} rankings, best first: {', '.join(table['row'].unique())}")

@@ -1,7 +1,9 @@
 """The table and the figure of all rankings of the enumerated space: quality beside cost and needs."""
 
+import html
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
@@ -11,13 +13,13 @@ from matplotlib.figure import Figure
 
 from rlnas_core.benchmark.ranking import baselines
 from rlnas_core.paper.figures import COLOURS, STYLE
+from rlnas_core.paper.formats import page, tex
 from rlnas_core.paper.numbers import PAPER
-from rlnas_core.paper.tables import Layout, title
+from rlnas_core.paper.tables import DASH, title
 from rlnas_core.search.angle import architecture_angles
 from rlnas_core.spaces import NASBench201
 from rlnas_core.training.statistics import Statistics
 
-_DASH = "\N{EN DASH}"
 _COLUMNS = {
     "tau_discounted_connected": ("tau-b, connected", 3),
     "rho_connected": ("rho, connected", 3),
@@ -31,7 +33,6 @@ _COLUMNS = {
 }
 """How measures of `ranking.measures` are headed, and with how many decimals they stand."""
 _KEY = "tau_discounted_connected"
-_QUOTED = "quoted"
 _NAMED = {
     "uniform-once/angle",
     "ground-truth/angle",
@@ -137,31 +138,62 @@ def summarise(measured: pd.DataFrame) -> pd.DataFrame:
     return table.loc[order.sort_values(kind="stable").index].reset_index()
 
 
-def lay_out(table: pd.DataFrame, costs: Mapping[str, float]) -> Layout:
-    """Lay out what `summarise` gives, a row a ranking; `costs` in core seconds where they are known."""
+def lay_out(table: pd.DataFrame, costs: Mapping[str, float]) -> pd.DataFrame:
+    """Return what people read of what `summarise` gives: text, a row a ranking, quoted ones last.
+
+    `costs` are in core seconds. A cell holds one value for each of the table's columns.
+    """
     datasets = list(dict.fromkeys(table["column"]))
-    rows = []
-    for row, cells in table.groupby("row", sort=False):
-        shown = [
-            " / ".join(_DASH if np.isnan(value) else f"{value:.{digits}f}" for value in cells[measure])
-            for measure, (_, digits) in _COLUMNS.items()
-        ]
-        wanted = str(cells["needs"].iat[0] or "nothing")
-        cost = f"{costs[str(row)]:,.0f}" if str(row) in costs else _DASH
-        rows.append([title(str(row)), wanted, cost, *shown, str(cells["runs"].iat[0])])
-    beyond = len(rows)
-    for name, taus in PAPER["rankings"]["quoted"].items():
-        if set(datasets) <= taus.keys():
-            told = " / ".join(f"{taus[dataset]:.3f}" for dataset in datasets)
-            rows.append([f"{name}, quoted", *2 * [_DASH], told, *(len(_COLUMNS) - 1) * [_DASH], _QUOTED])
-    return Layout(
-        name="Rankings",
-        caption=f"{PAPER['rankings']['caption']} {' / '.join(map(title, datasets))}.",
-        header=["Ranking", "Needs", "Core seconds", *(name for name, _ in _COLUMNS.values()), "Runs"],
-        rows=rows,
-        beyond=beyond,
-        notes=[],
-    )
+
+    def values(numbers: Iterable[float], digits: int) -> str:
+        return " / ".join(DASH if np.isnan(number) else f"{number:.{digits}f}" for number in numbers)
+
+    rows = [
+        {
+            "Ranking": title(str(row)),
+            "Needs": str(cells["needs"].iat[0] or "nothing"),
+            "Core seconds": f"{costs[str(row)]:,.0f}",
+            **{head: values(cells[name], digits) for name, (head, digits) in _COLUMNS.items()},
+            "Runs": str(cells["runs"].iat[0]),
+        }
+        for row, cells in table.groupby("row", sort=False)
+    ]
+    rows += [
+        {"Ranking": name, _COLUMNS[_KEY][0]: values((taus[of] for of in datasets), 3), "Runs": "quoted"}
+        for name, taus in PAPER["rankings"]["quoted"].items()
+        if set(datasets) <= taus.keys()
+    ]
+    return pd.DataFrame(rows).fillna(DASH)
+
+
+def write(table: pd.DataFrame, costs: Mapping[str, float], stem: Path | str) -> None:
+    """Write STEM.csv, tidy and without costs, and as people read it STEM.md, STEM.tex and STEM.html."""
+    stem, shown = Path(stem), lay_out(table, costs)
+    datasets = " / ".join(map(title, dict.fromkeys(table["column"])))
+    caption = f"{PAPER['rankings']['caption']} {datasets}."
+    lines = [f"**Rankings.** {caption}", "", shown.to_markdown(index=False, disable_numparse=True), ""]
+    body = shown.map(tex).rename(columns=tex).style.hide(axis="index").to_latex(hrules=True)
+    latex = [
+        "% needs the packages booktabs and graphicx",
+        r"\begin{table}",
+        rf"\caption{{{tex(caption)}}}",
+        r"\label{tab:rlnas-rankings}",
+        r"\resizebox{\linewidth}{!}{%",
+        body.rstrip() + "}",
+        r"\end{table}",
+        "",
+    ]
+    heading = f"<b>Rankings.</b> {html.escape(caption)}"
+    style = shown.map(html.escape).style.hide(axis="index").set_uuid("rankings")
+    texts = {
+        "csv": table.to_csv(index=False, lineterminator="\n"),
+        "md": "\n".join(lines),
+        "tex": "\n".join(latex),
+        "html": page("Rankings", style.to_html(caption=heading, cell_ids=False), []),
+    }
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    for extension, text in texts.items():
+        stem.with_name(f"{stem.name}.{extension}").write_text(text, encoding="utf-8", newline="\n")
 
 
 def draw(table: pd.DataFrame, costs: Mapping[str, float]) -> Figure:

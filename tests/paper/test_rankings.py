@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from rlnas_core.benchmark.ranking import kendall, measures
-from rlnas_core.paper import rankings, tables
+from rlnas_core.paper import rankings
 from rlnas_core.paper.numbers import PAPER
 from rlnas_core.spaces import get
 
@@ -100,13 +100,15 @@ def test_table_and_figure_show_every_ranking_best_first(runs, tmp_path):
         2,
     )
     assert np.isnan(table.set_index("row").loc["macs", "tau_discounted_std"])
-    layout = rankings.lay_out(table, costs)
-    taus = [float(row[3].replace("\N{MINUS SIGN}", "-")) for row in layout.rows[: layout.beyond]]
-    assert taus == sorted(taus, reverse=True)
-    assert len(layout.rows) == table["row"].nunique() + len(PAPER["rankings"]["quoted"])
-    assert all("quoted" in row[0] for row in layout.rows[layout.beyond :])
-    tables.write_layout(layout, table, "rankings", tmp_path / "rankings")
-    assert "tab:rlnas-rankings" in (tmp_path / "rankings.tex").read_text()
+    shown = rankings.lay_out(table, costs)
+    taus = shown["tau-b, connected"][: table["row"].nunique()].astype(float)
+    assert taus.is_monotonic_decreasing
+    assert list(shown["Runs"][table["row"].nunique() :]) == ["quoted"] * len(PAPER["rankings"]["quoted"])
+    rankings.write(table, costs, tmp_path / "rankings")
+    assert list(pd.read_csv(tmp_path / "rankings.csv")["row"]) == list(table["row"])
+    marks = {"md": "| untrained, normal: whole-vector angle", "tex": "tab:rlnas-rankings", "html": "AZ-NAS"}
+    for kind, mark in marks.items():
+        assert mark in (tmp_path / f"rankings.{kind}").read_text()
     figure = rankings.draw(table, costs)
     assert len(figure.axes[0].collections) + len(figure.axes[0].lines) > 2 * table["row"].nunique()
     texts = [text.get_text() for text in figure.axes[0].texts]
