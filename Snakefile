@@ -38,5 +38,6 @@ localrules:
 rule all:
     default_target: True
     input:
+        SEARCHES,
         TABLES,
         FIGURES,

@@ -33,7 +33,7 @@ rule draw_category_figure:
 
 rule draw_architectures:
     input:
-        searches=large_searches("figure"),
+        searches=large_searches("figure", "best.csv"),
     output:
         svg=report(
             f"{RESULTS}/figures/figure{{number}}.svg",

@@ -4,10 +4,11 @@ import numpy as np
 
 import job
 from rlnas_core.labels.sources import draw_fixed_labels
+from rlnas_core.machine.files import read_array
 
 log = job.start(snakemake)
 wildcards = snakemake.wildcards
-ground_truth = np.load(snakemake.input.ground_truth)
+ground_truth = read_array(snakemake.input.ground_truth)
 # Training labels come from the seed alone, as in the reference; other images have a stream of their own.
 seed = [int(wildcards.seed)] if wildcards.split == "train" else [int(wildcards.seed), 1]
 labels = draw_fixed_labels(

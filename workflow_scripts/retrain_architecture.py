@@ -7,6 +7,7 @@ import pandas as pd
 
 import job
 from rlnas_core.images.arrays import load
+from rlnas_core.machine.files import read_result
 from rlnas_core.spaces import get
 from rlnas_core.training.checkpoint import remove_states, save_weights
 from rlnas_core.training.standalone import RetrainingSettings, retrain
@@ -15,7 +16,7 @@ log = job.start(snakemake)
 wildcards, given = snakemake.wildcards, dict(snakemake.params.settings)
 job.take_devices(snakemake, given["device"], log)
 folder = Path(snakemake.input.description).parent
-described = pd.read_csv(snakemake.input.architecture).iloc[0]
+described = read_result(snakemake.input.architecture, ["arch"], rows=1).iloc[0]
 space = get(wildcards.space)
 if channels := given.pop("channels") or described.get("channels"):
     given["channels"] = int(channels)

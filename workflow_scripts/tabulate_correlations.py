@@ -5,6 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 import job
+from rlnas_core.machine.files import read_result, read_results
 from rlnas_core.paper import tables
 from rlnas_core.paper.numbers import PAPER
 
@@ -13,9 +14,9 @@ params, number = snakemake.params, int(snakemake.wildcards.number)
 paper = PAPER[f"table{number}"]
 columns = ["row", "column", "seed", "value", "low", "high"]
 names = {f"{name}_test": name for name in params.searches}
-baselines = pd.read_csv(snakemake.input.baselines).assign(seed=0).rename(columns={"indicator": "row"})
-empty = pd.DataFrame(columns=["labels", "indicator", "source"])
-results = pd.concat([empty, *map(pd.read_csv, snakemake.input.results)])
+values = ["indicator", "column", "tau", "low", "high"]
+baselines = read_result(snakemake.input.baselines, values).assign(seed=0).rename(columns={"indicator": "row"})
+results = read_results(snakemake.input.results, [*values, "labels", "seed"])
 rows, beyond = [], [baselines]
 for row, method in paper["methods"].items():
     runs = results[results["labels"] == method["labels"]]

@@ -66,6 +66,12 @@ def read_table(path: Path | str) -> pd.DataFrame:
     return _canonical(table, str(path), complete=True)
 
 
+def read_extracted(path: Path | str) -> pd.DataFrame:
+    """Read the table that a run extracted; raises `ValueError` that says to delete a damaged one."""
+    with files.reading(path, files.REMADE):
+        return read_table(path)
+
+
 def write_table(table: pd.DataFrame, path: Path | str) -> None:
     """Write a table as CSV, accuracies with six decimals."""
     table.to_csv(path, index=False, float_format="%.6f", lineterminator="\n")

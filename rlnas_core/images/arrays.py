@@ -16,6 +16,7 @@ from torchvision.transforms.functional import adjust_hue
 
 from rlnas_core.images import sources
 from rlnas_core.images.sources import ImageSource, Pool
+from rlnas_core.machine import files
 from rlnas_core.machine.devices import upload
 from rlnas_core.machine.fingerprints import marks_of
 
@@ -290,11 +291,12 @@ def inspect(
 def load(folder: Path | str, split: str) -> ImageArray:
     """Open the prepared `train` or `valid` images of a folder, memory-mapped."""
     folder = Path(folder)
-    description = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
-    known = {name: description[name] for name in ("classes", "pad", "flip")}
-    known |= {name: tuple(description[name]) for name in ("mean", "std")}
-    images = np.load(folder / f"{split}_images.npy", mmap_mode="r")
-    labels = np.load(folder / f"{split}_labels.npy")
+    with files.reading(folder / "dataset.json", files.REMADE):
+        description = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
+        known = {name: description[name] for name in ("classes", "pad", "flip")}
+        known |= {name: tuple(description[name]) for name in ("mean", "std")}
+    images = files.read_array(folder / f"{split}_images.npy", mmap_mode="r")
+    labels = files.read_array(folder / f"{split}_labels.npy")
     if description["decode"] == "once":
         return ImageArray(images, labels, **known)
     return ImageFiles(images, labels, size=description["image_size"], jitter=description["jitter"], **known)
@@ -415,13 +417,15 @@ def _channel_statistics(images: np.ndarray) -> tuple[list[float], list[float]]:
 def _sampled_statistics(paths: np.ndarray, size: int, log: sources.Log) -> tuple[list[float], list[float]]:
     """Return mean and standard deviation of the centres of some images, the same ones each time."""
     chosen = np.random.default_rng(_SPLIT_SEED).permutation(len(paths))[:_SAMPLE]
-    files = ImageFiles(paths, chosen, (0.0,) * 3, (1 / 255,) * 3, 0, 0, False, size=size)
+    sample = ImageFiles(paths, chosen, (0.0,) * 3, (1 / 255,) * 3, 0, 0, False, size=size)
     wide = 0
     for path in paths[chosen]:
         with sources.opened(path) as picture:
             wide += sources.is_wide(picture)
     if wide:
         log(sources.SCALED.format(wide, len(chosen)))
-    means = [files.plain(part, torch.device("cpu")) for part in np.array_split(chosen, 1 + len(chosen) // 64)]
+    means = [
+        sample.plain(part, torch.device("cpu")) for part in np.array_split(chosen, 1 + len(chosen) // 64)
+    ]
     pixels = torch.cat(means).permute(0, 2, 3, 1).round().to(torch.uint8)
     return _channel_statistics(pixels.numpy())
