@@ -1,6 +1,7 @@
 """NAS-Bench-201's macro skeleton as torch modules: the supernet and the stand-alone network."""
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -108,21 +109,30 @@ class Supernet(SupernetModule):
 
         By position they are (B, classes, H/4, W/4).
         """
-        genes = np.broadcast_to(np.asarray(path), (len(self.cells), len(EDGES))).tolist()
 
         def features(run: Operations, x: Any) -> Any:
-            x = run.normalise(run.convolve(x, self.stem), self.stem_norm)
-            for k, cell in enumerate(self.cells):
-                if k and k % self.cells_per_stage == 0:
-                    x = self.reductions[k // self.cells_per_stage - 1](run, x)
-                x = cell(run, x, genes[k])
-            x = run.rectify(run.normalise(x, self.last_norm))
-            return x if self.by_position else run.average(x)
+            return self.features(run, x, path)
 
         x = self.engine(images, features) if self.engine else features(Eager(), images)
         if self.by_position:
             return self.classifier(x.movedim(1, -1)).movedim(-1, 1)
         return self.classifier(x.flatten(1))
+
+    def blocks(self, run: Operations, x: Any, path: np.ndarray) -> Iterator[Any]:
+        """The feature maps after the stem and after every cell and reduction, from the input on."""
+        genes = np.broadcast_to(np.asarray(path), (len(self.cells), len(EDGES))).tolist()
+        yield (x := run.normalise(run.convolve(x, self.stem), self.stem_norm))
+        for k, cell in enumerate(self.cells):
+            if k and k % self.cells_per_stage == 0:
+                yield (x := self.reductions[k // self.cells_per_stage - 1](run, x))
+            yield (x := cell(run, x, genes[k]))
+
+    def features(self, run: Operations, x: Any, path: np.ndarray) -> Any:
+        """What the classifier reads: means (B, 4C, 1, 1) of the last feature map, or itself `by_position`."""
+        for block in self.blocks(run, x, path):
+            x = block
+        x = run.rectify(run.normalise(x, self.last_norm))
+        return x if self.by_position else run.average(x)
 
     def accelerate(self) -> bool:
         """Run from now on by the CPU kernels, where there is a compiler and the widths are multiples of 8."""

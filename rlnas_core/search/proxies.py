@@ -1,0 +1,341 @@
+"""Training-free proxies: scores of architectures from untrained weights and one batch of images.
+
+All architectures share the initial weights of one supernet, so that they differ in structure and not in luck.
+"""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.stats import rankdata
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 - the name that torch code gives it
+
+from rlnas_core.kernels.engine import Eager
+from rlnas_core.networks.layers import initialise
+from rlnas_core.networks.nas_bench_201 import Supernet
+from rlnas_core.spaces.nas_bench_201 import NASBench201
+
+_EPS = 1e-5
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What an architecture is measured with: images (B, C, H, W), labels (B,), and a source of noise."""
+
+    images: Tensor
+    labels: Tensor
+    generator: torch.Generator
+
+    def gaussian(self) -> Tensor:
+        """Noise of the shape of the images."""
+        return torch.randn(
+            self.images.shape,
+            generator=self.generator,
+            dtype=self.images.dtype,
+            device=self.generator.device,
+        ).to(self.images.device)
+
+
+def naswot(model: Supernet, path: np.ndarray, batch: Batch) -> float:
+    """How differently ReLUs split the images: log |K|, K_ij = units on which i and j agree (Mellor et al.,
+    2021).
+    """
+    run = _Codes()
+    with torch.no_grad():
+        model.features(run, batch.images, path)
+    return torch.linalg.slogdet(run.agreement)[1].item()
+
+
+def jacobian_covariance(model: Supernet, path: np.ndarray, batch: Batch) -> float:
+    """How little the images' Jacobians correlate: -sum(log(v + k) + 1 / (v + k)) over the eigenvalues v of
+    their correlations, k = 1e-5 (Mellor et al., 2020; Abdelfattah et al., 2021).
+    """
+    images = batch.images.detach().requires_grad_()
+    (jacobian,) = torch.autograd.grad(_classes(model, Eager(), images, path).sum(), images)
+    values = torch.linalg.eigvalsh(torch.corrcoef(jacobian.flatten(1).double())) + _EPS
+    return -(values.log() + 1 / values).sum().item()
+
+
+def synflow(model: Supernet, path: np.ndarray, batch: Batch) -> float:
+    """Flow of weights: log sum |w dR/dw| for R the outputs' sum with absolute weights, input of ones and no
+    normalisation (Tanaka et al., 2020).
+    """
+    ones = torch.ones_like(batch.images[:1])
+    weights = _weights(model)
+    gradients = _gradients(_classes(model, _Bare(), ones, path).sum(), weights)
+    return math.log(sum((w * g).abs().sum().item() for w, g in gradients))
+
+
+def gradient_norm(model: Supernet, path: np.ndarray, batch: Batch) -> float:
+    """Sum over layers of the length of the loss's gradient (Abdelfattah et al., 2021)."""
+    return sum(g.norm().item() for _, g in _gradients(_loss(model, Eager(), batch, path), _weights(model)))
+
+
+def snip(model: Supernet, path: np.ndarray, batch: Batch) -> float:
+    """How much the loss depends on weights being there: sum |w dL/dw| (Lee et al., 2019)."""
+    gradients = _gradients(_loss(model, Eager(), batch, path), _weights(model))
+    return sum((w * g).abs().sum().item() for w, g in gradients)
+
+
+def grasp(model: Supernet, path: np.ndarray, batch: Batch) -> float:
+    """How much the gradient flow depends on weights: -sum w (Hg), H the Hessian (Wang et al., 2020)."""
+    loss = _loss(model, Eager(), batch, path)
+    first = _gradients(loss, _weights(model), create_graph=True)
+    length = sum((g * g.detach()).sum() for _, g in first)
+    second = _gradients(length, [w for w, _ in first])
+    return -sum((w * hg).sum().item() for w, hg in second)
+
+
+def fisher(model: Supernet, path: np.ndarray, batch: Batch) -> float:
+    """Fisher information of channels: sum over layers of mean_b (sum_hw a dL/da)^2 / 2 (Turner et al.,
+    2020).
+    """
+    run = _Outputs()
+    loss = _loss(model, run, batch, path)
+    gradients = torch.autograd.grad(loss, run.outputs)
+    # The loss is a mean over the batch already, as in the published code.
+    effects = ((a * g).sum(dim=(2, 3)) for a, g in zip(run.outputs, gradients, strict=True))
+    return sum((effect**2).mean(0).sum().item() / 2 for effect in effects)
+
+
+def zen(model: Supernet, path: np.ndarray, batch: Batch) -> float:
+    """Expressivity: log E |f(x) - f(x + 0.01 e)| for Gaussian weights and images, the scales that
+    normalisation takes away put back (Lin et al., 2021).
+    """
+    images = batch.gaussian()
+    run = _Scales()
+    with torch.no_grad():
+        first = _last_map(model, run, images, path)
+        second = _last_map(model, Eager(), images + 0.01 * batch.gaussian(), path)
+    return ((first - second).abs().sum(dim=(1, 2, 3)).mean().log() + sum(run.scales)).item()
+
+
+def zico(model: Supernet, path: np.ndarray, batch: Batch) -> float:
+    """Sum over layers of log sum E|g| / sd(g), over two halves of the batch (Li et al., 2023)."""
+    weights = _weights(model)
+    halves = zip(batch.images.chunk(2), batch.labels.chunk(2), strict=True)
+    gradients = [
+        [g for _, g in _gradients(_loss(model, Eager(), Batch(x, y, batch.generator), path), weights)]
+        for x, y in halves
+    ]
+    total = 0.0
+    for first, second in zip(*gradients, strict=True):
+        deviation = (first - second).abs() / 2
+        ratio = ((first.abs() + second.abs()) / 2)[deviation > 0] / deviation[deviation > 0]
+        total += ratio.sum().log().item() if ratio.numel() else 0.0
+    return total
+
+
+def az_nas(model: Supernet, path: np.ndarray, batch: Batch) -> dict[str, float]:
+    """Expressivity, progressivity and trainability of AZ-NAS (Lee and Ham, 2024) on Gaussian images.
+
+    Expressivity is the entropy of the principal components of each block's features, summed; progressivity
+    its least increase from block to block; trainability -s - 1/s + 2 for s an estimate of the largest
+    singular value of each block's Jacobian, averaged.
+    """
+    blocks = list(model.blocks(Eager(), batch.gaussian(), path))
+    entropies = [_entropy(block.detach()) for block in blocks]
+    trainability = [_trainability(source, target, batch) for source, target in pairwise(blocks)]
+    return {
+        "expressivity": sum(entropies),
+        "progressivity": float(np.diff(entropies).min()),
+        "trainability": float(np.mean(trainability)),
+    }
+
+
+def _entropy(features: Tensor) -> float:
+    """Entropy of the shares that principal components have of features (B, C, H, W)."""
+    features = features.movedim(1, -1).flatten(0, 2)
+    features = features - features.mean(0)
+    values = torch.linalg.eigvalsh(features.T @ features / len(features))
+    share = (values / values.sum()).clamp(min=0)
+    return -(share * (share + 1e-8).log()).sum().item()
+
+
+def _trainability(source: Tensor, target: Tensor, batch: Batch) -> float:
+    """-s - 1/s + 2 of a block from source to target, -inf where it is the identity."""
+    signs = torch.randint(2, target.shape, generator=batch.generator, device=batch.generator.device)
+    out = (2 * signs - 1).to(target)
+    (back,) = torch.autograd.grad(target, source, out, retain_graph=True)
+    if back.shape == out.shape and torch.equal(back, out):
+        return -math.inf
+    back = F.pixel_unshuffle(back, source.shape[2] // target.shape[2])
+    out, back = (x.movedim(1, -1).flatten(0, 2) for x in (out, back))
+    largest = torch.linalg.matrix_norm(back.T @ out / len(out), 2).item()
+    return -largest - 1 / (largest + 1e-6) + 2
+
+
+@dataclass(frozen=True)
+class Proxy:
+    """A proxy, what it needs besides weights, and how those are drawn."""
+
+    measure: Callable[[Supernet, np.ndarray, Batch], Any]
+    images: bool
+    labels: bool
+    initialisation: str = "default"
+
+
+PROXIES = {
+    "naswot": Proxy(naswot, images=True, labels=False),
+    "jacobian-covariance": Proxy(jacobian_covariance, images=True, labels=False),
+    "synflow": Proxy(synflow, images=False, labels=False, initialisation="absolute"),
+    "gradient-norm": Proxy(gradient_norm, images=True, labels=True),
+    "snip": Proxy(snip, images=True, labels=True),
+    "grasp": Proxy(grasp, images=True, labels=True),
+    "fisher": Proxy(fisher, images=True, labels=True),
+    "zen": Proxy(zen, images=False, labels=False, initialisation="gaussian"),
+    "zico": Proxy(zico, images=True, labels=True),
+    "az-nas": Proxy(az_nas, images=False, labels=False, initialisation="normal"),
+}
+
+
+def supernet(proxy: Proxy, seed: int, **sizes: Any) -> Supernet:
+    """A supernet whose weights are drawn as the proxy asks, from `seed`."""
+    model = Supernet(**sizes)
+    generator = torch.Generator().manual_seed(seed)
+    own = proxy.initialisation in ("absolute", "gaussian")
+    initialise(model, generator, "default" if own else proxy.initialisation)
+    if proxy.initialisation == "gaussian":
+        for weight in _weights(model):
+            nn.init.normal_(weight, generator=generator)
+    if proxy.initialisation == "absolute":
+        model.double()  # the flow of a deep network without normalisation leaves float32
+        for parameter in model.parameters():
+            parameter.data.abs_()
+    return model
+
+
+def score(
+    space: NASBench201,
+    name: str,
+    genes: np.ndarray,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    seed: int,
+    log: Callable[[str], None] = print,
+    **sizes: Any,
+) -> dict[str, np.ndarray]:
+    """Scores (N,) of architectures (N, 6) by each score that the proxy of that name has.
+
+    `images` (B, C, H, W) and `labels` (B,) are on the device that is to compute; `sizes` are those of
+    `Supernet`. Every architecture meets the same images, noise and weights. Architectures that compute the
+    same function are measured once; without a live path the score is -inf. Raises ValueError for an unknown
+    proxy.
+    """
+    if name not in PROXIES:
+        raise ValueError(f"proxy: got '{name}'; accepted: {', '.join(PROXIES)}")
+    proxy = PROXIES[name]
+    model = supernet(proxy, seed, in_channels=images.shape[1], **sizes).to(images.device)
+    images = images.to(next(model.parameters()).dtype)
+    _, first, inverse = np.unique(
+        space.isomorphism_classes()[space.index(genes)], return_index=True, return_inverse=True
+    )
+    distinct = space.canonical(np.asarray(genes)[first])
+    rows: list[dict[str, float] | None] = []
+    started = time.monotonic()
+    for k, path in enumerate(distinct, 1):
+        batch = Batch(images, labels, torch.Generator().manual_seed(seed))
+        measured = proxy.measure(model, path, batch) if space.live_paths(path[None]).any() else None
+        rows.append({name: measured} if isinstance(measured, float) else measured)
+        if k % 500 == 0:
+            left = (time.monotonic() - started) / k * (len(distinct) - k)
+            log(f"{k} of {len(distinct)} distinct architectures scored, {left:.0f} s left")
+    names = dict.fromkeys(key for row in rows if row for key in row) or [name]
+    scores = {key: np.array([row[key] if row else -np.inf for row in rows])[inverse] for key in names}
+    if name == "az-nas":
+        _, macs = space.cost(space.canonical(genes))
+        scores[name] = rank_sum([*scores.values(), macs])
+    return scores
+
+
+def rank_sum(scores: Sequence[np.ndarray]) -> np.ndarray:
+    """Sum over the rankings of log(rank / N), (N,), the best of N ranking N: how AZ-NAS adds scores up."""
+    return np.sum([np.log(rankdata(values, "average") / len(values)) for values in scores], axis=0)
+
+
+class _Codes(Eager):
+    """Counts on how many ReLU units pairs of images agree, a unit once for each layer that reads it.
+
+    So counts the benchmark's own network, which has a ReLU before every convolution.
+    """
+
+    def __init__(self) -> None:
+        self.agreement: Any = 0
+        self._codes: dict[int, tuple[Tensor, Tensor]] = {}
+
+    def rectify(self, x: Tensor) -> Tensor:
+        x = super().rectify(x)
+        on = (x > 0).flatten(1).float()
+        self._codes[id(x)] = x, on @ on.T + (1 - on) @ (1 - on).T  # the tensor is kept: its id is the key
+        return x
+
+    def convolve(self, x: Tensor, convolution: nn.Module, onto: Tensor | None = None) -> Tensor:
+        self._read(x)
+        return super().convolve(x, convolution, onto)
+
+    def average(self, x: Tensor) -> Tensor:
+        self._read(x)
+        return super().average(x)
+
+    def _read(self, x: Tensor) -> None:
+        if id(x) in self._codes:
+            self.agreement = self.agreement + self._codes[id(x)][1].double()
+
+
+class _Bare(Eager):
+    """Runs without normalisation."""
+
+    def normalise(self, x: Tensor, norm: nn.Module, onto: Tensor | None = None) -> Tensor:
+        return self._onto(x, onto)
+
+
+class _Outputs(Eager):
+    """Keeps what each convolution puts out."""
+
+    def __init__(self) -> None:
+        self.outputs: list[Tensor] = []
+
+    def convolve(self, x: Tensor, convolution: nn.Module, onto: Tensor | None = None) -> Tensor:
+        self.outputs.append(convolution(x))
+        return self._onto(self.outputs[-1], onto)
+
+
+class _Scales(Eager):
+    """Keeps the logarithm of each normalisation's mean standard deviation."""
+
+    def __init__(self) -> None:
+        self.scales: list[Tensor] = []
+
+    def normalise(self, x: Tensor, norm: nn.Module, onto: Tensor | None = None) -> Tensor:
+        self.scales.append(x.var(dim=(0, 2, 3), correction=0).mean().add(_EPS).log() / 2)
+        return super().normalise(x, norm, onto)
+
+
+def _weights(model: Supernet) -> list[Tensor]:
+    return [layer.weight for layer in model.modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
+
+
+def _classes(model: Supernet, run: Eager, images: Tensor, path: np.ndarray) -> Tensor:
+    return model.classifier(model.features(run, images, path).flatten(1))
+
+
+def _last_map(model: Supernet, run: Eager, images: Tensor, path: np.ndarray) -> Tensor:
+    *_, x = model.blocks(run, images, path)
+    return run.rectify(run.normalise(x, model.last_norm))
+
+
+def _loss(model: Supernet, run: Eager, batch: Batch, path: np.ndarray) -> Tensor:
+    return F.cross_entropy(_classes(model, run, batch.images, path), batch.labels)
+
+
+def _gradients(loss: Any, weights: Sequence[Tensor], **options: Any) -> list[tuple[Tensor, Tensor]]:
+    """Each weight that the loss depends on, and its gradient."""
+    gradients = torch.autograd.grad(loss, weights, allow_unused=True, **options)
+    return [(w, g) for w, g in zip(weights, gradients, strict=True) if g is not None]
