@@ -116,7 +116,7 @@ def unusable_files(config: Mapping[str, Any], read: Collection[str]) -> list[str
             if key == "transfer.cityscapes":
                 segmentation.read_cityscapes(entry["path"])
                 continue
-            asked = {name: entry[name] for name in ("classes", "split")}
+            asked = {name: entry[name] for name in ("classes", "split", "decode")}
             size = _largest_batch(config, key.removeprefix("datasets."))
             found, *_ = arrays.inspect(entry["source"], entry["path"], batch_size=size, **asked)
             if entry["source"] == "image-folder" and entry["decode"] == "once":

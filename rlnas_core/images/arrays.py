@@ -224,11 +224,9 @@ def prepare(
     if source not in SOURCES:
         raise ValueError(f"source: got '{source}'; accepted: {', '.join(SOURCES)}")
     found, train_rows, (valid_pool, valid_rows) = inspect(
-        source, path, downloads=downloads, classes=classes, split=split, batch_size=batch_size
+        source, path, downloads=downloads, classes=classes, split=split, batch_size=batch_size, decode=decode
     )
     each_time = decode == "each-time"
-    if each_time and not len(found.train.files):
-        raise ValueError(f"decode: got each-time; {path or source} isn't a folder of images: give once")
     out = Path(out_dir)
     out.mkdir(parents=True, exist_ok=True)
     log(f"{name or source}: {len(train_rows)} training and {len(valid_rows)} validation images")
@@ -269,12 +267,15 @@ def inspect(
     classes: int | None = None,
     split: str | None = None,
     batch_size: int = 1,
+    decode: str = "once",
 ) -> tuple[ImageSource, np.ndarray, tuple[Pool, np.ndarray]]:
     """Open a source without decoding it: the images, training rows, and validation rows with their pool.
 
     Raises what `prepare` raises, but for images that turn out damaged when they are decoded.
     """
     found = _open(source, Path(path) if path else None, Path(downloads))
+    if decode == "each-time" and not len(found.train.files):
+        raise ValueError(f"decode: got each-time; {path or source} isn't a folder of images: give once")
     if classes is not None and found.classes not in (0, classes):
         raise ValueError(
             f"classes: got {classes}, but {path} has {found.classes} class folders; give {found.classes}"

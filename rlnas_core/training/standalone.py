@@ -137,7 +137,7 @@ def retrain(
     model.generator = draws
     if processes.rank() == 0:
         weights = sum(weight.numel() for weight in model.parameters()) / 1e6
-        log(f"device {device}, {processes.count()} processes of {torch.get_num_threads()} threads")
+        log(f"device {device}, {processes.described()}")
         log(f"{space.to_string(np.asarray(genes)[None])[0]}: {weights:.3f} million parameters")
     task = _Network(model, train, valid, settings, draws, device)
     key = [space.name, np.asarray(genes), seed, device.type, *train.identity(), *valid.identity()]

@@ -231,8 +231,7 @@ def train_supernet(
     weights_seed, path_seed, order_seed, crop_seed = np.random.SeedSequence(seed).spawn(4)
     task = SupernetTask(space, data, labels, settings, [weights_seed, path_seed, crop_seed], device)
     if processes.rank() == 0:
-        threads = f"{torch.get_num_threads()} threads"
-        log(f"device {device}, {processes.count()} processes of {threads}, kernels: {task.kernels}")
+        log(f"device {device}, {processes.described()}, kernels: {task.kernels}")
     told = [space.name, seed, labels.categories, labels.name]
     told += [device.type, task.kernels]
     fixed = data.labels if labels.rng else labels(np.arange(len(data)))

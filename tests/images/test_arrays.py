@@ -17,7 +17,7 @@ import torch
 import torchvision
 from PIL import Image
 
-from rlnas_core.images import sources
+from rlnas_core.images import arrays, sources
 from rlnas_core.images.arrays import Reader, augment, draw_crops, load, normalise, prepare
 
 CIFAR10_JPEG = Path(__file__).parents[3] / "shared" / "data" / "cifar10_jpeg.tar.xz"
@@ -178,6 +178,11 @@ def test_images_with_values_that_are_no_numbers_are_refused_by_name(value, tmp_p
         sources.refuse_unreadable(path, 12)
     with pytest.raises(ValueError, match=r"a/4\.tif"):
         prepare("image-folder", tmp_path / "out", 8, path=path, split="half-of-train")
+
+
+def test_an_archive_cant_be_decoded_each_time_and_that_is_known_before(tmp_path):
+    with pytest.raises(ValueError, match=r"decode: got each-time; .*images\.zip isn't a folder"):
+        arrays.inspect("image-folder", as_zip(tmp_path, FOLDER), decode="each-time")
 
 
 def test_a_damaged_entry_of_an_archive_is_named(tmp_path):

@@ -100,3 +100,14 @@ def test_wrong_block_is_named():
         MOBILENET.from_string(["|".join(blocks[:-1])])
     with pytest.raises(ValueError, match="block 0: got 'skip_connect'; accepted: mb3_k3"):
         MOBILENET.from_string(["|".join(["skip_connect", *blocks[1:]])])
+
+
+@pytest.mark.parametrize("name", ["nas_bench_201", "darts", "mobilenet"])
+@pytest.mark.parametrize("use", ["cost", "usage"])
+def test_genes_of_another_shape_or_value_are_refused(name, use):
+    space = get(name)
+    genes = space.sample(2, np.random.default_rng(0))
+    with pytest.raises(ValueError, match=rf"genes: got the shape .*accepted: \(N, {space.num_genes}\)"):
+        getattr(space, use)(genes[0])
+    with pytest.raises(ValueError, match="genes: got values from -1 to"):
+        getattr(space, use)(np.where(np.arange(space.num_genes) == 1, -1, genes))
