@@ -25,6 +25,19 @@ def label_file(split):
     return path
 
 
+def validation_method(wildcards):
+    """Where the labels of validation images come from: true ones, or as the supernet's own do."""
+    own = wildcards.labels in PRETEXT_TASKS or config["validation"]["labels"] == "training"
+    return wildcards.labels if own else "ground-truth"
+
+
+def validation_labels(wildcards):
+    """The file of the labels of validation images."""
+    if validation_method(wildcards) == wildcards.labels:
+        return label_file("valid")(wildcards)
+    return f"{RESULTS}/data/{{dataset}}/valid_labels.npy"
+
+
 def architecture_inputs(wildcards):
     """The search that found an architecture; none for a published or a random one."""
     name = ArchitectureName.parse(wildcards.architecture)

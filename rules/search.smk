@@ -22,20 +22,22 @@ rule score_angle:
         "../workflow_scripts/score_angle.py"
 
 
-# The labels come from the method that trained the supernet: with random labels nothing ever sees true ones.
+# True labels are seen here alone, and only where configuration or method ask for them.
 rule score_validation_accuracy:
     input:
         weights=f"{RESULTS}/supernets/{EXPERIMENT}/weights.safetensors",
         train_images=f"{RESULTS}/data/{{dataset}}/train_images.npy",
         valid_images=f"{RESULTS}/data/{{dataset}}/valid_images.npy",
         description=f"{RESULTS}/data/{{dataset}}/dataset.json",
-        labels=label_file("valid"),
+        labels=validation_labels,
     output:
         scores=f"{RESULTS}/scores/{EXPERIMENT}/validation-accuracy.csv",
     params:
         supernet=config["supernet"],
-        images=config["validation"]["images"],
-        calibration_images=config["validation"]["calibration_images"],
+        labels=validation_method,
+        settings={
+            key: config["validation"][key] for key in ("images", "calibration_images", "calibration_batch")
+        },
     log:
         f"{RESULTS}/logs/score_validation_accuracy/{EXPERIMENT}.log",
     benchmark:

@@ -31,6 +31,8 @@ TINY = {
         "shuffle-each-step": [0],
         "untrained-normal": [0],
         "untrained-uniform": [0],
+        "untrained-kaiming-normal": [0],
+        "untrained-kaiming-uniform": [],
         "rotation": [0],
         "colorization": [0],
         "jigsaw": [],

@@ -21,7 +21,7 @@ train, valid = (load(folder, split) for split in ("train", "valid"))
 seed = int(wildcards.seed)
 # Validation images have a stream of their own, as in `draw_labels`; pretext tasks draw a class an image.
 labels = label_source(
-    wildcards.labels,
+    params.labels,
     read_array(snakemake.input.labels),
     int(wildcards.categories),
     valid,
@@ -45,8 +45,7 @@ accuracies = validation_accuracy(
     train,
     valid,
     labels,
-    images=params.images,
-    calibration_images=params.calibration_images,
+    **params.settings,
     seed=seed,
     device=params.supernet["device"],
     log=log,

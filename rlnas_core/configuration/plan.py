@@ -256,7 +256,7 @@ def _scoring(of: Mapping[str, str], config: Mapping[str, Any], images: Mapping[s
     distinct = np.unique(enumerated.canonical(enumerated.enumerate()), axis=0)
     train, valid = images[of["dataset"]]
     asked = config["validation"]
-    seen = min(asked["calibration_images"], train) + min(asked["images"], valid)
+    seen = min(asked["calibration_images"], train) + min(asked["images"] or valid, valid)
     _, macs = _means(space, distinct, network)
     total = macs * seen * len(distinct)
     each_step, rate = SPEED["nas_bench_201"]

@@ -138,6 +138,7 @@ class Tape:
         self.weights: list[Tensor] = []
         self.blank = (0, 0)  # offset and size of what has to be zero before the run
         self.size = self.statistics = self.largest = 0
+        self.normalised: list[int] = []  # channels of each normalisation, in the order of their statistics
         # The longest way, in floats, from a buffer to the end of what is there at its last use
         self.reach = 0
         self._instructions: list[list[int]] = []
@@ -190,6 +191,7 @@ class Tape:
         if before and before[0] == _CONVOLVE and before[_TARGET] == x.offset and not before[_ADDS]:
             before[_TARGET_GRADIENT] = self._instructions[-1][_SOURCE_GRADIENT] = -1
         self.statistics += 2 * x.channels
+        self.normalised.append(x.channels)
         if norm.weight is not None:
             self.weights += [norm.weight, norm.bias]
         return y
@@ -278,6 +280,7 @@ class Engine:
         turn, beyond = (tape.size, 0) if keep_values else (tape.reach, tape.largest)
         values = self._arena("values", turn + beyond)
         statistics = self._arena("statistics", tape.statistics)
+        self._normalised = tape.normalised
         self._view(values, 0, tape, tape.input).copy_(images)
         blank, size = tape.blank
         values[blank % turn :][:size] = 0
@@ -297,6 +300,18 @@ class Engine:
         """What lies at an offset of an arena as (B, C, H, W)."""
         shape = (value.side, value.side, tape.images, value.channels)
         return arena[offset:][: math.prod(shape)].view(shape).permute(2, 3, 0, 1)
+
+    def blend(self, earlier: Tensor | None, momentum: float) -> Tensor:
+        """Move `earlier` statistics towards those of the run before by `momentum`; `frozen` then uses them.
+
+        They are the mean and variance of each normalisation, (2 * channels,) one after the other.
+        """
+        inverse = torch.cat([torch.arange(2 * width) >= width for width in self._normalised])
+        statistics = self._arenas["statistics"][: len(inverse)]
+        now = torch.where(inverse, statistics**-2, statistics)
+        blended = now if earlier is None else earlier.lerp(now, momentum)
+        statistics.copy_(torch.where(inverse, blended**-0.5, blended))
+        return blended
 
     def backward(
         self, tape: Tape, output: _Value, gradient: Tensor, weights: Sequence[Tensor]

@@ -2,8 +2,9 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from rlnas_core.kernels.engine import Engine
 from rlnas_core.machine import processes
 
 _EPS = 1e-5
+_MOMENTUM = 0.1  # of running statistics, torch's own
 
 
 class BatchNorm(nn.Module):
@@ -30,10 +32,12 @@ class BatchNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Normalise (B, C, H, W) channel by channel."""
         if self.collecting:
-            self.statistics = torch.var_mean(x, dim=(0, 2, 3), correction=0)
-        if self.statistics is None and processes.count() > 1:
+            now = torch.var_mean(x, dim=(0, 2, 3), correction=0)
+            before = self.statistics or now
+            self.statistics = before[0].lerp(now[0], _MOMENTUM), before[1].lerp(now[1], _MOMENTUM)
+        elif self.statistics is None and processes.count() > 1:
             return _standardise(x, *processes.var_mean(x)[:2], self.weight, self.bias)
-        if self.statistics is None:
+        if self.collecting or self.statistics is None:
             return F.batch_norm(x, None, None, self.weight, self.bias, training=True)
         variance, mean = self.statistics
         return F.batch_norm(x, mean, variance, self.weight, self.bias, training=False)
@@ -114,13 +118,21 @@ class SupernetModule(nn.Module, ABC):
         return False
 
     @contextmanager
-    def calibrated(self, images: Tensor, path: np.ndarray) -> Iterator[None]:
-        """Normalise within the context by the statistics of these images (B, C, H, W) under this path."""
+    def calibrated(self, images: Tensor, path: np.ndarray, batch: int | None = None) -> Iterator[None]:
+        """Normalise within the context by the statistics of these images (B, C, H, W) under this path.
+
+        In batches of `batch` they are running ones, which begin with the first batch's and move by a tenth
+        towards those of each later one.
+        """
         norms = [module for module in self.modules() if isinstance(module, BatchNorm)]
         try:
             for norm in norms:
                 norm.collecting = True
-            self(images, path)
+            kept = None
+            for part in images.split(batch or len(images)):
+                self(part, path)
+                if self.engine and len(part) < len(images):
+                    kept = self.engine.blend(kept, _MOMENTUM)
             for norm in norms:
                 norm.collecting = False
             if self.engine:
@@ -133,23 +145,34 @@ class SupernetModule(nn.Module, ABC):
                 self.engine.frozen = False
 
 
+_CLASSIFIER = partial(nn.init.normal_, std=0.01)
+#: What draws the weights of convolutions and of the classifier, by name.
+INITIALISATIONS: dict[str, tuple[Callable[..., Tensor], Callable[..., Tensor]]] = {
+    "default": (partial(nn.init.kaiming_uniform_, a=math.sqrt(5)),) * 2,
+    "normal": (nn.init.normal_,) * 2,
+    "uniform": (nn.init.uniform_,) * 2,
+    "kaiming-normal": (nn.init.kaiming_normal_,) * 2,
+    "kaiming-uniform": (nn.init.kaiming_uniform_,) * 2,
+    "darts-imagenet": (nn.init.kaiming_uniform_, _CLASSIFIER),
+    "mobilenet": (partial(nn.init.kaiming_normal_, mode="fan_out"), _CLASSIFIER),
+}
+
+
 def initialise(model: nn.Module, generator: torch.Generator, distribution: str = "default") -> None:
     """Draw the weights of convolutions and classifier anew; normalisation keeps ones and zeros.
 
-    `default` is torch's own uniform range 1/sqrt(fan in); `normal` and `uniform` are the two of table 7, both
-    with the variance 2/(fan in). Raises ValueError for another name.
+    `default` is torch's own uniform range 1/sqrt(fan in). `normal` is N(0, 1) and `uniform` U(0, 1),
+    which give table 7's numbers; as `kaiming-` either has the variance 2/(fan in). `darts-imagenet` and
+    `mobilenet` are what the authors' code has in the large spaces: convolutions as `kaiming-uniform`, or
+    normal with the variance 2/(fan out), and a classifier N(0, 0.01^2). Raises ValueError for another name.
     """
+    if distribution not in INITIALISATIONS:
+        raise ValueError(f"initialisation: got {distribution!r}; accepted: {', '.join(INITIALISATIONS)}")
     for module in model.modules():
         if not isinstance(module, nn.Conv2d | nn.Linear):
             continue
-        if distribution == "default":
-            nn.init.kaiming_uniform_(module.weight, a=math.sqrt(5), generator=generator)
-        elif distribution == "normal":
-            nn.init.kaiming_normal_(module.weight, generator=generator)
-        elif distribution == "uniform":
-            nn.init.kaiming_uniform_(module.weight, generator=generator)
-        else:
-            raise ValueError(f"initialisation: got {distribution!r}; accepted: default, normal, uniform")
+        draw = INITIALISATIONS[distribution][isinstance(module, nn.Linear)]
+        draw(module.weight, generator=generator)
         if module.bias is not None:
             bound = 1 / math.sqrt(module.weight[0].numel())
             nn.init.uniform_(module.bias, -bound, bound, generator=generator)

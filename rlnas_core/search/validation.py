@@ -17,7 +17,7 @@ _BATCH = 256  # images evaluated at once, so that memory doesn't grow with their
 
 
 def _draw(data: ImageArray, images: int, rng: np.random.Generator) -> np.ndarray:
-    return np.sort(rng.choice(len(data), size=min(images, len(data)), replace=False))
+    return rng.choice(len(data), size=min(images, len(data)), replace=False)
 
 
 @torch.no_grad()
@@ -29,18 +29,20 @@ def validation_accuracy(
     validation: ImageArray,
     labels: LabelSource,
     *,
-    images: int,
+    images: int | None,
     calibration_images: int,
+    calibration_batch: int | None = None,
     seed: int,
     device: str = "auto",
     log: Callable[[str], None] = print,
 ) -> np.ndarray:
     """Accuracy in percent of each architecture, (N,), batch-norm statistics recomputed for each (Sec. 4.1).
 
-    Statistics come from `calibration_images` training images, accuracy from `images` validation images, both
-    drawn once with `seed`; `labels` are asked for the latter's classes once. Over several positions of an
-    image accuracy is the mean. Architectures of one canonical form are evaluated once. Raises ValueError
-    where there are no validation images.
+    Statistics come from `calibration_images` training images, running ones over batches of
+    `calibration_batch` or those of all at once; accuracy comes from `images` validation images, None for all.
+    Both are drawn once with `seed`; `labels` are asked for the latter's classes once. Over several positions
+    of an image accuracy is the mean. Architectures of one canonical form are evaluated once.
+    Raises ValueError where there are no validation images.
     """
     if len(validation) == 0:
         raise ValueError(
@@ -48,7 +50,7 @@ def validation_accuracy(
         )
     rng = np.random.default_rng(seed)
     calibrating = _draw(calibration, calibration_images, rng)
-    chosen = _draw(validation, images, rng)
+    chosen = _draw(validation, images or len(validation), rng)
     target_device = pick_device(device)
     if target_device.type != "cpu" or not model.accelerate():
         model.to(target_device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -66,7 +68,7 @@ def validation_accuracy(
     accuracies = np.empty(len(distinct))
     started = time.monotonic()
     for k, architecture in enumerate(distinct):
-        with model.calibrated(x, architecture):
+        with model.calibrated(x, architecture, calibration_batch):
             hits = sum((model(part, architecture).argmax(1) == true).sum() for part, true in batches)
         accuracies[k] = 100 * int(hits) / target.numel()
         if (k + 1) % 1000 == 0:

@@ -16,7 +16,7 @@ from rlnas_core.images.arrays import ImageArray
 from rlnas_core.labels.sources import LabelSource
 from rlnas_core.machine import processes
 from rlnas_core.machine.devices import pick_device, upload
-from rlnas_core.networks.layers import SupernetModule, initialise
+from rlnas_core.networks.layers import INITIALISATIONS, SupernetModule, initialise
 from rlnas_core.networks.nas_bench_201 import Supernet
 from rlnas_core.spaces import SearchSpace
 from rlnas_core.training.graphs import StaticStep, StaticSupernet
@@ -47,7 +47,7 @@ class SupernetSettings(TrainingSettings):
             "dilated_norm": ("reference", "paper"),
             "path_per": ("cell", "architecture"),
             "unsampled_gradient": ("zero", "absent"),
-            "initialisation": ("default", "normal", "uniform"),
+            "initialisation": tuple(INITIALISATIONS),
         }
 
 

@@ -105,9 +105,9 @@ def test_a_scoring_sees_every_distinct_architecture_once():
             strict=True,
         )
     }
-    assert cost["macs"] == pytest.approx(sum(macs.values()) * (2048 + 10_000))
+    assert cost["macs"] == pytest.approx(sum(macs.values()) * (20_000 + 25_000))
     fewer = of_one("score_validation_accuracy", SUPERNET, images=(25_000, 100))
-    assert fewer["macs"] == pytest.approx(sum(macs.values()) * (2048 + 100))
+    assert fewer["macs"] == pytest.approx(sum(macs.values()) * (20_000 + 100))
 
 
 def test_a_published_architecture_costs_its_own_and_others_a_random_ones():

@@ -64,14 +64,15 @@ def test_scores_and_gradients_equal_those_of_torch(
 
 
 @needs_compiler
-def test_calibrated_scores_equal_those_of_torch():
+@pytest.mark.parametrize("batch", [None, 9])
+def test_calibrated_scores_equal_those_of_torch(batch):
     ours, reference = twins(16, 2)
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(40, 3, 8, 8, generator=generator)
     genes = SPACE.sample(1, np.random.default_rng(0))[0]
     scores = []
     for model, images in ((ours, x), (reference, x.double())):
-        with torch.no_grad(), model.calibrated(images[:24], genes):
+        with torch.no_grad(), model.calibrated(images[:24], genes, batch):
             scores.append(torch.cat([model(part, genes) for part in images[24:].split(7)]).double())
     torch.testing.assert_close(*scores, rtol=1e-4, atol=1e-4)
 

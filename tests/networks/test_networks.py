@@ -142,3 +142,40 @@ def test_auxiliary_head_and_dropped_paths_act_in_training_alone():
     assert not torch.equal(scores, model(x)[0])
     model.eval()
     assert torch.equal(model(x), model(x))
+
+
+@pytest.mark.parametrize(
+    ("name", "convolution", "classifier"),
+    [
+        ("default", (0, 1 / 3 / 144), (0, 1 / 3 / 64)),
+        ("normal", (0, 1), (0, 1)),
+        ("uniform", (0.5, 1 / 12), (0.5, 1 / 12)),
+        ("kaiming-normal", (0, 2 / 144), (0, 2 / 64)),
+        ("kaiming-uniform", (0, 2 / 144), (0, 2 / 64)),
+        ("darts-imagenet", (0, 2 / 144), (0, 1e-4)),
+        ("mobilenet", (0, 2 / 288), (0, 1e-4)),
+    ],
+)
+def test_initial_weights_have_the_mean_and_variance_of_their_name(name, convolution, classifier):
+    model = nn.Sequential(nn.Conv2d(16, 32, 3, bias=False), nn.Linear(64, 500))
+    initialise(model, torch.Generator().manual_seed(0), name)
+    for layer, (mean, variance) in zip(model, (convolution, classifier), strict=True):
+        assert layer.weight.mean().item() == pytest.approx(mean, abs=0.05 * variance**0.5)
+        assert layer.weight.var().item() == pytest.approx(variance, rel=0.06)
+
+
+def test_running_statistics_of_calibration_are_those_of_torch():
+    space = get("nas_bench_201")
+    model = space.supernet(classes=3, channels=4, cells=1).double()
+    genes, images = np.full(6, 3), torch.randn(30, 3, 8, 8, dtype=torch.float64)
+    reference = nn.BatchNorm2d(4).double()
+    first = model.stem(images[:10])
+    reference.running_mean = first.mean((0, 2, 3))
+    reference.running_var = first.var((0, 2, 3), correction=0)
+    with torch.no_grad(), model.calibrated(images, genes, 10):
+        for part in images[10:].split(10):
+            reference(model.stem(part))
+        variance, mean = model.stem_norm.statistics
+        torch.testing.assert_close(mean, reference.running_mean)
+        # torch's running variance has n - 1 in place of n
+        torch.testing.assert_close(variance, reference.running_var, rtol=2e-3, atol=0)

@@ -87,7 +87,7 @@ def test_statistics_survive_the_disk_and_give_the_same_bytes(supernets, tmp_path
     np.testing.assert_array_equal(Statistics.load(tmp_path / "a.npz").operations, supernets[2].operations)
 
 
-@pytest.mark.parametrize("initialisation", ["normal", "uniform"])
+@pytest.mark.parametrize("initialisation", ["normal", "kaiming-normal", "kaiming-uniform"])
 def test_training_free_angles_are_near_a_right_angle(initialisation):
     settings = SupernetSettings(channels=8, cells=1, initialisation=initialisation)
     statistics = untrained_statistics(SPACE, {"classes": 10, "in_channels": 3}, settings, 0)
