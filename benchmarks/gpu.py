@@ -42,18 +42,22 @@ Step = Callable[[], Any]
 
 
 def images(count: int, side: int) -> ImageArray:
-    """Random images with random labels of ten classes."""
+    """Random images."""
     rng = np.random.default_rng(0)
     pixels = rng.integers(256, size=(count, side, side, 3), dtype=np.uint8)
-    labels = rng.integers(10, size=count)
-    return ImageArray(pixels, labels, (0.5,) * 3, (0.25,) * 3, classes=10, pad=4, flip=True)
+    return ImageArray(pixels, (0.5,) * 3, (0.25,) * 3, pad=4, flip=True)
+
+
+def random_labels(data: ImageArray) -> FixedLabels:
+    """Random labels of ten classes."""
+    return FixedLabels(np.random.default_rng(0).integers(10, size=len(data)), 10)
 
 
 def task_step(space: str, settings: SupernetSettings, side: int) -> Step:
     """A training step as the workflow takes it, images and labels included."""
     data = images(max(25_000 if side < 64 else 2_048, settings.batch_size), side)
     seeds = np.random.SeedSequence(0).spawn(3)
-    labels = FixedLabels(data.labels, 10)
+    labels = random_labels(data)
     set_precision(settings.precision)
     task = SupernetTask(get(space), data, labels, settings, seeds, DEVICE)
     weights = list(task.model.parameters())
@@ -257,7 +261,7 @@ def scoring_part(seconds: float) -> list[dict[str, Any]]:
         for _ in range(2):
             started = time.monotonic()
             validation_accuracy(
-                space, model, genes, data, data, FixedLabels(data.labels, 10),
+                space, model, genes, data, data, random_labels(data),
                 images=count, calibration_images=calibration, seed=0, device="cuda",
             )  # fmt: skip
         took = (time.monotonic() - started) / len(genes)

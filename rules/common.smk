@@ -13,7 +13,7 @@ from rlnas_core.configuration.checks import (
     resolve_paths,
     validate,
 )
-from rlnas_core.labels.methods import FIXED_METHODS, METHODS, PRETEXT_TASKS
+from rlnas_core.labels.methods import FIXED_METHODS, METHODS, PRETEXT_TASKS, TRUTH_METHODS
 from rlnas_core.paper.numbers import PAPER
 from rlnas_core.search.names import ArchitectureName
 
@@ -60,6 +60,11 @@ def job_resource(job, key):
 def dataset_settings(wildcards):
     """The settings of an image dataset."""
     return config["datasets"][wildcards.dataset]
+
+
+def dataset_classes(wildcards):
+    """The true number of classes of an image dataset."""
+    return classes(config, wildcards.dataset)
 
 
 def supernet_job(wildcards):

@@ -15,14 +15,23 @@ def benchmark_source(wildcards):
 
 
 def label_file(split):
-    """The file of fixed labels, or the true labels, of which other sources may or may not make their own."""
+    """The labels that a method trains with: fixed ones, true ones to shuffle at each step, or none."""
 
     def path(wildcards):
         if wildcards.labels in FIXED_METHODS:
             return f"{RESULTS}/labels/{{dataset}}/{{labels}}/{{categories}}/{{seed}}/{split}.npy"
-        return f"{RESULTS}/data/{{dataset}}/{split}_labels.npy"
+        if wildcards.labels in TRUTH_METHODS:
+            return f"{RESULTS}/data/{{dataset}}/{split}_labels.npy"
+        return []
 
     return path
+
+
+def drawing_inputs(wildcards):
+    """What labels are drawn from: true ones, or else only the number of images."""
+    if wildcards.labels in TRUTH_METHODS:
+        return {"ground_truth": f"{RESULTS}/data/{wildcards.dataset}/{wildcards.split}_labels.npy"}
+    return {"images": f"{RESULTS}/data/{wildcards.dataset}/{wildcards.split}_images.npy"}
 
 
 def validation_method(wildcards):

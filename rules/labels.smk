@@ -3,7 +3,7 @@
 
 rule draw_labels:
     input:
-        ground_truth=f"{RESULTS}/data/{{dataset}}/{{split}}_labels.npy",
+        unpack(drawing_inputs),
     output:
         labels=f"{RESULTS}/labels/{{dataset}}/{{labels}}/{{categories}}/{{seed}}/{{split}}.npy",
     log:

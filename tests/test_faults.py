@@ -203,7 +203,7 @@ def test_networks_whose_trainings_are_killed_end_with_the_same_bytes(tmp_path):
         with Snakemake(directory, settings, targets) as last:
             assert last.end() == 0, last.log.read_text()
         logs = [path.read_text() for path in (directory / RUN / "logs").rglob("0.log")]
-        assert any("goes on from" in log for log in logs) == bool(kills)
+        assert any("resumes from" in log for log in logs) == bool(kills)
     expected, got = files_of(whole), files_of(killed)
     assert set(NETWORKS) <= {name.rpartition("/")[0] for name in got}
     assert got.keys() == expected.keys()

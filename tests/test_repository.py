@@ -12,6 +12,11 @@ import pytest
 import snakemake
 import yaml
 
+from rlnas_core.configuration.reference import MARK, reference
+from rlnas_core.labels.methods import METHODS, PRETEXT_TASKS
+from rlnas_core.training.standalone import RetrainingSettings
+from rlnas_core.training.supernet import SupernetSettings
+
 ROOT = Path(__file__).parents[1]
 RULE_FILES = sorted((ROOT / "rules").glob("*.smk"))
 ENVIRONMENTS = sorted((ROOT / "envs").glob("*.yaml"))
@@ -63,44 +68,34 @@ def test_the_lock_has_all_that_the_package_asks_for():
     assert {normalised(re.split("[>=<]", name)[0]) for name in asked} <= set(lock())
 
 
-IN_HEADINGS = ("random_search", "ranking", "seeds", "large_spaces", "retraining", "transfer")
-
-
-def keys_of(schema, shared, path=()):
-    for name, entry in schema.get("properties", {}).items():
-        if "$ref" in entry:
-            common = shared[entry["$ref"].rsplit("/", 1)[1]]
-            own, others = (part.get("properties", {}) for part in (entry, common))
-            properties = {key: others.get(key, {}) | own.get(key, {}) for key in others | own}
-            entry = common | entry | {"properties": properties}
-        yield (*path, name), entry
-        yield from keys_of(entry, shared, (*path, name))
-        if isinstance(others := entry.get("additionalProperties"), dict):
-            yield from keys_of(others, shared, (*path, name))
-
-
-def test_every_configuration_key_is_documented_with_its_default():
+def test_the_configurations_reference_is_that_of_the_schema():
+    """`make docs` writes it anew."""
     schema = yaml.safe_load((ROOT / "config/schema.yaml").read_text())
-    text = (ROOT / "config/README.md").read_text()
-    defaults = re.findall(r"`([\w-]+)`\s+\[(.*?)\](?=[:,;\s])", text)
-    shown = [(name, yaml.safe_load(default)) for name, default in defaults]
-    documented = {name for name, _ in shown} | set(re.findall(r"^- `([\w-]+)`:", text, re.MULTILINE))
-    for path, entry in keys_of(schema, schema["$defs"]):
-        if path[0] == "jobs" or path[-1] in ("figure1", "supernet", "angle", "validation", "evolution"):
-            continue
-        if (
-            path[-1] in ("random_search", "ranking", "seeds", "large_spaces", "retraining", "transfer")
-            and len(path) == 1
-        ):
-            continue
-        if path[-1] in ("darts", "mobilenet") or path[0::2] == ("large_spaces", "evolution"):
-            continue  # in the text
-        assert path[-1] in documented, f"{'.'.join(path)} isn't in config/README.md"
-        default = entry.get("default")
-        if default not in (None, {}):
-            assert (path[-1], default) in shown, (
-                f"config/README.md gives another default for {'.'.join(path)}"
-            )
+    written = (ROOT / "config/README.md").read_text().partition(MARK)[2]
+    assert written == "\n" + reference(schema)
+
+
+def defaults(schema, *path):
+    for name in path:
+        schema = schema[name]
+    return {name: key.get("default") for name, key in schema["properties"].items()}
+
+
+def test_settings_and_schema_have_the_same_defaults():
+    schema = yaml.safe_load((ROOT / "config/schema.yaml").read_text())
+    supernet = defaults(schema, "$defs", "supernet")
+    assert supernet == {name: getattr(SupernetSettings(), name) for name in supernet}
+    network = defaults(schema, "$defs", "retrained_space", "additionalProperties", "properties", "network")
+    assert network.pop("channels") is None  # the architecture's own
+    assert network == {name: getattr(RetrainingSettings(), name) for name in network}
+
+
+def test_seeds_are_of_every_label_method_and_of_untrained_supernets():
+    schema = yaml.safe_load((ROOT / "config/schema.yaml").read_text())
+    seeds = [
+        name for name in schema["properties"]["seeds"]["properties"] if not name.startswith("untrained-")
+    ]
+    assert sorted(seeds) == sorted([*METHODS, *PRETEXT_TASKS])
 
 
 WITHOUT_TORCH = (

@@ -85,7 +85,7 @@ def test_a_stopped_training_goes_on_from_its_state(run, way):
     directory, _, stopped, output = run
     [seed] = [seed for seed in stopped if stopped[seed][0] == way]
     log = directory / f"results/tiny/logs/train_supernet/{TRAINING.format(seed=seed)}.log"
-    assert "goes on from" in log.read_text()
+    assert "resumes from" in log.read_text()
     # A cancelled job failed, and the workflow submits it again; a preempted one is SLURM's to start again.
     name = TRAINING.format(seed=seed).replace("/", "_")
     submitted = re.findall(rf"has been submitted with SLURM jobid \d+ .*/rule_train_supernet/{name}/", output)

@@ -15,7 +15,8 @@ from rlnas_core.images.arrays import ImageArray, load
 from rlnas_core.labels.pretext import Rotation
 from rlnas_core.labels.sources import RedrawnLabels
 from rlnas_core.spaces import get
-from rlnas_core.training.standalone import RetrainingSettings, retrain
+from rlnas_core.training.loop import Run
+from rlnas_core.training.standalone import LabelledImages, RetrainingSettings, retrain
 from rlnas_core.training.supernet import SupernetSettings, train_supernet
 
 SHORT = {"device": "cpu", "kernels": "torch", "epochs": 1, "batch_size": 128, "learning_rate": 0.01}
@@ -69,20 +70,22 @@ def watched(space, seen):
 
 def main(folder, out, rank, what):
     images, valid = (Doubled(**vars(load(folder, split))) for split in ("train", "valid"))
-    images = dataclasses.replace(images, images=images.images[:640], labels=images.labels[:640])
+    images = dataclasses.replace(images, images=images.images[:640])
+    labels, valid_labels = (np.load(folder / f"{split}_labels.npy") for split in ("train", "valid"))
+    labels = labels[:640]
     torch.set_default_dtype(torch.float64)
     rng = np.random.default_rng(0)
-    shuffled = RedrawnLabels("shuffle-each-step", images.labels, 10, rng)
+    shuffled = RedrawnLabels("shuffle-each-step", labels, 10, rng)
     for name, settings in SUPERNETS.items() if what == "everything" else ():
         seen, count = [], STEPS[name] * settings.batch_size
-        few = dataclasses.replace(images, images=images.images[:count], labels=images.labels[:count])
+        few = dataclasses.replace(images, images=images.images[:count])
         _, statistics = train_supernet(
             watched(get(name), seen),
             few,
             Rotation(rng) if name == "nas_bench_201" else shuffled,
             settings,
             0,
-            log=lambda line: None,
+            run=Run(quiet),
         )
         statistics.save(out / f"{name}-{rank}.npz")
         np.save(out / f"{name}-{rank}-paths.npy", np.array(seen))
@@ -94,12 +97,11 @@ def main(folder, out, rank, what):
     model, accuracies = retrain(
         space,
         genes,
-        images,
-        valid,
+        LabelledImages(images, labels, 10),
+        LabelledImages(valid, valid_labels, 10),
         NETWORK,
         0,
-        log=quiet,
-        state_path=state,
+        run=Run(quiet, checkpoint=state),
     )
     save_model(model, out / f"network-{rank}.safetensors")
     np.save(out / f"network-{rank}-accuracies.npy", list(accuracies.values()))

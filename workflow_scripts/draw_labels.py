@@ -8,11 +8,15 @@ from rlnas_core.machine.files import read_array
 
 log = job.start(snakemake)
 wildcards = snakemake.wildcards
-ground_truth = read_array(snakemake.input.ground_truth)
+if truth := snakemake.input.get("ground_truth"):
+    ground_truth = read_array(truth)
+    count = len(ground_truth)
+else:
+    ground_truth, count = None, len(read_array(snakemake.input.images, mmap_mode="r"))
 # Training labels come from the seed alone, as in the reference; other images have a stream of their own.
 seed = [int(wildcards.seed)] if wildcards.split == "train" else [int(wildcards.seed), 1]
 labels = draw_fixed_labels(
-    wildcards.labels, ground_truth, len(ground_truth), int(wildcards.categories), np.random.default_rng(seed)
+    wildcards.labels, ground_truth, count, int(wildcards.categories), np.random.default_rng(seed)
 )
 np.save(snakemake.output.labels, labels)
 log(f"{len(labels)} labels of {wildcards.categories} categories: {wildcards.labels}, seed {wildcards.seed}")

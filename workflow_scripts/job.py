@@ -76,35 +76,12 @@ def take_devices(snakemake: Any, name: str, log: Callable[[str], None]) -> None:
     sys.exit(job.wait())
 
 
-def of_training(snakemake: Any, log: Callable[[str], None]) -> dict[str, Any]:
-    """Return what every training job tells `loop.fit`: where record and states go, and who is shown it."""
-    return {
-        "log": log,
-        "csv_path": snakemake.output.training,
-        "state_path": snakemake.params.state,
-        "save_every": 60 * snakemake.config["save_minutes"],
-        "watch": _watcher(snakemake),
-    }
+def training_run(snakemake: Any, log: Callable[[str], None]) -> Any:
+    """Return what every training job tells `loop.fit`: where its log, record and checkpoint go."""
+    from rlnas_core.training.loop import Run
 
-
-def _watcher(snakemake: Any) -> Callable[[dict[str, Any]], None] | None:
-    """Return a function that shows an epoch's numbers in TensorBoard, where the configuration asks for it."""
-    if not snakemake.config["tensorboard"] or not leads():
-        return None
-    from torch.utils.tensorboard import SummaryWriter
-
-    run = Path("results", snakemake.config["run"])
-    folder = run / "tensorboard" / Path(snakemake.params.state).relative_to(run / "states").with_suffix("")
-    writers = list[SummaryWriter]()
-
-    def show(row: dict[str, Any]) -> None:
-        if not writers:  # of a training before this one only the epochs up to here remain
-            writers.append(SummaryWriter(folder, purge_step=row["epoch"]))
-        for name in row.keys() - {"epoch"}:
-            writers[0].add_scalar(name, row[name], row["epoch"])
-        writers[0].flush()
-
-    return show
+    checkpoint, minutes = Path(snakemake.params.state), snakemake.config["save_minutes"]
+    return Run(log, Path(snakemake.output.training), checkpoint, 60 * minutes)
 
 
 def experiment(snakemake: Any) -> dict[str, Any]:

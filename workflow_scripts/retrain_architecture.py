@@ -7,10 +7,10 @@ import pandas as pd
 
 import job
 from rlnas_core.images.arrays import load
-from rlnas_core.machine.files import read_result
+from rlnas_core.machine.files import read_array, read_result
 from rlnas_core.spaces import get
 from rlnas_core.training.checkpoint import remove_states, save_weights
-from rlnas_core.training.standalone import RetrainingSettings, retrain
+from rlnas_core.training.standalone import LabelledImages, RetrainingSettings, retrain
 
 log = job.start(snakemake)
 wildcards, given = snakemake.wildcards, dict(snakemake.params.settings)
@@ -21,14 +21,19 @@ space = get(wildcards.space)
 if channels := given.pop("channels") or described.get("channels"):
     given["channels"] = int(channels)
 settings = RetrainingSettings(**given)
+data = [
+    LabelledImages(
+        load(folder, split), read_array(snakemake.input[f"{split}_labels"]), snakemake.params.classes
+    )
+    for split in ("train", "valid")
+]
 model, accuracies = retrain(
     space,
     space.from_string([described["arch"]])[0],
-    load(folder, "train"),
-    load(folder, "valid"),
+    *data,
     settings,
     int(wildcards.seed),
-    **job.of_training(snakemake, log),
+    run=job.training_run(snakemake, log),
 )
 if job.leads():
     columns = {**described[["space", "architecture", "arch"]], "dataset": wildcards.dataset}

@@ -22,7 +22,7 @@ seed = int(wildcards.seed)
 # Validation images have a stream of their own, as in `draw_labels`; pretext tasks draw a class an image.
 labels = label_source(
     params.labels,
-    read_array(snakemake.input.labels),
+    read_array(snakemake.input.labels) if snakemake.input.labels else None,
     int(wildcards.categories),
     valid,
     np.random.default_rng([seed, 1]),

@@ -20,7 +20,7 @@ seed = int(snakemake.wildcards.seed)
 data = load(Path(snakemake.input.description).parent, "train")
 labels = label_source(
     snakemake.wildcards.labels,
-    read_array(snakemake.input.labels),
+    read_array(snakemake.input.labels) if snakemake.input.labels else None,
     int(snakemake.wildcards.categories),
     data,
     np.random.default_rng(seed),
@@ -31,7 +31,7 @@ model, statistics = train_supernet(
     labels,
     settings,
     seed,
-    **job.of_training(snakemake, log),
+    run=job.training_run(snakemake, log),
 )
 if job.leads():
     statistics.save(snakemake.output.statistics)

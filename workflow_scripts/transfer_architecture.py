@@ -29,7 +29,7 @@ model = (detection.train_detector if detects else segmentation.train_segmenter)(
     settings,
     int(wildcards.seed),
     pretrained=Path(snakemake.input.weights) if snakemake.input.get("weights") else None,
-    **job.of_training(snakemake, log),
+    run=job.training_run(snakemake, log),
 )
 if job.leads():
     if detects:

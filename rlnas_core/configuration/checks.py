@@ -246,7 +246,7 @@ def _explain(error: "ValidationError") -> str:
     return f"{got}; {error.message}"
 
 
-def _resolved(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Mapping[str, Any]:
+def resolved(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Mapping[str, Any]:
     """A schema with what it refers to; what stands beside the reference, in properties too, goes first."""
     if "$ref" not in schema:
         return schema
@@ -257,12 +257,12 @@ def _resolved(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Mapping[str
 
 
 def _with_defaults(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any]) -> Any:
-    schema = _resolved(schema, root)
+    schema = resolved(schema, root)
     if not isinstance(value, dict):
         return value
     properties = schema.get("properties", {})
     for name, entry in properties.items():
-        entry = _resolved(entry, root)
+        entry = resolved(entry, root)
         if name not in value and "default" in entry:
             value[name] = copy.deepcopy(entry["default"])
     others = schema.get("additionalProperties")

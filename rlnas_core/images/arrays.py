@@ -33,16 +33,14 @@ _CIFAR10_TRAINING_SET = (50_000, 10)
 
 @dataclass(frozen=True)
 class ImageArray:
-    """Images (N, H, W, C) uint8 with labels (N,) int64 (-1: unlabelled) and what augmentation needs to know.
+    """Images (N, H, W, C) uint8 and what augmentation needs to know; labels are files of their own.
 
     `mean` and `std` are per channel, of the training images, in units of 255.
     """
 
     images: np.ndarray
-    labels: np.ndarray
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    classes: int
     pad: int
     flip: bool
 
@@ -98,7 +96,7 @@ class ImageArray:
     def identity(self) -> list[Any]:
         """Everything that a training on these images depends on."""
         public = {name: value for name, value in vars(self).items() if not name.startswith("_")}
-        return [public.pop("images"), public.pop("labels"), public]
+        return [public.pop("images"), public]
 
 
 class Reader:
@@ -294,13 +292,12 @@ def load(folder: Path | str, split: str) -> ImageArray:
     folder = Path(folder)
     with files.reading(folder / "dataset.json", files.REMADE):
         description = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
-        known = {name: description[name] for name in ("classes", "pad", "flip")}
+        known = {name: description[name] for name in ("pad", "flip")}
         known |= {name: tuple(description[name]) for name in ("mean", "std")}
     images = files.read_array(folder / f"{split}_images.npy", mmap_mode="r")
-    labels = files.read_array(folder / f"{split}_labels.npy")
     if description["decode"] == "once":
-        return ImageArray(images, labels, **known)
-    return ImageFiles(images, labels, size=description["image_size"], jitter=description["jitter"], **known)
+        return ImageArray(images, **known)
+    return ImageFiles(images, size=description["image_size"], jitter=description["jitter"], **known)
 
 
 Channels = Sequence[float] | torch.Tensor
@@ -418,7 +415,7 @@ def _channel_statistics(images: np.ndarray) -> tuple[list[float], list[float]]:
 def _sampled_statistics(paths: np.ndarray, size: int, log: sources.Log) -> tuple[list[float], list[float]]:
     """Return mean and standard deviation of the centres of some images, the same ones each time."""
     chosen = np.random.default_rng(_SPLIT_SEED).permutation(len(paths))[:_SAMPLE]
-    sample = ImageFiles(paths, chosen, (0.0,) * 3, (1 / 255,) * 3, 0, 0, False, size=size)
+    sample = ImageFiles(paths, (0.0,) * 3, (1 / 255,) * 3, 0, False, size=size)
     wide = 0
     for path in paths[chosen]:
         with sources.opened(path) as picture:

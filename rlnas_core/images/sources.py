@@ -127,7 +127,7 @@ def imagenet16(folder: Path) -> ImageSource:
         images, labels = _batches(folder, checksums, "labels")
         kept = labels <= IMAGENET16_CLASSES
         pools.append(_array_pool(images[kept], labels[kept] - 1))
-    return ImageSource(IMAGENET16_CLASSES, 3, *pools, checksums=dict(IMAGENET16_CHECKSUMS))
+    return ImageSource(IMAGENET16_CLASSES, 3, pools[0], pools[1], checksums=dict(IMAGENET16_CHECKSUMS))
 
 
 def _batches(folder: Path, checksums: dict[str, str], key: str) -> tuple[np.ndarray, np.ndarray]:

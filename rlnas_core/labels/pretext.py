@@ -88,14 +88,17 @@ class Colorization(LabelSource):
 
 
 def label_source(
-    method: str, labels: np.ndarray, categories: int, data: ImageArray, rng: np.random.Generator
+    method: str, labels: np.ndarray | None, categories: int, data: ImageArray, rng: np.random.Generator
 ) -> LabelSource:
     """The source of that name, for images `data`.
 
-    `labels` (N,) are the fixed ones or, for what is redrawn from it, the ground truth. Raises ValueError for
-    an unknown name, and for another number of categories than a pretext task has.
+    `labels` (N,) are the fixed ones, the true ones for `shuffle-each-step`, and None for what needs none.
+    Raises ValueError for an unknown name, without labels that a method needs, and for another number of
+    categories than a pretext task has.
     """
     if method in FIXED_METHODS:
+        if labels is None:
+            raise ValueError(f"labels '{method}': got none; give the labels that `draw_fixed_labels` drew")
         return FixedLabels(labels, categories)
     if method in REDRAWN_METHODS:
         return RedrawnLabels(method, labels, categories, rng)

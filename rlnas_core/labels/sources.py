@@ -47,6 +47,10 @@ class LabelSource:
         """Draw or look up the classes of a whole batch, int64 (B,), given its image indices (B,)."""
         raise NotImplementedError
 
+    def identity(self) -> list[Any]:
+        """Labels that decide a training besides the method and its seed."""
+        return []
+
     def pose(self, images: "Tensor", classes: "Tensor") -> "tuple[Tensor, Tensor]":
         """Network's input and targets, of augmented images (b, C, S, S) and their classes (b,)."""
         return images, classes
@@ -63,6 +67,10 @@ class FixedLabels(LabelSource):
                 f"labels: got values {self.labels.min()} to {self.labels.max()}; "
                 f"accepted: 0 to {self.categories - 1} for {self.categories} categories"
             )
+
+    def identity(self) -> list[Any]:
+        """The labels themselves."""
+        return [self.labels]
 
     def __call__(self, indices: np.ndarray) -> np.ndarray:
         """Return the labels of a batch, int64 (B,), given its image indices (B,)."""
@@ -87,6 +95,10 @@ class RedrawnLabels(LabelSource):
             _checked_truth(method, ground_truth, categories) if method == "shuffle-each-step" else None
         )
         self.rng = rng
+
+    def identity(self) -> list[Any]:
+        """The true labels that are shuffled, if any."""
+        return [] if self._truth is None else [self._truth]
 
     def __call__(self, indices: np.ndarray) -> np.ndarray:
         """Return new labels for a batch, int64 (B,), given its image indices (B,)."""

@@ -279,6 +279,10 @@ class Network(Supernet):
         # The reduction cell brings its inputs to one resolution before it halves that.
         return [self.cells[first].operations, *self.cells[first + 1 :]]
 
+    def drop_paths(self, chance: float, generator: torch.Generator) -> None:
+        """Leave out operations in training from now on with another chance, drawn by a generator."""
+        self.drop, self.generator = chance, generator
+
     def _drop(self, term: Tensor) -> Tensor:
         # Drawn for the whole batch, of which this process may have a part.
         draws = torch.rand(processes.count() * len(term), generator=self.generator)

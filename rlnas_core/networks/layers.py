@@ -117,6 +117,10 @@ class SupernetModule(nn.Module, ABC):
         """Run from now on by the CPU kernels, where they can run such a network."""
         return False
 
+    def decelerate(self) -> None:
+        """Run from now on by torch again."""
+        self.engine = None
+
     @contextmanager
     def calibrated(self, images: Tensor, path: np.ndarray, batch: int | None = None) -> Iterator[None]:
         """Normalise within the context by the statistics of these images (B, C, H, W) under this path.

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from rlnas_core.machine import files
-from rlnas_core.spaces import SearchSpace
+from rlnas_core.spaces import NASBench201, SearchSpace
 
 _ROUNDING = 1e-9  # scores that differ by less are the same
 
@@ -34,6 +34,6 @@ def read_best(path: Path | str) -> pd.Series:
     return files.read_result(path, ("found_by", "arch", "score", "tied"), rows=1).iloc[0]
 
 
-def read_scores(path: Path | str, space: SearchSpace) -> pd.DataFrame:
+def read_scores(path: Path | str, space: NASBench201) -> pd.DataFrame:
     """Read the scores of an enumerated space, by index; raises `ValueError` as `read_best` does."""
     return files.read_result(path, ("index",), rows=len(space.enumerate())).set_index("index")

@@ -1,4 +1,4 @@
-"""States of unfinished trainings, from which a restart goes on, and weights of finished ones."""
+"""Checkpoints of unfinished trainings, from which they resume, and weights of finished ones."""
 
 import hashlib
 import json
@@ -23,10 +23,10 @@ State = tuple[dict[str, Tensor], dict[str, Any]]
 
 
 class Checkpoint:
-    """The last state and the one before it, with a key of everything that decides the result.
+    """The last checkpoint and the one before it, with a key of everything that decides the result.
 
-    `path` may be None, then nothing is kept. States are saved `every` so many seconds and when the process is
-    asked to stop (SIGTERM, SIGINT); they are safetensors, so nothing in them can run code.
+    `path` may be None, then nothing is kept. Checkpoints are saved `every` so many seconds and when the
+    process is asked to stop (SIGTERM, SIGINT); they are safetensors, so nothing in them can run code.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class Checkpoint:
         self._saved = time.monotonic()
 
     def restore(self) -> State | None:
-        """The newest sound state of this key; damaged files are set aside, those of other settings left."""
+        """The newest sound checkpoint of this key; damaged files are moved, those of other settings left."""
         for path in self._files():
             if not path.exists():
                 continue
@@ -46,10 +46,10 @@ class Checkpoint:
             except (SafetensorError, ValueError, KeyError, OSError) as error:
                 aside = path.with_name(path.name + ".damaged")
                 path.replace(aside)
-                self.log(f"the state {path} is damaged ({error}); it is set aside as {aside.name}")
+                self.log(f"the checkpoint {path} is damaged ({error}); moved to {aside.name}")
                 continue
             if meta["key"] != self.key:
-                self.log(f"the state {path} is of other settings, inputs or code; training starts afresh")
+                self.log(f"the checkpoint {path} is of other settings, inputs or code; training starts anew")
                 return None
             return tensors, meta
         return None
@@ -61,7 +61,7 @@ class Checkpoint:
         )
 
     def save(self, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
-        """Replace the last state at once; the one before it stays until then."""
+        """Replace the last checkpoint at once; the one before it stays until then."""
         if self.path is None:
             return
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -79,7 +79,7 @@ class Checkpoint:
             new.unlink(missing_ok=True)
             kept = "the last one is kept" if last.exists() else "there is none before it"
             raise OSError(
-                error.errno, f"the state can't be saved: {error.strerror}; {kept}", str(last)
+                error.errno, f"the checkpoint can't be saved: {error.strerror}; {kept}", str(last)
             ) from error
         if last.exists():
             last.replace(before)
@@ -91,7 +91,7 @@ class Checkpoint:
         if self.signalled is None:
             return
         name = signal.Signals(self.signalled).name
-        self.log(f"stopped by {name}; the state is kept at {self.path}, the same command goes on from there")
+        self.log(f"stopped by {name}; the checkpoint is at {self.path}, the same command resumes from it")
         if self.signalled == signal.SIGINT:
             raise KeyboardInterrupt
         raise SystemExit(128 + self.signalled)
@@ -119,7 +119,7 @@ class Checkpoint:
 
 
 def remove_states(path: str | Path) -> None:
-    """Remove the states of a training whose results are written, also one that was cut off in the writing."""
+    """Remove the checkpoints of a training whose results are written, also one cut off in the writing."""
     for end in ("", ".before", ".new", ".damaged", ".before.damaged"):
         Path(f"{path}{end}").unlink(missing_ok=True)
 

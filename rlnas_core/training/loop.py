@@ -1,4 +1,4 @@
-"""The loop of all trainings: order of images, schedule, states to go on from, several processes."""
+"""The loop of all trainings: order of images, schedule, checkpoints, several processes."""
 
 import math
 import sys
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from rlnas_core.machine import processes
+from rlnas_core.machine.devices import pick_device
 from rlnas_core.machine.fingerprints import code_of, key_of
 from rlnas_core.training.checkpoint import Checkpoint, State, generator_states, set_generators
 from rlnas_core.training.optimiser import SGD
@@ -111,6 +112,8 @@ class Task:
     """What is trained: a model, and its loss on images by their indices."""
 
     model: nn.Module
+    kernels: str = "torch"
+    """What runs the model."""
     generators: Sequence[np.random.Generator | None] = ()
     """What the task draws from; drawn alike in every process."""
     evaluates: bool = False
@@ -145,96 +148,168 @@ class Task:
         """Return to a state that `state` gave."""
 
 
+@dataclass(frozen=True)
+class Run:
+    """Where a training says how it goes and what it leaves on the way; nothing of it changes the result.
+
+    `record` is a CSV with a row for each epoch. A checkpoint is kept at `checkpoint` after every epoch, every
+    `save_every` seconds and when the process is asked to stop; the same training resumes from it. It is the
+    caller's to remove (`remove_states`) once the results are written.
+    """
+
+    log: Callable[[str], None] = print
+    record: Path | None = None
+    checkpoint: Path | None = None
+    save_every: float = 600
+
+
+def begin(
+    settings: TrainingSettings, seed: int, streams: int
+) -> tuple[torch.device, list[np.random.SeedSequence]]:
+    """The device of a training, joined with its other processes, and seeds of independent streams.
+
+    They are independent so that, for instance, another path setting leaves the order of images as it was.
+    """
+    device = pick_device(settings.device)
+    processes.join(device)
+    return device, np.random.SeedSequence(seed).spawn(streams)
+
+
+def drawn(seed: np.random.SeedSequence) -> int:
+    """A number from a stream, as torch's generators take it for a seed."""
+    return int(seed.generate_state(1)[0])
+
+
+class _Progress:
+    """How far a training is: the position, the sums of the epoch at hand, and the record of those before."""
+
+    def __init__(
+        self,
+        task: Task,
+        optimiser: SGD,
+        order_rng: np.random.Generator,
+        checkpoint: Checkpoint,
+        device: torch.device,
+    ) -> None:
+        self.task, self.optimiser, self.checkpoint, self.device = task, optimiser, checkpoint, device
+        self.epoch, self.step, self.rows = 1, 0, list[dict[str, Any]]()
+        self.generators = [*task.generators, order_rng]
+        # Sums over an epoch of loss, hits (NaN where none count) and sound losses
+        number = torch.float32 if device.type == "mps" else torch.float64
+        self.sums = torch.zeros(3, dtype=number, device=device)
+        spent = self._resume()
+        self.started = time.monotonic() - spent
+        self._order_state = generator_states([order_rng])  # as the epoch began
+
+    def _resume(self) -> float:
+        """Return to the last checkpoint, if there is one; the seconds that were spent until then."""
+        restored: State | None = processes.first_then_others(self.checkpoint.restore)
+        if restored is None:
+            return 0.0
+        tensors, position = restored
+        self.task.model.load_state_dict(_named(tensors, "model."))
+        if processes.rank() == 0:  # whose the sums of all have become
+            self.sums.copy_(tensors["sums"])
+        self.optimiser.set_state(tensors)
+        self.task.set_state(_named(tensors, "task."))
+        set_generators(self.generators, position["generators"])
+        self.epoch, self.step, self.rows = position["epoch"], position["step"], position["rows"]
+        self.checkpoint.log(f"resumes from {self.checkpoint.path}: epoch {self.epoch}, step {self.step + 1}")
+        return position["spent"]
+
+    def save(self, epoch: int, step: int) -> None:
+        """Save a checkpoint from which a training resumes at an epoch, from 1, and a step, from 0."""
+        if step == 0:
+            self._order_state = generator_states(self.generators[-1:])
+        total = processes.add_up(self.sums.clone())
+        if processes.rank() == 0 and torch.isfinite(total[0]):
+            tensors = {f"model.{name}": tensor for name, tensor in self.task.model.state_dict().items()}
+            tensors |= self.optimiser.state() | {"sums": total}
+            tensors |= {f"task.{name}": tensor for name, tensor in self.task.state().items()}
+            states = generator_states(self.generators[:-1]) + self._order_state
+            position = {"epoch": epoch, "step": step, "rows": self.rows, "generators": states}
+            self.checkpoint.save(tensors, position | {"spent": time.monotonic() - self.started})
+        # Any process may be asked to stop; all do.
+        signalled = processes.largest(self.checkpoint.signalled or 0, self.device)
+        self.checkpoint.signalled = signalled or None
+        self.checkpoint.stop_if_asked()
+
+    def add(self, loss: Tensor, hits: Tensor | None) -> None:
+        """Add a step; read after the epoch, as a device that has to answer at every step stands still."""
+        self.sums[0] += loss.detach()
+        self.sums[1] += math.nan if hits is None else hits
+        self.sums[2] += torch.isfinite(self.sums[0])
+
+    def mean_of_epoch(self, epoch: int, steps: int, images: int) -> dict[str, float]:
+        """Mean loss, and accuracy in percent where it counts; TrainingDivergedError for a NaN loss."""
+        loss, right, sound = processes.add_up(self.sums).tolist()
+        self.sums.zero_()
+        loss /= steps * processes.count()
+        if sound < steps * processes.count():
+            path, step = self.checkpoint.path, int(sound) // processes.count() + 1
+            kept = f"; the last sound checkpoint is kept at {path}" if path and epoch > 1 else ""
+            raise TrainingDivergedError(
+                f"the loss is {loss} at epoch {epoch}, step {step}{kept}; lower learning_rate"
+            )
+        return {"loss": loss} | ({} if math.isnan(right) else {"accuracy": 100 * right / images})
+
+    def report(self, row: dict[str, Any], epochs: int, images: int) -> None:
+        """Record an epoch and log it with speed and time left."""
+        self.rows.append(row)
+        epoch, elapsed = row["epoch"], time.monotonic() - self.started
+        speed, left = epoch * images / elapsed, elapsed * (epochs / epoch - 1)
+        numbers = ", ".join(f"{name} {value:.4g}" for name, value in row.items() if name != "epoch")
+        self.checkpoint.log(f"epoch {epoch}/{epochs}: {numbers}; {speed:.0f} images/s, {left:.0f} s left")
+
+
 def fit(
     task: Task,
     settings: TrainingSettings,
-    order_rng: np.random.Generator,
+    order_seed: np.random.SeedSequence,
     *,
     device: torch.device,
     key: Sequence[Any] = (),
     unsampled_gradient: str = "zero",
-    log: Callable[[str], None] = print,
-    csv_path: str | Path | None = None,
-    state_path: str | Path | None = None,
-    save_every: float = 600,
-    watch: Callable[[dict[str, Any]], None] | None = None,
+    run: Run = Run(),
 ) -> None:
     """Train a task's model by SGD over epochs of its images in random order.
 
-    A state is kept at `state_path` after every epoch, every `save_every` seconds and when the process is
-    asked to stop; the same call goes on from it, where `key` (all that decides the result besides the
-    settings and the code here) is the same. The states are the caller's to remove (`remove_states`) once the
-    results are written. `watch` is shown each epoch's row of the record. Raises ValueError where a batch has
-    too few images or can't be shared by the processes, TrainingDivergedError with epoch and step where the
-    loss is no number; the last sound state then remains.
+    It resumes from the run's checkpoint where `key` (all that decides the result besides the settings and the
+    code) is the same. Raises ValueError where a batch has too few images or can't be shared by the processes,
+    TrainingDivergedError with epoch and step where the loss is no number; the last sound checkpoint remains.
     """
-    size = settings.batch_size
+    size, images = settings.batch_size, _trained_on(len(task), settings)
     if len(task) < size:
         raise ValueError(
             f"too few images for a batch: got {len(task)}, batch_size is {size}; "
             "lower batch_size or give more images"
         )
     processes.part(size)
-    starts = range(0, _trained_on(len(task), settings), size)
-    steps, trained_on = len(starts), _trained_on(len(task), settings)
-    leads = processes.rank() == 0
-    log = log if leads else lambda line: None
+    starts, order_rng = range(0, images, size), np.random.default_rng(order_seed)
+    steps, leads = len(starts), processes.rank() == 0
+    log = run.log if leads else lambda line: None
+    threads = processes.described()
+    log(f"device {device}, {threads}, kernels: {task.kernels}")
     model, weights = task.model, list(task.model.parameters())
     decays = [settings.weight_decay * (settings.decayed == "all" or weight.ndim == 4) for weight in weights]
     optimiser = SGD(weights, settings.momentum, decays, unsampled_gradient, nesterov=settings.nesterov)
-    if device.type == "cuda":
-        torch.backends.cudnn.benchmark = not torch.are_deterministic_algorithms_enabled()
-        torch.backends.cudnn.allow_tf32 = settings.precision != "float32"
-        torch.backends.cuda.matmul.allow_tf32 = settings.precision != "float32"
+    _set_precision(device, settings)
     whole_step = task.whole_step(optimiser)
-    hashed = ""
-    if state_path:
-        shapes = [(name, list(tensor.shape)) for name, tensor in model.state_dict().items()]
-        versions = [version(name) for name in ("torch", "torchvision", "pillow")]
-        hashed = key_of(asdict(settings), processes.count(), versions, shapes, *key, *_CODE)
-    checkpoint = Checkpoint(state_path, hashed, every=save_every, log=log)
-    rows = list[dict[str, Any]]()
-    progress = tqdm(total=steps * settings.epochs, unit="step", disable=not (leads and sys.stderr.isatty()))
-    # Sums over an epoch of loss, hits (NaN where none count) and sound losses. The order's generator is kept
-    # as the epoch began.
-    sums = torch.zeros(3, dtype=torch.float32 if device.type == "mps" else torch.float64, device=device)
-    generators = [*task.generators, order_rng]
-    first_epoch, first_step, spent = 1, 0, 0.0
-
-    def save(epoch: int, step: int) -> None:
-        total = processes.add_up(sums.clone())
-        if leads and torch.isfinite(total[0]):
-            tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
-            tensors |= optimiser.state() | {"sums": total}
-            tensors |= {f"task.{name}": tensor for name, tensor in task.state().items()}
-            position = {"epoch": epoch, "step": step, "rows": rows, "spent": time.monotonic() - started}
-            states = generator_states(generators[:-1]) + order_state
-            checkpoint.save(tensors, position | {"generators": states})
-
-    def stop_if_asked() -> None:
-        checkpoint.signalled = processes.largest(checkpoint.signalled or 0, device) or None
-        checkpoint.stop_if_asked()
-
-    restored: State | None = processes.first_then_others(checkpoint.restore)
-    if restored is not None:
-        tensors, position = restored
-        model.load_state_dict(_named(tensors, "model."))
-        if leads:  # whose the sums of all have become
-            sums.copy_(tensors["sums"])
-        optimiser.set_state(tensors)
-        task.set_state(_named(tensors, "task."))
-        set_generators(generators, position["generators"])
-        rows, spent = position["rows"], position["spent"]
-        first_epoch, first_step = position["epoch"], position["step"]
-        progress.update((first_epoch - 1) * steps + first_step)
-        log(f"goes on from {state_path}: epoch {first_epoch}, step {first_step + 1}")
-    order_state = generator_states([order_rng])
-    started = time.monotonic() - spent
+    hashed = _key(model, settings, key) if run.checkpoint else ""
+    checkpoint = Checkpoint(run.checkpoint, hashed, every=run.save_every, log=log)
+    progress = _Progress(task, optimiser, order_rng, checkpoint, device)
+    first_epoch, first_step = progress.epoch, progress.step
+    bar = tqdm(
+        total=steps * settings.epochs,
+        initial=(first_epoch - 1) * steps + first_step,
+        unit="step",
+        disable=not (leads and sys.stderr.isatty()),
+    )
     model.train()
     with checkpoint.listening():
         for epoch in range(first_epoch, settings.epochs + 1):
-            order = order_rng.permutation(len(task))
-            batches = [np.sort(order[:trained_on][start : start + size]) for start in starts]
+            order = order_rng.permutation(len(task))[:images]
+            batches = [np.sort(order[start : start + size]) for start in starts]
             for step in range(first_step, steps):
                 rate = settings.rate(epoch - 1 + step / steps)
                 # One clock says when; any process may be asked to stop.
@@ -255,41 +330,41 @@ def fit(
                     if settings.clip_value is not None:
                         nn.utils.clip_grad_value_(weights, settings.clip_value)
                     optimiser.step(rate)
-                # Looked at after the epoch: a device that has to answer at every step stands still meanwhile.
-                sums[0] += loss.detach()
-                sums[1] += math.nan if hits is None else hits
-                sums[2] += torch.isfinite(sums[0])
-                progress.update()
+                progress.add(loss, hits)
+                bar.update()
                 if due and step + 1 < steps:
-                    save(epoch, step + 1)
-                    stop_if_asked()
+                    progress.save(epoch, step + 1)
             if task.evaluates and first_step < steps:
-                save(epoch, steps)  # a measurement may be cut off
+                progress.save(epoch, steps)  # a measurement may be cut off
             first_step = 0
-            loss_sum, right, sound = processes.add_up(sums).tolist()
-            sums.zero_()
-            mean_loss = loss_sum / steps / processes.count()
-            if sound < steps * processes.count():
-                raise _diverged(mean_loss, epoch, int(sound) // processes.count() + 1, state_path)
-            row = {"epoch": epoch, "loss": mean_loss, "learning_rate": settings.rate(epoch - 1 / steps)}
-            if not math.isnan(right):
-                row["accuracy"] = 100 * right / trained_on
+            mean = progress.mean_of_epoch(epoch, steps, images)
+            row = {
+                "epoch": epoch,
+                "loss": mean.pop("loss"),
+                "learning_rate": settings.rate(epoch - 1 / steps),
+            }
             model.eval()
-            row |= task.after_epoch(epoch)
+            row |= mean | task.after_epoch(epoch)
             model.train()
-            rows.append(row)
-            if watch is not None and leads:
-                watch(row)
-            elapsed = time.monotonic() - started
-            speed, left = epoch * trained_on / elapsed, elapsed * (settings.epochs / epoch - 1)
-            numbers = ", ".join(f"{name} {value:.4g}" for name, value in row.items() if name != "epoch")
-            log(f"epoch {epoch}/{settings.epochs}: {numbers}; {speed:.0f} images/s, {left:.0f} s left")
-            order_state = generator_states([order_rng])
-            save(epoch + 1, 0)
-            stop_if_asked()
-    progress.close()
-    if leads and csv_path is not None:
-        pd.DataFrame(rows).to_csv(csv_path, index=False)
+            progress.report(row, settings.epochs, images)
+            progress.save(epoch + 1, 0)
+    bar.close()
+    if leads and run.record is not None:
+        pd.DataFrame(progress.rows).to_csv(run.record, index=False)
+
+
+def _set_precision(device: torch.device, settings: TrainingSettings) -> None:
+    if device.type == "cuda":
+        torch.backends.cudnn.benchmark = not torch.are_deterministic_algorithms_enabled()
+        torch.backends.cudnn.allow_tf32 = settings.precision != "float32"
+        torch.backends.cuda.matmul.allow_tf32 = settings.precision != "float32"
+
+
+def _key(model: nn.Module, settings: TrainingSettings, key: Sequence[Any]) -> str:
+    """A hash of everything that decides the result of a training."""
+    shapes = [(name, list(tensor.shape)) for name, tensor in model.state_dict().items()]
+    versions = [version(name) for name in ("torch", "torchvision", "pillow")]
+    return key_of(asdict(settings), processes.count(), versions, shapes, *key, *_CODE)
 
 
 def _trained_on(images: int, settings: TrainingSettings) -> int:
@@ -302,10 +377,3 @@ def _trained_on(images: int, settings: TrainingSettings) -> int:
 
 def _named(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
-
-
-def _diverged(loss: float, epoch: int, step: int, state_path: str | Path | None) -> TrainingDivergedError:
-    kept = f"; the last sound state is kept at {state_path}" if state_path and epoch > 1 else ""
-    return TrainingDivergedError(
-        f"the loss is {loss} at epoch {epoch}, step {step}{kept}; lower learning_rate"
-    )

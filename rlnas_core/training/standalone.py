@@ -1,6 +1,5 @@
 """Training a stand-alone network of one architecture, for its accuracy (Sec. 4.2, tables 3 to 5)."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,10 +10,10 @@ from torch.nn import functional as F  # noqa: N812 - the name that torch code gi
 
 from rlnas_core.images.arrays import ImageArray
 from rlnas_core.machine import processes
-from rlnas_core.machine.devices import pick_device, upload
+from rlnas_core.machine.devices import upload
 from rlnas_core.networks.layers import initialise
 from rlnas_core.spaces import SearchSpace
-from rlnas_core.training.loop import Task, TrainingSettings, fit
+from rlnas_core.training.loop import Run, Task, TrainingSettings, begin, drawn, fit
 
 _BATCH = 256  # images evaluated at once
 _TOP = (1, 5)
@@ -28,11 +27,34 @@ class RetrainingSettings(TrainingSettings):
     image goes without an operation at the end of training, to which it grows along a line.
     """
 
+    batch_size: int = 1024
+    learning_rate: float = 0.5
+    final_learning_rate: float = 0.0
+    schedule: str = "linear"
+    nesterov: bool = False
+    weight_decay: float = 3e-5
+    label_smoothing: float = 0.1
     channels: int = 48
     cells: int = 14
     imagenet: bool = True
     auxiliary: float = 0.0
     drop: float = 0.0
+
+
+@dataclass(frozen=True)
+class LabelledImages:
+    """Images with their true labels (N,) int64, which are -1 where unlabelled, and the number of classes."""
+
+    images: ImageArray
+    labels: np.ndarray
+    classes: int
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def identity(self) -> list[Any]:
+        """Everything that a training on these images depends on."""
+        return [*self.images.identity(), self.labels]
 
 
 class _Network(Task):
@@ -41,8 +63,8 @@ class _Network(Task):
     def __init__(
         self,
         model: Any,
-        train: ImageArray,
-        valid: ImageArray,
+        train: LabelledImages,
+        valid: LabelledImages,
         settings: RetrainingSettings,
         draws: torch.Generator,
         device: torch.device,
@@ -52,14 +74,19 @@ class _Network(Task):
         self.train, self.valid, self.settings, self.draws = train, valid, settings, draws
         self.accuracies: dict[str, float] = {}
         self.evaluates = len(valid) > 0
-        model.drop = 0.0
+        self._drop_paths(0.0)
 
     def __len__(self) -> int:
         return len(self.train)
 
+    def _drop_paths(self, chance: float) -> None:
+        self.drop = chance
+        if self.settings.drop:
+            self.model.drop_paths(chance, self.draws)
+
     def loss(self, indices: np.ndarray, part: slice) -> tuple[Tensor, Tensor]:
         target = upload(self.train.labels[indices[part]], self.device)
-        scores = self.model(self.train.batch(indices, part, self.draws, self.device))
+        scores = self.model(self.train.images.batch(indices, part, self.draws, self.device))
         scores, *auxiliary = scores if isinstance(scores, tuple) else (scores,)
         smoothing = self.settings.label_smoothing
         loss = F.cross_entropy(scores.float(), target, label_smoothing=smoothing)
@@ -70,31 +97,31 @@ class _Network(Task):
         return loss, (scores.detach().argmax(1) == target).sum()
 
     def expect(self, indices: np.ndarray) -> None:
-        self.train.expect(indices)
+        self.train.images.expect(indices)
 
     def after_epoch(self, epoch: int) -> dict[str, float]:
-        self.model.drop = self.settings.drop * epoch / self.settings.epochs
+        self._drop_paths(self.settings.drop * epoch / self.settings.epochs)
         self.accuracies = accuracies(self.model, self.valid, self.device) if len(self.valid) else {}
         return self.accuracies
 
     def state(self) -> dict[str, Tensor]:
-        kept = {"drop": self.model.drop, **self.accuracies}
+        kept = {"drop": self.drop, **self.accuracies}
         numbers = {name: torch.tensor(value, dtype=torch.float64) for name, value in kept.items()}
         return {"draws": self.draws.get_state(), **numbers}
 
     def set_state(self, tensors: dict[str, Tensor]) -> None:
         self.draws.set_state(tensors["draws"])
-        self.model.drop = tensors["drop"].item()
+        self._drop_paths(tensors["drop"].item())
         self.accuracies = {name: tensors[name].item() for name in tensors if name.startswith("top")}
 
 
 @torch.no_grad()
-def accuracies(model: nn.Module, data: ImageArray, device: torch.device) -> dict[str, float]:
+def accuracies(model: nn.Module, data: LabelledImages, device: torch.device) -> dict[str, float]:
     """Top-1 and top-5 accuracy in percent of a network in evaluation mode; each process takes a part."""
     hits = torch.zeros(len(_TOP), dtype=torch.int64)
     indices = np.arange(processes.rank(), len(data), processes.count())
     for batch in np.array_split(indices, max(1, len(indices) // _BATCH)):
-        scores = model(data.plain(batch, device))
+        scores = model(data.images.plain(batch, device))
         places = scores.topk(min(max(_TOP), scores.shape[1])).indices.cpu()
         right = places == torch.from_numpy(data.labels[batch])[:, None]
         hits += torch.stack([right[:, :top].sum() for top in _TOP])
@@ -105,18 +132,17 @@ def accuracies(model: nn.Module, data: ImageArray, device: torch.device) -> dict
 def retrain(
     space: SearchSpace,
     genes: np.ndarray,
-    train: ImageArray,
-    valid: ImageArray,
+    train: LabelledImages,
+    valid: LabelledImages,
     settings: RetrainingSettings,
     seed: int,
     *,
-    log: Callable[[str], None] = print,
-    **options: Any,
+    run: Run = Run(),  # noqa: B008 - a frozen value
 ) -> tuple[nn.Module, dict[str, float]]:
     """Train the network of an architecture (genes,) on true labels; return it and its accuracies.
 
     They are `top1` and `top5` on the validation images in percent, none where there are no such images. Under
-    `torchrun` each process takes a part of every batch. Options, states and errors are those of `loop.fit`;
+    `torchrun` each process takes a part of every batch. Run, checkpoint and errors are those of `loop.fit`;
     ValueError too where images have no labels or the space's networks don't have what a setting asks for.
     """
     if (train.labels < 0).any():
@@ -127,27 +153,22 @@ def retrain(
             raise ValueError(f"{name}: got {value}; networks of {space.name} have none: give 0")
     sizes = {name: getattr(settings, name) for name in space.sizes if hasattr(settings, name)}
     sizes |= {"auxiliary": True} if settings.auxiliary else {}
-    device = pick_device(settings.device)
-    processes.join(device)
-    weights_seed, order_seed, draws_seed = np.random.SeedSequence(seed).spawn(3)
-    model: Any = space.network(genes, classes=train.classes, in_channels=train.channels, **sizes)
-    initialise(model, torch.Generator().manual_seed(int(weights_seed.generate_state(1)[0])))
+    device, (weights_seed, order_seed, draws_seed) = begin(settings, seed, 3)
+    model: Any = space.network(genes, classes=train.classes, in_channels=train.images.channels, **sizes)
+    initialise(model, torch.Generator().manual_seed(drawn(weights_seed)))
     model.to(device, memory_format=torch.channels_last)
-    draws = torch.Generator().manual_seed(int(draws_seed.generate_state(1)[0]))
-    model.generator = draws
+    draws = torch.Generator().manual_seed(drawn(draws_seed))
     if processes.rank() == 0:
         weights = sum(weight.numel() for weight in model.parameters()) / 1e6
-        log(f"device {device}, {processes.described()}")
-        log(f"{space.to_string(np.asarray(genes)[None])[0]}: {weights:.3f} million parameters")
+        run.log(f"{space.to_string(np.asarray(genes)[None])[0]}: {weights:.3f} million parameters")
     task = _Network(model, train, valid, settings, draws, device)
     key = [space.name, np.asarray(genes), seed, device.type, *train.identity(), *valid.identity()]
     fit(
         task,
         settings,
-        np.random.default_rng(order_seed),
+        order_seed,
         device=device,
         key=key,
-        log=log,
-        **options,
+        run=run,
     )
     return model.cpu(), task.accuracies

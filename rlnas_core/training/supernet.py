@@ -1,6 +1,5 @@
 """Training a supernet on one sampled path a step (Sec. 3.1, 3.2 and the reference settings)."""
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
 from importlib.metadata import version
@@ -15,12 +14,12 @@ from torch.nn import functional as F  # noqa: N812 - the name that torch code gi
 from rlnas_core.images.arrays import ImageArray
 from rlnas_core.labels.sources import LabelSource
 from rlnas_core.machine import processes
-from rlnas_core.machine.devices import pick_device, upload
+from rlnas_core.machine.devices import upload
 from rlnas_core.networks.layers import INITIALISATIONS, SupernetModule, initialise
 from rlnas_core.networks.nas_bench_201 import Supernet
 from rlnas_core.spaces import SearchSpace
 from rlnas_core.training.graphs import StaticStep, StaticSupernet
-from rlnas_core.training.loop import Task, TrainingSettings, WholeStep, fit
+from rlnas_core.training.loop import Run, Task, TrainingSettings, WholeStep, begin, drawn, fit
 from rlnas_core.training.optimiser import SGD
 from rlnas_core.training.statistics import Statistics
 
@@ -123,11 +122,10 @@ class SupernetTask(Task):
         weights_seed, path_seed, crop_seed = seeds
         self.space, self.data, self.labels, self.settings, self.device = space, data, labels, settings, device
         self.path_rng = np.random.default_rng(path_seed)
-        self.crops = torch.Generator().manual_seed(int(crop_seed.generate_state(1)[0]))
+        self.crops = torch.Generator().manual_seed(drawn(crop_seed))
         self.generators = [self.path_rng, labels.rng]
-        weights = int(weights_seed.generate_state(1)[0])
         self.model: SupernetModule = build(
-            space, labels.categories, data.channels, settings, weights, **labels.head
+            space, labels.categories, data.channels, settings, drawn(weights_seed), **labels.head
         )
         self.paths = self.model.paths if settings.path_per == "cell" else 1
         self.kernels = self._accelerate()
@@ -217,37 +215,28 @@ def train_supernet(
     settings: SupernetSettings,
     seed: int,
     *,
-    log: Callable[[str], None] = print,
-    **options: Any,
+    run: Run = Run(),  # noqa: B008 - a frozen value
 ) -> tuple[SupernetModule, Statistics]:
     """Train a supernet on images (N, H, W, C) and labels by SGD, one sampled path a step (eq. 5 and 7).
 
     Statistics are kept of the start and every epoch. Under `torchrun` each process takes a part of every
-    batch. Options, states and errors are those of `loop.fit`.
+    batch. Run, checkpoint and errors are those of `loop.fit`.
     """
-    device = pick_device(settings.device)
-    processes.join(device)
-    # Independent streams, so that for instance another path setting leaves the order of images as it was.
-    weights_seed, path_seed, order_seed, crop_seed = np.random.SeedSequence(seed).spawn(4)
+    device, (weights_seed, path_seed, order_seed, crop_seed) = begin(settings, seed, 4)
     task = SupernetTask(space, data, labels, settings, [weights_seed, path_seed, crop_seed], device)
-    if processes.rank() == 0:
-        log(f"device {device}, {processes.described()}, kernels: {task.kernels}")
-    told = [space.name, seed, labels.categories, labels.name]
-    told += [device.type, task.kernels]
-    fixed = data.labels if labels.rng else labels(np.arange(len(data)))
+    told = [space.name, seed, labels.categories, labels.name, device.type, task.kernels]
     fit(
         task,
         settings,
-        np.random.default_rng(order_seed),
+        order_seed,
         device=device,
-        key=[*told, *data.identity(), fixed],
+        key=[*told, *data.identity(), *labels.identity()],
         unsampled_gradient=settings.unsampled_gradient,
-        log=log,
-        **options,
+        run=run,
     )
     meta = {
         "space": space.name, "settings": asdict(settings), "seed": seed, "categories": labels.categories,
         "kernels": task.kernels, "device": device.type,
     }  # fmt: skip
-    task.model.engine = None
+    task.model.decelerate()
     return task.model.cpu(), _statistics(task.model, list(range(settings.epochs + 1)), task.records, meta)

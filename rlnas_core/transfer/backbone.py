@@ -10,14 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from rlnas_core.machine import processes
-from rlnas_core.machine.devices import pick_device
 from rlnas_core.machine.fingerprints import code_of
 from rlnas_core.networks import darts, mobilenet
 from rlnas_core.networks.layers import initialise
 from rlnas_core.spaces import get
 from rlnas_core.training.checkpoint import read_weights
-from rlnas_core.training.loop import Task, TrainingSettings, fit
+from rlnas_core.training.loop import Run, Task, TrainingSettings, begin, drawn, fit
 
 _STRIDES = [8, 16, 32]
 _POOLS = nn.MaxPool2d | nn.AvgPool2d
@@ -140,29 +138,27 @@ def train_on_scenes(
     *,
     pretrained: Path | None,
     key: list[Any],
-    **options: Any,
+    run: Run,
 ) -> Any:
     """Train what `build` makes of a network and a seed, as the task that `task` makes of it and a generator.
 
     The network has retrained weights (`load_backbone`) or, without them, weights drawn from the seed.
-    Options, states and errors are those of `loop.fit`.
+    Run, checkpoint and errors are those of `loop.fit`.
     """
-    device = pick_device(settings.device)
-    processes.join(device)
-    weights_seed, order_seed, draws_seed = np.random.SeedSequence(seed).spawn(3)
-    drawn = int(weights_seed.generate_state(1)[0])
+    device, (weights_seed, order_seed, draws_seed) = begin(settings, seed, 3)
+    weights = drawn(weights_seed)
     if pretrained:
         load_backbone(network, pretrained)
     else:
-        initialise(network, torch.Generator().manual_seed(drawn))
-    model = build(drawn).to(device)
+        initialise(network, torch.Generator().manual_seed(weights))
+    model = build(weights).to(device)
     files = [*code_of("transfer"), *([pretrained] if pretrained else [])]
     fit(
         task(model, np.random.default_rng(draws_seed)),
         settings,
-        np.random.default_rng(order_seed),
+        order_seed,
         device=device,
         key=[network.space, network.genes, seed, device.type, *files, *key],
-        **options,
+        run=run,
     )
     return model

@@ -23,7 +23,7 @@ from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 from rlnas_core.images.arrays import Reader
 from rlnas_core.images.sources import read_picture
 from rlnas_core.machine.fingerprints import marks_of
-from rlnas_core.training.loop import Task, TrainingSettings
+from rlnas_core.training.loop import Run, Task, TrainingSettings
 from rlnas_core.transfer.backbone import Backbone, Network, drawn_from, train_on_scenes
 
 MEASURES = ("AP", "AP50", "AP75", "APS", "APM", "APL")
@@ -220,11 +220,11 @@ def train_detector(
     seed: int,
     *,
     pretrained: Path | None = None,
-    **options: Any,
+    run: Run = Run(),  # noqa: B008 - a frozen value
 ) -> RetinaNet:
     """Train RetinaNet on a network, from retrained weights where there are some.
 
-    Under `torchrun` each process takes a part of every batch. Options, states and errors are those of
+    Under `torchrun` each process takes a part of every batch. Run, checkpoint and errors are those of
     `backbone.train_on_scenes`.
     """
     return train_on_scenes(
@@ -235,7 +235,7 @@ def train_detector(
         seed,
         pretrained=pretrained,
         key=[data.ids, data.boxes, data.labels, marks_of(data.paths)],
-        **options,
+        run=run,
     )
 
 

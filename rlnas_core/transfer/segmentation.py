@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,7 +18,7 @@ from rlnas_core.images.arrays import Reader, normalise
 from rlnas_core.images.sources import opened, read_picture
 from rlnas_core.machine.fingerprints import marks_of
 from rlnas_core.networks.layers import RunningBatchNorm
-from rlnas_core.training.loop import Task, TrainingSettings
+from rlnas_core.training.loop import Run, Task, TrainingSettings
 from rlnas_core.transfer.backbone import Backbone, Network, drawn_from, train_on_scenes
 
 IGNORED = 255
@@ -216,11 +215,11 @@ def train_segmenter(
     seed: int,
     *,
     pretrained: Path | None = None,
-    **options: Any,
+    run: Run = Run(),  # noqa: B008 - a frozen value
 ) -> DeepLabV3:
     """Train DeepLab-v3 on a network, from retrained weights where there are some.
 
-    Under `torchrun` each process takes a part of every batch. Options, states and errors are those of
+    Under `torchrun` each process takes a part of every batch. Run, checkpoint and errors are those of
     `backbone.train_on_scenes`.
     """
     files = data.photographs + data.labels
@@ -232,7 +231,7 @@ def train_segmenter(
         seed,
         pretrained=pretrained,
         key=[[str(path) for path in files], marks_of(files)],
-        **options,
+        run=run,
     )
 
 

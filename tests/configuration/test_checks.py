@@ -40,13 +40,6 @@ def test_shipped_configurations_are_sound(name):
     validate(read(name), SCHEMA)
 
 
-def test_paper_configuration_spells_out_the_defaults():
-    paper = read("config.yaml")
-    bare = {"run": paper["run"], "datasets": paper["datasets"], "searches": paper["searches"]}
-    bare |= {key: paper[key] for key in ("benchmark", "large_spaces")}
-    assert validate(paper, SCHEMA) == validate(bare, SCHEMA)
-
-
 def test_defaults_are_filled_in_at_every_depth_and_the_input_is_left_alone():
     config = changed(supernet={"epochs": 3}, jobs={"supernet": {"threads": 2}, "benchmark": {"threads": 2}})
     before = copy.deepcopy(config)

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from rlnas_core.images.arrays import ImageArray, load, prepare
+from rlnas_core.images.arrays import ImageArray
 from rlnas_core.labels import pretext
 from rlnas_core.labels.methods import PRETEXT_TASKS
 from rlnas_core.labels.pretext import Colorization, Jigsaw, Rotation, label_source
 from rlnas_core.search.validation import validation_accuracy
 from rlnas_core.spaces import get
+from rlnas_core.training.loop import Run
 from rlnas_core.training.supernet import SupernetSettings, train_supernet
 
 SPACE = get("nas_bench_201")
@@ -26,20 +27,19 @@ def some_images(count, channels=3, side=8):
     return torch.rand(count, channels, side, side, generator=torch.Generator().manual_seed(0))
 
 
-def as_data(images, classes=2):
+def as_data(images):
     """Images (N, 3, S, S) from 0 to 1, as training has them."""
     pixels = (images * 255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous().numpy()
     mean, std = ((part((0, 1, 2)) / 255).tolist() for part in (pixels.mean, pixels.std))
-    unlabelled = np.full(len(pixels), -1)
-    return ImageArray(pixels, unlabelled, tuple(mean), tuple(std), classes, pad=0, flip=False)
+    return ImageArray(pixels, tuple(mean), tuple(std), pad=0, flip=False)
 
 
 @pytest.mark.parametrize("method", PRETEXT_TASKS)
 def test_tasks_have_as_many_classes_as_the_plan_says_and_need_no_labels(method):
-    source = label_source(method, np.full(5, -1), PRETEXT_TASKS[method], as_data(some_images(5)), rng())
+    source = label_source(method, None, PRETEXT_TASKS[method], as_data(some_images(5)), rng())
     assert source.categories == PRETEXT_TASKS[method]
     with pytest.raises(ValueError, match=rf"got 7 categories, accepted: {PRETEXT_TASKS[method]}"):
-        label_source(method, np.full(5, -1), 7, as_data(some_images(5)), rng())
+        label_source(method, None, 7, as_data(some_images(5)), rng())
 
 
 def test_unknown_sources_are_refused_with_those_accepted():
@@ -151,7 +151,7 @@ def test_parts_of_a_batch_are_what_the_whole_is(method):
     for parts in ([slice(0, 12)], [slice(0, 4), slice(4, 8), slice(8, 12)]):
         each = []
         for part in parts:  # a process each
-            source = label_source(method, data.labels, PRETEXT_TASKS[method], data, rng())
+            source = label_source(method, None, PRETEXT_TASKS[method], data, rng())
             classes = torch.from_numpy(source(indices)[part])
             each.append(source.pose(data.plain(indices[part], torch.device("cpu")), classes))
         posed.append([torch.cat(tensors) for tensors in zip(*each, strict=True)])
@@ -171,13 +171,6 @@ def test_scores_by_position_average_to_those_of_the_whole_image():
     torch.testing.assert_close(scores.mean((2, 3)), whole(images, path))
 
 
-@pytest.fixture(scope="module")
-def digits(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("digits")
-    prepare("digits", folder, 8)
-    return load(folder, "train"), load(folder, "valid")
-
-
 def coloured(count, seed):
     """Images whose lightness tells their colours: dark quarters are blue, light ones yellow."""
     generator = torch.Generator().manual_seed(seed)
@@ -192,13 +185,15 @@ def coloured(count, seed):
     ("method", "epochs", "least"), [("rotation", 12, 40), ("jigsaw", 30, 12), ("colorization", 10, 70)]
 )
 def test_a_supernet_learns_the_task_and_validation_accuracy_shows_it(digits, method, epochs, least):
-    train, valid = (coloured(640, 0), coloured(200, 1)) if method == "colorization" else digits
+    train, valid = (
+        (coloured(640, 0), coloured(200, 1)) if method == "colorization" else [part.images for part in digits]
+    )
     categories = PRETEXT_TASKS[method]
     settings = SupernetSettings(channels=8, cells=1, epochs=epochs, device="cpu")
-    labels = label_source(method, train.labels, categories, train, rng())
-    model, _ = train_supernet(SPACE, train, labels, settings, 0, log=lambda line: None)
+    labels = label_source(method, None, categories, train, rng())
+    model, _ = train_supernet(SPACE, train, labels, settings, 0, run=Run(lambda line: None))
     genes = SPACE.sample(20, rng())
-    labels = label_source(method, valid.labels, categories, valid, rng())
+    labels = label_source(method, None, categories, valid, rng())
     accuracies = validation_accuracy(
         SPACE,
         model,

@@ -13,6 +13,7 @@ from rlnas_core.labels.sources import FixedLabels
 from rlnas_core.networks.layers import initialise
 from rlnas_core.search.angle import architecture_angles
 from rlnas_core.spaces import darts, get, mobilenet
+from rlnas_core.training.loop import Run
 from rlnas_core.training.supernet import SupernetSettings, compare, train_supernet
 
 SPACES = {
@@ -119,10 +120,10 @@ def test_supernet_trains_in_every_space_and_scores_differ(case):
     space, sizes = case
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, size=(16, 32, 32, 3), dtype=np.uint8)
-    data = ImageArray(images, np.arange(16) % 4, (0.5,) * 3, (0.25,) * 3, 4, 4, True)
+    data = ImageArray(images, (0.5,) * 3, (0.25,) * 3, 4, True)
     settings = SupernetSettings(epochs=1, batch_size=8, clip_norm=5.0, label_smoothing=0.1, **sizes)
     _, statistics = train_supernet(
-        space, data, FixedLabels(data.labels, 4), settings, 0, log=lambda line: None
+        space, data, FixedLabels(np.arange(16) % 4, 4), settings, 0, run=Run(lambda line: None)
     )
     scores = architecture_angles(space, statistics, space.sample(50, rng))
     assert len(np.unique(scores)) > 40

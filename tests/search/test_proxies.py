@@ -31,7 +31,7 @@ def draw_batch(dtype=torch.float64):
 
 
 class Written:
-    """The benchmark's network as a function of weights, a ReLU before each convolution; keeps what it meets."""
+    """The benchmark's network as a function of weights, a ReLU before each convolution; keeps what it met."""
 
     def __init__(self, model, genes, bare=False):
         self.weights = {name: w.detach().double() for name, w in model.named_parameters()}

@@ -11,23 +11,16 @@ import numpy as np
 import pytest
 import torch
 
-from rlnas_core.images.arrays import load, prepare
 from rlnas_core.labels.pretext import Rotation
 from rlnas_core.labels.sources import FixedLabels, LabelSource, RedrawnLabels
 from rlnas_core.machine.fingerprints import marks_of
 from rlnas_core.spaces import get
 from rlnas_core.training.checkpoint import Checkpoint, read_weights, remove_states, save_weights
+from rlnas_core.training.loop import Run
 from rlnas_core.training.supernet import SupernetSettings, train_supernet
 
 SPACE = get("nas_bench_201")
 SETTINGS = SupernetSettings(channels=8, cells=1, epochs=3, device="cpu")
-
-
-@pytest.fixture(scope="module")
-def digits(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("digits")
-    prepare("digits", folder, 8)
-    return load(folder, "train")
 
 
 class Stopping(LabelSource):
@@ -37,6 +30,7 @@ class Stopping(LabelSource):
         self.labels, self.at, self.number, self.calls = labels, at, number, 0
         self.name, self.categories = labels.name, labels.categories
         self.rng, self.pose = labels.rng, labels.pose
+        self.identity = labels.identity
 
     def __call__(self, indices):
         if len(indices) == SETTINGS.batch_size:
@@ -46,7 +40,8 @@ class Stopping(LabelSource):
         return self.labels(indices)
 
 
-def labels_of(data, method):
+def labels_of(digits, method):
+    data = digits[0]
     if method == "fixed":
         return FixedLabels(data.labels, 10)
     if method == "rotation":
@@ -54,8 +49,8 @@ def labels_of(data, method):
     return RedrawnLabels(method, data.labels, 10, np.random.default_rng(0))
 
 
-def train(data, labels, state, settings=SETTINGS, log=lambda line: None, seed=0):
-    return train_supernet(SPACE, data, labels, settings, seed, state_path=state, log=log)
+def train(digits, labels, state, settings=SETTINGS, log=lambda line: None, seed=0):
+    return train_supernet(SPACE, digits[0].images, labels, settings, seed, run=Run(log, checkpoint=state))
 
 
 @pytest.mark.parametrize("method", ["fixed", "shuffle-each-step", "rotation"])
@@ -67,16 +62,16 @@ def test_training_stopped_by_sigterm_goes_on_to_the_same_bytes(digits, tmp_path,
     state, lines = tmp_path / "states/one.safetensors", []
     with pytest.raises(SystemExit, match="143"):
         train(digits, Stopping(labels_of(digits, method), at), state, settings, lines.append)
-    assert "stopped by SIGTERM; the state is kept at" in lines[-1]
+    assert "stopped by SIGTERM; the checkpoint is at" in lines[-1]
     resumed_model, resumed = train(digits, labels_of(digits, method), state, settings, lines.append)
-    assert any(line.startswith("goes on from") for line in lines)
+    assert any(line.startswith("resumes from") for line in lines)
     np.testing.assert_array_equal(resumed.operations, undisturbed.operations)
     np.testing.assert_array_equal(resumed.fixed, undisturbed.fixed)
     for own, other in zip(resumed_model.parameters(), model.parameters(), strict=True):
         assert torch.equal(own, other)
     # The last state stays until the caller has written the results.
     again_model, again = train(digits, labels_of(digits, method), state, settings, lines.append)
-    assert "goes on from" in lines[-1]
+    assert "resumes from" in lines[-1]
     np.testing.assert_array_equal(again.operations, undisturbed.operations)
     assert all(map(torch.equal, again_model.parameters(), model.parameters()))
     remove_states(state)
@@ -103,7 +98,7 @@ def test_damaged_state_is_named_and_set_aside_and_the_one_before_it_used(digits,
     lines = []
     _, resumed = train(digits, labels_of(digits, "fixed"), state, log=lines.append)
     assert any("is damaged" in line and "one.safetensors.damaged" in line for line in lines)
-    assert any(f"goes on from {state}: epoch 2, step 1" in line for line in lines)
+    assert any(f"resumes from {state}: epoch 2, step 1" in line for line in lines)
     np.testing.assert_array_equal(resumed.operations, undisturbed.operations)
 
 
@@ -111,11 +106,11 @@ def test_damaged_state_is_named_and_set_aside_and_the_one_before_it_used(digits,
 def test_state_of_anything_else_starts_afresh_and_says_so(digits, tmp_path, change):
     state, _ = interrupted(digits, tmp_path)
     settings = dataclasses.replace(SETTINGS, learning_rate=0.01) if change == "settings" else SETTINGS
-    labels = FixedLabels(digits.labels[::-1], 10) if change == "labels" else labels_of(digits, "fixed")
+    labels = FixedLabels(digits[0].labels[::-1], 10) if change == "labels" else labels_of(digits, "fixed")
     lines = []
     _, statistics = train(digits, labels, state, settings, lines.append, seed=int(change == "seed"))
-    assert any("of other settings, inputs or code; training starts afresh" in line for line in lines)
-    assert not any(line.startswith("goes on") for line in lines)
+    assert any("of other settings, inputs or code; training starts anew" in line for line in lines)
+    assert not any(line.startswith("resumes") for line in lines)
     assert len(statistics.epochs) == 4
 
 
@@ -135,13 +130,11 @@ def test_save_at_regular_times_within_an_epoch(digits, tmp_path):
 
     train_supernet(
         SPACE,
-        digits,
+        digits[0].images,
         Watching(labels.labels, 10),
         SETTINGS,
         0,
-        state_path=state,
-        save_every=0,
-        log=lambda line: None,
+        run=Run(lambda line: None, checkpoint=state, save_every=0),
     )
     assert seen[3]  # long before the first epoch ends
 
@@ -158,7 +151,7 @@ def test_full_disk_is_named_and_leaves_the_last_state(tmp_path):
         with pytest.raises(OSError, match="No space left on device; the last one is kept"):
             checkpoint.save({"a": torch.zeros(200_000)}, {"n": 2})
         first = Checkpoint(disk / "two.safetensors", "key", log=lambda line: None)
-        with pytest.raises(OSError, match="the state can't be saved: No space left on device; there is none"):
+        with pytest.raises(OSError, match=r"the checkpoint can't be saved: No space left.*; there is none"):
             first.save({"a": torch.zeros(200_000)}, {"n": 1})
         assert checkpoint.restore()[1]["n"] == 1
     finally:

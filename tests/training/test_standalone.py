@@ -8,28 +8,21 @@ import numpy as np
 import pytest
 import torch
 
-from rlnas_core.images.arrays import load, prepare
 from rlnas_core.spaces import get, published
-from rlnas_core.training.loop import TrainingSettings
+from rlnas_core.training.loop import Run, TrainingSettings
 from rlnas_core.training.standalone import RetrainingSettings, accuracies, retrain
 
 SETTINGS = RetrainingSettings(
     epochs=4, channels=4, cells=3, imagenet=False, auxiliary=0.4, drop=0.2, label_smoothing=0.1, clip_norm=5,
     batch_size=96, schedule="linear", warmup_epochs=1, learning_rate=0.1, final_learning_rate=0, device="cpu",
 )  # fmt: skip
+QUIET = Run(lambda line: None)
 GENES = published()["RLNAS-cifar10"].genes
-
-
-@pytest.fixture(scope="module")
-def digits(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("digits")
-    prepare("digits", folder, 8)
-    return load(folder, "train"), load(folder, "valid")
 
 
 def test_retraining_learns_and_reports_top_1_and_top_5(digits):
     lines = []
-    model, found = retrain(get("darts"), GENES, *digits, SETTINGS, 0, log=lines.append)
+    model, found = retrain(get("darts"), GENES, *digits, SETTINGS, 0, run=Run(lines.append))
     assert 50 < found["top1"] < found["top5"] <= 100  # chance is 10 and 50
     assert accuracies(model.eval(), digits[1], torch.device("cpu")) == found
     assert "top1" in lines[-1]
@@ -38,7 +31,7 @@ def test_retraining_learns_and_reports_top_1_and_top_5(digits):
 def test_retraining_in_the_mobilenet_like_space_runs_without_an_auxiliary_head(digits):
     settings = dataclasses.replace(SETTINGS, auxiliary=0, drop=0, epochs=1)
     _, found = retrain(
-        get("mobilenet"), published()["RLNAS-mobilenet"].genes, *digits, settings, 0, log=lambda _: None
+        get("mobilenet"), published()["RLNAS-mobilenet"].genes, *digits, settings, 0, run=QUIET
     )
     assert set(found) == {"top1", "top5"}
     with pytest.raises(ValueError, match=r"auxiliary: got 0\.4; networks of mobilenet have none: give 0"):
@@ -47,46 +40,47 @@ def test_retraining_in_the_mobilenet_like_space_runs_without_an_auxiliary_head(d
 
 def test_stopped_retraining_goes_on_to_the_same_bytes(digits, tmp_path):
     settings = dataclasses.replace(SETTINGS, epochs=2)
-    undisturbed, found = retrain(get("darts"), GENES, *digits, settings, 0, log=lambda _: None)
+    undisturbed, found = retrain(get("darts"), GENES, *digits, settings, 0, run=QUIET)
     lines = []
 
     calls = itertools.count(1)
 
-    class Stopping(type(digits[0])):
+    class Stopping(type(digits[0].images)):
         def batch(self, *arguments):
             if next(calls) == 13:  # within the second epoch, where paths drop out
                 signal.raise_signal(signal.SIGTERM)
             return super().batch(*arguments)
 
-    options = {"state_path": tmp_path / "state", "log": lines.append}
+    stopping = dataclasses.replace(digits[0], images=Stopping(**vars(digits[0].images)))
+    run = Run(lines.append, checkpoint=tmp_path / "state")
     with pytest.raises(SystemExit):
-        retrain(get("darts"), GENES, Stopping(**vars(digits[0])), digits[1], settings, 0, **options)
-    resumed, again = retrain(get("darts"), GENES, *digits, settings, 0, **options)
-    assert any(line.startswith("goes on from") for line in lines)
+        retrain(get("darts"), GENES, stopping, digits[1], settings, 0, run=run)
+    resumed, again = retrain(get("darts"), GENES, *digits, settings, 0, run=run)
+    assert any(line.startswith("resumes from") for line in lines)
     assert again == found
     for name, tensor in undisturbed.state_dict().items():
         assert torch.equal(tensor, resumed.state_dict()[name]), name
-    _, once_more = retrain(get("darts"), GENES, *digits, settings, 0, **options)
+    _, once_more = retrain(get("darts"), GENES, *digits, settings, 0, run=run)
     assert once_more == found  # from the last state, which stays until the results are written
 
 
 def test_a_stop_while_accuracies_are_measured_loses_no_step(digits, tmp_path, monkeypatch):
     settings = dataclasses.replace(SETTINGS, epochs=1)
-    undisturbed, found = retrain(get("darts"), GENES, *digits, settings, 0, log=lambda _: None)
+    undisturbed, found = retrain(get("darts"), GENES, *digits, settings, 0, run=QUIET)
     lines = []
 
     def cut_off(*arguments):
         raise KeyboardInterrupt
 
     state, record = tmp_path / "state", tmp_path / "training.csv"
-    options = {"state_path": state, "csv_path": record, "log": lines.append}
+    run = Run(lines.append, record, state)
     monkeypatch.setattr("rlnas_core.training.standalone.accuracies", cut_off)
     with pytest.raises(KeyboardInterrupt):
-        retrain(get("darts"), GENES, *digits, settings, 0, **options)
+        retrain(get("darts"), GENES, *digits, settings, 0, run=run)
     monkeypatch.undo()
-    resumed, again = retrain(get("darts"), GENES, *digits, settings, 0, **options)
+    resumed, again = retrain(get("darts"), GENES, *digits, settings, 0, run=run)
     steps = len(digits[0]) // settings.batch_size
-    assert f"goes on from {state}: epoch 1, step {steps + 1}" in lines
+    assert f"resumes from {state}: epoch 1, step {steps + 1}" in lines
     assert again == found
     for name, tensor in undisturbed.state_dict().items():
         assert torch.equal(tensor, resumed.state_dict()[name]), name

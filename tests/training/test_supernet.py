@@ -7,27 +7,19 @@ import pandas as pd
 import pytest
 import torch
 
-from rlnas_core.images.arrays import load, prepare
 from rlnas_core.labels.sources import FixedLabels
 from rlnas_core.search.validation import validation_accuracy
 from rlnas_core.spaces import get
-from rlnas_core.training.loop import TrainingDivergedError
+from rlnas_core.training.loop import Run, TrainingDivergedError
 from rlnas_core.training.supernet import SupernetSettings, train_supernet
 
 SPACE = get("nas_bench_201")
 SETTINGS = SupernetSettings(channels=8, cells=1, epochs=2)
 
 
-@pytest.fixture(scope="module")
-def digits(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("digits")
-    prepare("digits", folder, 8)
-    return load(folder, "train"), load(folder, "valid")
-
-
 def train(data, settings=SETTINGS, **options):
     return train_supernet(
-        SPACE, data, FixedLabels(data.labels, 10), settings, 0, log=lambda _: None, **options
+        SPACE, data.images, FixedLabels(data.labels, 10), settings, 0, run=Run(lambda _: None, **options)
     )
 
 
@@ -61,14 +53,15 @@ def test_operation_that_no_step_sampled_decays_only_with_a_zero_gradient(digits,
 
 def test_true_labels_are_learned_and_validation_accuracy_shows_it(digits):
     train_data, valid = digits
+    images = [train_data.images, valid.images]
     model, _ = train(train_data, dataclasses.replace(SETTINGS, epochs=20))
     rng = np.random.default_rng(0)
     genes = SPACE.sample(10, rng)
     options = {"images": 200, "calibration_images": 100, "seed": 0, "log": lambda _: None}
     labels = FixedLabels(valid.labels, 10)
-    accuracies = validation_accuracy(SPACE, model, genes, train_data, valid, labels, **options)
+    accuracies = validation_accuracy(SPACE, model, genes, *images, labels, **options)
     assert accuracies.mean() > 25  # chance is 10
-    again = validation_accuracy(SPACE, model, SPACE.canonical(genes), train_data, valid, labels, **options)
+    again = validation_accuracy(SPACE, model, SPACE.canonical(genes), *images, labels, **options)
     np.testing.assert_array_equal(accuracies, again)
 
 
@@ -76,12 +69,11 @@ def test_log_and_csv_hold_a_line_an_epoch(digits, tmp_path):
     lines = []
     train_supernet(
         SPACE,
-        digits[0],
+        digits[0].images,
         FixedLabels(digits[0].labels, 10),
         SETTINGS,
         0,
-        log=lines.append,
-        csv_path=tmp_path / "t.csv",
+        run=Run(lines.append, record=tmp_path / "t.csv"),
     )
     assert len(lines) == 3
     assert lines[0].startswith("device cpu")
@@ -104,7 +96,7 @@ def test_loss_that_is_no_number_stops_with_epoch_and_step_and_keeps_the_last_sta
     monkeypatch.setattr(supernet.F, "cross_entropy", poisoned)
     state = tmp_path / "states" / "last.safetensors"
     with pytest.raises(TrainingDivergedError, match="epoch 2, step 2"):
-        train(digits[0], state_path=state)
+        train(digits[0], checkpoint=state)
     assert state.exists()
 
 

@@ -9,6 +9,7 @@ import torch
 
 from rlnas_core.images.miniatures import make_cityscapes, make_coco
 from rlnas_core.spaces import get, published
+from rlnas_core.training.loop import Run
 from rlnas_core.transfer.detection import DetectionSettings, DetectionTask, read_coco, train_detector
 from rlnas_core.transfer.segmentation import (
     SegmentationSettings,
@@ -42,7 +43,7 @@ def training(request, tmp_path):
 
 def test_stopped_training_goes_on_to_the_same_bytes(training, tmp_path, monkeypatch):
     train, task = training
-    undisturbed = train(log=lambda line: None).state_dict()
+    undisturbed = train(run=Run(lambda line: None)).state_dict()
     calls, loss = itertools.count(1), task.loss
 
     def stopping(self, *arguments):
@@ -50,10 +51,11 @@ def test_stopped_training_goes_on_to_the_same_bytes(training, tmp_path, monkeypa
             signal.raise_signal(signal.SIGTERM)
         return loss(self, *arguments)
 
-    lines, options = [], {"state_path": tmp_path / "state"}
+    lines = []
+    run = Run(lines.append, checkpoint=tmp_path / "state")
     monkeypatch.setattr(task, "loss", stopping)
     with pytest.raises(SystemExit):
-        train(log=lines.append, **options)
-    resumed = train(log=lines.append, **options).state_dict()
-    assert any(line.startswith("goes on from") for line in lines)
+        train(run=run)
+    resumed = train(run=run).state_dict()
+    assert any(line.startswith("resumes from") for line in lines)
     assert all(torch.equal(tensor, resumed[name]) for name, tensor in undisturbed.items())

@@ -1,0 +1,101 @@
+"""Every key of a configuration in Markdown, from the schema's descriptions: the end of config/README.md.
+
+`python -m rlnas_core.configuration.reference` writes it anew.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from rlnas_core.configuration.checks import resolved
+
+CONFIG = Path(__file__).parents[2] / "config"
+MARK = "<!-- From here on made from schema.yaml by `make docs`. -->\n"
+_BOUNDS = {
+    "minimum": "at least {}",
+    "exclusiveMinimum": "more than {}",
+    "maximum": "at most {}",
+    "exclusiveMaximum": "less than {}",
+}
+
+
+def reference(schema: Mapping[str, Any]) -> str:
+    """Return a section for each mapping of the schema, with a line for each key, in the schema's order."""
+    return "\n".join(_section("", schema, schema, {})).rstrip() + "\n"
+
+
+def _section(
+    path: str, entry: Mapping[str, Any], root: Mapping[str, Any], shown: dict[str, tuple[str, Any]]
+) -> Iterator[str]:
+    """The lines of a mapping: its own keys, then sections of the mappings in it.
+
+    `shown` are definitions that have a section: its path and entry. Others of them show what differs.
+    """
+    if path:
+        yield from (f"## `{path}`", "", entry.get("description", ""), "")
+    keys = {name: resolved(key, root) for name, key in entry.get("properties", {}).items()}
+    mappings = {name: key for name, key in keys.items() if _is_mapping(key)}
+    yield from (_line(name, key) for name, key in keys.items() if name not in mappings)
+    yield ""
+    for name, key in mappings.items():
+        inner = f"{path}.{name}".lstrip(".")
+        definition = entry["properties"][name].get("$ref")
+        if definition in shown:
+            like, first = shown[definition]
+            yield from (f"## `{inner}`", "", f"{key.get('description', '')} Keys as in `{like}`.", "")
+            for part, other in first["properties"].items():
+                own, other = resolved(key["properties"][part], root), resolved(other, root)
+                if _is_mapping(own) and own != other:
+                    yield from _section(f"{inner}.{part}", own, root, shown)
+                elif own.get("default") != other.get("default"):
+                    yield _line(part, own)
+            yield ""
+            continue
+        if definition:
+            shown[definition] = inner, key
+        others = key.get("additionalProperties")
+        if isinstance(others, dict) and "properties" in others:
+            yield from _section(
+                f"{inner}.NAME", {"description": key.get("description"), **others}, root, shown
+            )
+        else:
+            yield from _section(inner, key, root, shown)
+
+
+def _line(name: str, key: Mapping[str, Any]) -> str:
+    return f"- `{name}`{_default(key)}: {key['description']}{_values(key)}"
+
+
+def _is_mapping(key: Mapping[str, Any]) -> bool:
+    others = key.get("additionalProperties")
+    return bool(key.get("properties")) or (isinstance(others, dict) and "properties" in others)
+
+
+def _default(key: Mapping[str, Any]) -> str:
+    if "default" not in key or key["default"] == {}:
+        return ""
+    text = yaml.safe_dump(key["default"], default_flow_style=True, width=1000)
+    return f" [{text.removesuffix('...' + chr(10)).strip()}]"
+
+
+def _values(key: Mapping[str, Any]) -> str:
+    if "enum" in key:
+        shown = ", ".join("null" if value is None else f"`{value}`" for value in key["enum"])
+        return f" Supported values: {shown}."
+    bounds = [text.format(key[name]) for name, text in _BOUNDS.items() if name in key]
+    kind = "whole number" if "integer" in key.get("type", "") else "number"
+    return f" A {kind} of {' and '.join(bounds)}." if bounds else ""
+
+
+def main() -> None:
+    """Write config/README.md anew."""
+    readme = CONFIG / "README.md"
+    schema = yaml.safe_load((CONFIG / "schema.yaml").read_text(encoding="utf-8"))
+    text = readme.read_text(encoding="utf-8").partition(MARK)[0]
+    readme.write_text(text + MARK + "\n" + reference(schema), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
