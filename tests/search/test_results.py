@@ -23,7 +23,7 @@ def test_of_ties_the_one_scored_first_is_the_result_and_all_are_listed(tmp_path)
     found = evolve(SPACE, fitness, np.random.default_rng(0), iterations=3)
     ties = tied(ARCHS, scores + 1e-14 * np.arange(len(ARCHS)), found.fitness)
     assert ties["arch"].tolist() == ARCHS[7::50]
-    result(SPACE, "evolution", found.genes, found.fitness, tied=len(ties)).to_csv(
+    result(SPACE, "evolution", found.genes, found.fitness, tied=len(ties), space="x").to_csv(
         tmp_path / "best.csv", index=False
     )
     best = read_best(tmp_path / "best.csv")
