@@ -1,4 +1,5 @@
 # make demo    the whole pipeline on embedded data in minutes
+# make docs    the documentation as a site, in site/
 # make test    linters and the whole test suite
 # make plan    what a run will cost before it starts   (CONFIG="FILE ..." DATA=DIR GPU_TFLOPS=NUMBER)
 # make quick   the paper's tables on real data, 10 of the 250 epochs   (DATA=DIR)
@@ -12,7 +13,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 
-.PHONY: demo plan quick laptop test lint format lock clean
+.PHONY: demo plan quick laptop test lint format docs lock clean
 
 demo: $(INSTALLED)
 	$(SNAKEMAKE) --configfile config/demo.yaml
@@ -44,6 +45,11 @@ format: $(INSTALLED)
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 	$(BIN)/snakefmt Snakefile rules
+
+docs: $(INSTALLED)
+	$(BIN)/python -m rlnas_core.configuration.reference
+	$(BIN)/mkdocs build --strict --quiet
+	@echo "The documentation is at $(CURDIR)/site/index.html."
 
 # Everything that pyproject.toml asks for, but for what torch brings along for one kind of GPU on one system.
 lock:

@@ -12,6 +12,7 @@ import pytest
 import snakemake
 import yaml
 
+from rlnas_core import __version__
 from rlnas_core.configuration.reference import MARK, reference
 from rlnas_core.labels.methods import METHODS, PRETEXT_TASKS
 from rlnas_core.training.standalone import RetrainingSettings
@@ -65,7 +66,7 @@ def test_conda_environments_pin_what_the_lock_pins(path):
 def test_the_lock_has_all_that_the_package_asks_for():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     asked = [*project["dependencies"], *chain(*project["optional-dependencies"].values())]
-    assert {normalised(re.split("[>=<]", name)[0]) for name in asked} <= set(lock())
+    assert {normalised(re.split(r"[>=<\[]", name)[0]) for name in asked} <= set(lock())
 
 
 def test_the_configurations_reference_is_that_of_the_schema():
@@ -132,9 +133,30 @@ for path in {sorted(map(str, (ROOT / "benchmarks").glob("*.py")))}:
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, check=True)
 
 
+FLOORS = (
+    *("machine", "spaces", "kernels", "networks", "images", "labels", "benchmark", "training", "search"),
+    *("transfer", "paper", "configuration"),
+)
+
+
+def test_packages_import_only_those_before_them():
+    """As docs/library.md lists them."""
+    listed = re.findall(r"^\| `(\w+)` \|", (ROOT / "docs/library.md").read_text(), re.MULTILINE)
+    assert tuple(listed) == FLOORS
+    for floor, package in enumerate(FLOORS):
+        for path in (ROOT / "rlnas_core" / package).glob("*.py"):
+            names = re.findall(r"^from rlnas_core\.(\w+)", path.read_text(), re.MULTILINE)
+            assert set(names) <= set(FLOORS[: floor + 1]), path
+
+
 def test_the_library_never_imports_snakemake():
     for path in (ROOT / "rlnas_core").rglob("*.py"):
         assert not re.search(r"^\s*(import|from) snakemake", path.read_text(), re.MULTILINE), path
+
+
+def test_the_version_is_the_same_everywhere():
+    assert f"\nversion: {__version__}\n" in (ROOT / "CITATION.cff").read_text()
+    assert (ROOT / "CHANGELOG.md").read_text().split("## ")[1].startswith(__version__)
 
 
 def test_links_between_documents_lead_somewhere():

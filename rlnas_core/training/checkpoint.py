@@ -18,6 +18,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save, save_model
 from torch import Tensor, nn
 
+from rlnas_core import __version__
+
 State = tuple[dict[str, Tensor], dict[str, Any]]
 """Tensors by name, and what JSON can hold."""
 
@@ -127,6 +129,7 @@ def remove_states(path: str | Path) -> None:
 def save_weights(model: nn.Module, path: str | Path, **made_by: Any) -> None:
     """Write a model's weights, with what they were made by (all that JSON can hold) and the versions used."""
     versions = {name: version(name) for name in ("torch", "torchvision", "numpy")}
+    versions["rlnas-core"] = __version__
     # One entry, as safetensors writes several in any order.
     save_model(model, str(path), {"made_by": json.dumps({**made_by, "versions": versions}, sort_keys=True)})
     # safetensors lets nobody but the owner read it; others get what they get of any new file.

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the name that torch code gives it
 
+from rlnas_core import __version__
 from rlnas_core.images.arrays import ImageArray
 from rlnas_core.labels.sources import LabelSource
 from rlnas_core.machine import processes
@@ -85,7 +86,7 @@ def _statistics(
     meta: dict[str, Any],
 ) -> Statistics:
     operations, fixed = (np.array(part) for part in zip(*records, strict=True))
-    versions = {name: version(name) for name in ("torch", "numpy")}
+    versions = {name: version(name) for name in ("torch", "numpy")} | {"rlnas-core": __version__}
     return Statistics(
         np.array(epochs), operations, fixed, np.array(model.cell_channels()), {**meta, "versions": versions}
     )
