@@ -13,7 +13,9 @@ from rlnas_core.spaces import NASBench201, SearchSpace
 _ROUNDING = 1e-9  # scores that differ by less are the same
 
 
-def result(space: SearchSpace, found_by: str, genes: np.ndarray, score: float, **others: Any) -> pd.DataFrame:
+def result(
+    space: SearchSpace, found_by: str, genes: np.ndarray, score: float, /, **others: Any
+) -> pd.DataFrame:
     """Return one row: `found_by`, `arch` of genes (genes,), `score`, and any others.
 
     Of several architectures with the highest score, a search finds the one that it scored first; `tied` says
