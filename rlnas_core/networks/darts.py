@@ -1,6 +1,5 @@
 """Networks of DARTS cells as torch modules: the supernet and the stand-alone network."""
 
-import re
 from collections.abc import Callable
 from typing import Any
 
@@ -29,7 +28,6 @@ from rlnas_core.spaces.darts import (
     reduces,
 )
 
-_OPERATION = re.compile(r"cells\.(\d+)\.operations\.(\d+)_(\d+)\.")
 _AUXILIARY = 128, 768
 
 
@@ -200,15 +198,15 @@ class Supernet(SupernetModule):
     def operation_weights(self) -> list[tuple[int, int, int, Tensor]]:
         """(cell, gene's place, operation, weight) of every weight that V(a, W) holds of an operation."""
         weights: list[tuple[int, int, int, Tensor]] = []
-        for name, weight in self.named_parameters():
-            match = _OPERATION.match(name)
-            if match is None:
-                continue
-            cell, edge, gene = (int(part) for part in match.groups())
-            times = 1
-            if gene in (DIL_3, DIL_5) and weight.ndim == 1 and self.dilated_norm == "reference":
-                times = 0 if name.endswith("bias") else 2
-            weights += [(cell, edge + len(EDGES) * self.reduces[cell], gene, weight)] * times
+        for k, cell in enumerate(self.cells):
+            for place, operation in cell.operations.items():  # type: ignore[operator, union-attr]
+                edge, gene = map(int, place.split("_"))
+                slot = edge + len(EDGES) * self.reduces[k]
+                for name, weight in operation.named_parameters():
+                    times = 1
+                    if gene in (DIL_3, DIL_5) and weight.ndim == 1 and self.dilated_norm == "reference":
+                        times = 0 if name.endswith("bias") else 2
+                    weights += [(k, slot, gene, weight)] * times
         return weights
 
     def fixed_weights(self) -> list[Tensor]:

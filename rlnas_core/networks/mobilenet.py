@@ -1,6 +1,5 @@
 """Networks of the MobileNet-like space as torch modules: the supernet and the stand-alone network."""
 
-import re
 from typing import Any
 
 import numpy as np
@@ -9,8 +8,6 @@ from torch import Tensor, nn
 from rlnas_core.networks.layers import SupernetModule, check_sizes, convolution, norm
 from rlnas_core.spaces.mobilenet import BLOCKS, CHANGES, FIRST, LAST, SHAPES, SKIP, STEM
 
-_OPERATION = re.compile(r"blocks\.(\d+)\.(\d+)\.(expand|depthwise|project)\.(\d)\.")
-_NORM = "1"
 _STEM_STRIDE = 2
 
 
@@ -85,12 +82,13 @@ class Supernet(SupernetModule):
 
     def operation_weights(self) -> list[tuple[int, int, int, Tensor]]:
         """(0, block, operation, weight): a block's three convolutions and the norms of the first two."""
-        weights: list[tuple[int, int, int, Tensor]] = []
-        for name, weight in self.named_parameters():
-            match = _OPERATION.match(name)
-            if match and not (match[3] == "project" and match[4] == _NORM):
-                weights.append((0, int(match[1]), int(match[2]), weight))
-        return weights
+        return [
+            (0, place, int(gene), weight)
+            for place, block in enumerate(self.blocks)
+            for gene, residual in block.items()  # type: ignore[operator]
+            for part in (residual.expand, residual.depthwise, residual.project[0])
+            for weight in part.parameters()
+        ]
 
     def fixed_weights(self) -> list[Tensor]:
         """First convolution, the ratio-1 block's, the last one, and the classifier's weight."""

@@ -1,6 +1,5 @@
 """NAS-Bench-201's macro skeleton as torch modules: the supernet and the stand-alone network."""
 
-import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,8 +9,6 @@ from torch import Tensor, nn
 from rlnas_core.kernels.engine import Eager, Operations, accelerate
 from rlnas_core.networks.layers import SupernetModule, check_sizes, convolution, norm
 from rlnas_core.spaces.nas_bench_201 import CONV_1X1, CONV_3X3, EDGES, KERNELS, NONE, POOL
-
-_OPERATION = re.compile(r"cells\.(\d+)\.convolutions\.(\d+)_(\d+)\.0\.weight")
 
 
 class Cell(nn.Module):
@@ -141,13 +138,11 @@ class Supernet(SupernetModule):
 
     def operation_weights(self) -> list[tuple[int, int, int, Tensor]]:
         """(cell, edge, operation, weight) of every convolution of the cells."""
-        weights: list[tuple[int, int, int, Tensor]] = []
-        for name, weight in self.named_parameters():
-            match = _OPERATION.match(name)
-            if match:
-                cell, edge, operation = (int(part) for part in match.groups())
-                weights.append((cell, edge, operation, weight))
-        return weights
+        return [
+            (k, *map(int, name.split("_")), block[0].weight)
+            for k, cell in enumerate(self.cells)
+            for name, block in cell.convolutions.items()  # type: ignore[operator, union-attr]
+        ]
 
     def fixed_weights(self) -> list[Tensor]:
         """Every parameter outside the cells: the part of V(a, W) that all architectures share."""

@@ -65,13 +65,13 @@ def indicators(
     """
     layers = _angle_of(statistics.operations[epoch])
     convolutions = [CONV_1X1, CONV_3X3]
-    layers[:, :, [g for g in range(5) if g not in convolutions]] = 0
+    layers[:, :, [g for g in range(len(space.operations)) if g not in convolutions]] = 0
     genes = np.asarray(genes)
     live = space.live_edges(genes)
     counted = (live & np.isin(genes, [*convolutions, POOL])).sum(axis=1) * len(layers)
 
     def sums(table: np.ndarray) -> np.ndarray:
-        return (table.sum(axis=0)[np.arange(6), genes] * live).sum(axis=1)
+        return (table.sum(axis=0)[np.arange(space.num_genes), genes] * live).sum(axis=1)
 
     def times_mean(total: np.ndarray) -> np.ndarray:
         return total * total / np.maximum(counted, 1)
