@@ -53,7 +53,7 @@ rule correlate_scores:
         correlations=f"{RESULTS}/ranking/{EXPERIMENT}/{{indicator}}.csv",
     params:
         columns=test_columns,
-        resamples=config["ranking"]["resamples"],
+        settings=config["ranking"],
     log:
         f"{RESULTS}/logs/correlate_scores/{EXPERIMENT}/{{indicator}}.log",
     benchmark:
@@ -75,7 +75,7 @@ rule rank_by_cost:
         correlations=f"{RESULTS}/ranking/baselines.csv",
     params:
         columns=[f"{name}_test" for name in config["searches"]],
-        resamples=config["ranking"]["resamples"],
+        settings=config["ranking"],
     log:
         f"{RESULTS}/logs/rank_by_cost.log",
     benchmark:
@@ -99,6 +99,7 @@ rule follow_training:
     params:
         columns=test_columns,
         pooling=config["angle"]["pooling"],
+        ties=config["ranking"]["ties"],
     log:
         f"{RESULTS}/logs/follow_training/{EXPERIMENT}.log",
     benchmark:

@@ -46,8 +46,8 @@ wildcard_constraints:
     seed=r"\d+",
     number=r"\d+",
     split="train|valid",
-    indicator="angle|validation-accuracy",
-    search="angle|validation-accuracy|random-search",
+    indicator="angle|validation-accuracy|angle-and-accuracy",
+    search="angle|validation-accuracy|angle-and-accuracy|random-search",
     architecture="[A-Za-z0-9-]+",
     scenes="coco|cityscapes",
 

@@ -54,7 +54,7 @@ TABLES = expand(
     f"{RESULTS}/tables/table{{number}}.{{format}}",
     number=[*ACCURACY_TABLES, CORRELATION_TABLE, *COST_TABLES],
     format=["csv", "md", "tex"],
-)
+) + expand(f"{RESULTS}/tables/rankings.{{format}}", format=["csv", "md"])
 FIGURES = expand(
     f"{RESULTS}/figures/{{figure}}.{{format}}",
     figure=[

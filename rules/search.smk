@@ -53,6 +53,26 @@ rule score_validation_accuracy:
         "../workflow_scripts/score_validation_accuracy.py"
 
 
+rule add_ranks:
+    input:
+        angles=f"{RESULTS}/scores/{EXPERIMENT}/angle.csv",
+        accuracies=f"{RESULTS}/scores/{EXPERIMENT}/validation-accuracy.csv",
+    output:
+        scores=f"{RESULTS}/scores/{EXPERIMENT}/angle-and-accuracy.csv",
+    log:
+        f"{RESULTS}/logs/add_ranks/{EXPERIMENT}.log",
+    benchmark:
+        f"{RESULTS}/runtimes/add_ranks/{EXPERIMENT}.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    conda:
+        "../envs/analysis.yaml"
+    script:
+        "../workflow_scripts/add_ranks.py"
+
+
 rule evolve_architecture:
     input:
         scores=f"{RESULTS}/scores/{EXPERIMENT}/{{indicator}}.csv",

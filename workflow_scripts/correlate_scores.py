@@ -10,7 +10,9 @@ log = job.start(snakemake)
 scores = read_scores(snakemake.input.scores, get("nas_bench_201"))
 accuracies, params = read_extracted(snakemake.input.accuracies), snakemake.params
 seed = int(snakemake.wildcards.seed)
-correlations = correlate(dict(scores.items()), accuracies, params.columns, params.resamples, seed)
+correlations = correlate(
+    get("nas_bench_201"), dict(scores.items()), accuracies, params.columns, seed=seed, **params.settings
+)
 correlations = correlations.assign(**job.experiment(snakemake))
 correlations.to_csv(snakemake.output.correlations, index=False)
 log(correlations.to_string(index=False))

@@ -10,7 +10,7 @@ log = job.start(snakemake)
 params = snakemake.params
 keys = ["dataset", "categories", "seed", "column"]
 accuracies = read_results(snakemake.input.results, [*keys, "accuracy"])
-taus = read_results(snakemake.input.correlations, [*keys, "indicator", "tau"])
+taus = read_results(snakemake.input.correlations, [*keys, "indicator"])
 runs = accuracies.merge(taus[taus["indicator"] == "angle"], on=keys)
 results = job.of_searches(runs, params.searches)
 classes = {name: params.classes[dataset] for name, dataset in params.searches.items()}

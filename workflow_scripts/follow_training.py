@@ -21,9 +21,8 @@ for row, epoch in list(enumerate(statistics.epochs))[1:]:  # before training eve
     for column in snakemake.params.columns:
         values = accuracies[column].to_numpy()
         chosen = values[int(np.argmax(angles))]
-        rows.append(
-            {"epoch": int(epoch), "column": column, "tau": kendall(angles, values), "accuracy": chosen}
-        )
+        tau = kendall(angles, values, snakemake.params.ties)
+        rows.append({"epoch": int(epoch), "column": column, "tau": tau, "accuracy": chosen})
 trajectory = pd.DataFrame(rows).assign(**job.experiment(snakemake))
 trajectory.to_csv(snakemake.output.trajectory, index=False)
 log(trajectory.tail(len(snakemake.params.columns)).to_string(index=False))

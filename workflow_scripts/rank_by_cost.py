@@ -7,8 +7,7 @@ from rlnas_core.spaces import get
 
 log = job.start(snakemake)
 accuracies, params = read_extracted(snakemake.input.accuracies), snakemake.params
-correlations = correlate(
-    baselines(get("nas_bench_201")), accuracies, params.columns, params.resamples, seed=0
-)
+space = get("nas_bench_201")
+correlations = correlate(space, baselines(space), accuracies, params.columns, seed=0, **params.settings)
 correlations.to_csv(snakemake.output.correlations, index=False)
 log(correlations.to_string(index=False))

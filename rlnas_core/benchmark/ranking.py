@@ -1,26 +1,103 @@
-"""How well scores rank the whole space: Kendall's tau, its interval, and baselines that need no supernet."""
+"""How well scores rank the whole space: rank correlations, and baselines that need no supernet."""
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-from scipy.stats import kendalltau
+from scipy.stats import kendalltau, rankdata, spearmanr
 
 from rlnas_core.spaces import NASBench201
 from rlnas_core.spaces.nas_bench_201 import KERNELS
 
+TIES = ("in-order", "discounted")
+"""What Kendall's tau does with ties."""
 
-def kendall(scores: np.ndarray, accuracies: np.ndarray) -> float:
-    """Return Kendall's tau (variant b) between scores (N,) and accuracies (N,), as in table 2.
 
-    It is nan where all scores tie. Raises `ValueError` on different lengths or values that are no numbers.
+def kendall(scores: np.ndarray, accuracies: np.ndarray, ties: str = "in-order") -> float:
+    """Return Kendall's tau between scores (N,) and accuracies (N,), as in table 2.
+
+    `in-order` is the authors': ranks are distinct, highest first, and ties keep the order of the list, so
+    that scores that all tie have a tau too. `discounted` is variant b, which is nan there. They are one where
+    nothing ties. Raises `ValueError` on different lengths, values that are no numbers and another word.
+    """
+    if ties not in TIES:
+        raise ValueError(f"ties: got {ties!r}; accepted: {', '.join(TIES)}")
+    pair = list(_checked(scores, accuracies))
+    if ties == "in-order":
+        pair = [np.argsort(np.argsort(-values, kind="stable")) for values in pair]
+    return float(kendalltau(*pair, variant="b").statistic)
+
+
+def spearman(scores: np.ndarray, accuracies: np.ndarray) -> float:
+    """Return Spearman's rho between scores (N,) and accuracies (N,), nan where all scores tie.
+
+    Raises `ValueError` as `kendall` does.
+    """
+    pair = _checked(scores, accuracies)
+    return float(spearmanr(*pair).statistic) if all(map(np.ptp, pair)) else np.nan
+
+
+def gain_at_top(scores: np.ndarray, accuracies: np.ndarray, share: float = 0.01) -> float:
+    """Return the normalised discounted cumulative gain of the `share` of architectures that score highest.
+
+    An architecture's gain is the share of architectures less accurate than it, so that chance gives about 0.5
+    and the most accurate ones in their order give 1. What ties shares its gain. Raises `ValueError` as
+    `kendall` does.
     """
     scores, accuracies = _checked(scores, accuracies)
-    return float(kendalltau(scores, accuracies, variant="b").statistic)
+    gains = (rankdata(accuracies) - 1) / (len(accuracies) - 1)
+    discounts = 1 / np.log2(2 + np.arange(max(1, round(share * len(scores)))))
+    _, tied = np.unique(-scores, return_inverse=True)
+    shared = (np.bincount(tied, gains) / np.bincount(tied))[tied]
+    found, best = shared[np.argsort(tied)], np.sort(gains)[::-1]
+    return float(found[: len(discounts)] @ discounts / (best[: len(discounts)] @ discounts))
+
+
+def kendall_within(scores: np.ndarray, accuracies: np.ndarray, groups: np.ndarray) -> float:
+    """Return the mean of Kendall's tau within groups (N,) of architectures, weighted by their sizes.
+
+    A group whose scores all tie counts as 0; groups of one, or of one accuracy, have nothing to rank. Raises
+    `ValueError` as `kendall` does.
+    """
+    scores, accuracies = _checked(scores, accuracies)
+    taus, sizes = [], []
+    for group in np.unique(groups):
+        rows = groups == group
+        if len(np.unique(accuracies[rows])) > 1:
+            sizes.append(rows.sum())
+            taus.append(np.nan_to_num(kendall(scores[rows], accuracies[rows], "discounted")))
+    return float(np.average(taus, weights=sizes))
+
+
+def measures(space: NASBench201, scores: np.ndarray, accuracies: np.ndarray) -> dict[str, float]:
+    """Return every measure of a ranking of the enumerated space, by name.
+
+    Those that end in `_connected` are of the 9,445 architectures whose operations are all on live paths, the
+    other set that leader boards are of. `tau_within_size` is of architectures with equally many parameters:
+    what scores know beyond size.
+    """
+    genes = space.enumerate()
+    params, _ = space.cost(genes)
+    connected = (space.canonical(genes) == genes).all(axis=1)
+    found = {"tau_within_size": kendall_within(scores, accuracies, params)}
+    for suffix, rows in (("", slice(None)), ("_connected", connected)):
+        pair = np.asarray(scores)[rows], np.asarray(accuracies)[rows]
+        found |= {
+            f"tau_in_order{suffix}": kendall(*pair),
+            f"tau_discounted{suffix}": kendall(*pair, "discounted"),
+            f"rho{suffix}": spearman(*pair),
+            f"gain_at_top{suffix}": gain_at_top(*pair),
+        }
+    return found
 
 
 def bootstrap_interval(
-    scores: np.ndarray, accuracies: np.ndarray, rng: np.random.Generator, resamples: int, level: float = 0.95
+    scores: np.ndarray,
+    accuracies: np.ndarray,
+    rng: np.random.Generator,
+    resamples: int,
+    level: float = 0.95,
+    ties: str = "in-order",
 ) -> tuple[float, float]:
     """Return the percentile interval of Kendall's tau over architectures drawn with replacement.
 
@@ -28,32 +105,39 @@ def bootstrap_interval(
     supernet. Raises `ValueError` as `kendall` does.
     """
     scores, accuracies = _checked(scores, accuracies)
-    draws = (rng.integers(len(scores), size=len(scores)) for _ in range(resamples))
-    taus = [kendall(scores[rows], accuracies[rows]) for rows in draws]
+    draws = (np.sort(rng.integers(len(scores), size=len(scores))) for _ in range(resamples))
+    taus = [kendall(scores[rows], accuracies[rows], ties) for rows in draws]
     low, high = np.quantile(taus, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
 
 def correlate(
+    space: NASBench201,
     scores: Mapping[str, np.ndarray],
     accuracies: pd.DataFrame,
     columns: Sequence[str],
     resamples: int,
     seed: int,
+    ties: str = "in-order",
 ) -> pd.DataFrame:
-    """Return indicator, column, tau, low and high: each indicator's scores (N,) against each column.
+    """Return indicator, column, tau, its low and high, and all `measures`, a row a pair.
 
-    Every interval is drawn with the same seed. Raises `ValueError` as `kendall` does.
+    Each indicator's scores (N,) stand against each column. Every interval is drawn with the same seed. Raises
+    `ValueError` as `kendall` does.
     """
     rows = []
     for indicator, values in scores.items():
         for column in columns:
             pair = np.asarray(values), accuracies[column].to_numpy()
-            low, high = bootstrap_interval(*pair, np.random.default_rng(seed), resamples)
-            rows.append(
-                {"indicator": indicator, "column": column, "tau": kendall(*pair), "low": low, "high": high}
-            )
+            low, high = bootstrap_interval(*pair, np.random.default_rng(seed), resamples, ties=ties)
+            found = {"indicator": indicator, "column": column, "tau": kendall(*pair, ties)}
+            rows.append(found | {"low": low, "high": high} | measures(space, *pair))
     return pd.DataFrame(rows)
+
+
+def add_ranks(*scores: np.ndarray) -> np.ndarray:
+    """Return the sums (N,) of the ranks of each architecture under several scores (N,); ties share a rank."""
+    return np.sum([rankdata(values) for values in scores], axis=0)
 
 
 def baselines(space: NASBench201) -> dict[str, np.ndarray]:

@@ -44,7 +44,7 @@ class DARTS(SearchSpace):
     never_mutated = slice(len(EDGES), None)  # the reduction cell's
     extras = ("auxiliary", "drop")
 
-    def __init__(self, paths: str = "last") -> None:
+    def __init__(self, paths: str = "any") -> None:
         if paths not in ("last", "any"):
             raise ValueError(f"paths: got {paths!r}; accepted: last, any")
         self.paths = paths

@@ -4,9 +4,18 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.stats import kendalltau
+from sklearn.metrics import ndcg_score
 
 from rlnas_core import spaces
-from rlnas_core.benchmark.ranking import baselines, bootstrap_interval, kendall
+from rlnas_core.benchmark.ranking import (
+    add_ranks,
+    baselines,
+    bootstrap_interval,
+    gain_at_top,
+    kendall,
+    kendall_within,
+    measures,
+)
 
 TABLE = Path(__file__).resolve().parents[3] / "shared/data/nb201/nb201_200epochs.csv"
 
@@ -17,13 +26,38 @@ def test_kendall_counts_concordant_and_discordant_pairs():
     assert kendall([1, 2, 3], [1, 3, 2]) == pytest.approx(1 / 3)
 
 
-def test_kendall_is_variant_b_which_discounts_ties():
+def test_kendall_discounts_ties_or_takes_them_in_their_order():
     # 4 concordant pairs and none discordant of 6; one pair tied in each ranking
-    assert kendall([1, 1, 2, 3], [1, 2, 3, 3]) == pytest.approx(4 / 5)
+    assert kendall([1, 1, 2, 3], [1, 2, 3, 3], "discounted") == pytest.approx(4 / 5)
+    # Ranked 3 4 2 1 by score and 4 3 1 2 by accuracy, ties in their order, both pairs are discordant
+    assert kendall([1, 1, 2, 3], [1, 2, 3, 3]) == pytest.approx((4 - 2) / 6)
 
 
-def test_kendall_of_scores_that_all_tie_is_undefined():
-    assert np.isnan(kendall([1, 1, 1], [1, 2, 3]))
+def test_kendall_of_scores_that_all_tie_is_undefined_or_that_of_the_list():
+    assert np.isnan(kendall([1, 1, 1], [1, 2, 3], "discounted"))
+    assert kendall([1, 1, 1], [1, 2, 3]) == -1
+    assert kendall([1, 1, 1], [3, 2, 1]) == 1
+    with pytest.raises(ValueError, match="ties: got 'a'; accepted: in-order, discounted"):
+        kendall([1, 2], [1, 2], "a")
+
+
+def test_gain_at_the_top_is_that_of_scikit_learn():
+    rng = np.random.default_rng(0)
+    accuracies = rng.normal(size=1000)
+    gains = accuracies.argsort().argsort() / 999
+    for scores in (rng.integers(20, size=1000), accuracies + rng.normal(size=1000), accuracies):
+        assert gain_at_top(scores, accuracies) == pytest.approx(ndcg_score([gains], [scores], k=10))
+
+
+def test_tau_within_groups_is_weighted_by_their_size_and_counts_constant_scores_as_nothing():
+    groups = np.array([0, 0, 0, 1, 1, 2, 3, 3])
+    scores = np.array([1, 2, 3, 2, 1, 5, 7, 7])
+    accuracies = np.array([1, 2, 3, 1, 2, 9, 1, 2])
+    assert kendall_within(scores, accuracies, groups) == pytest.approx((3 * 1 + 2 * -1 + 2 * 0) / 7)
+
+
+def test_added_ranks_share_ties():
+    assert add_ranks([0.1, 0.2, 0.2], [3, 1, 2]).tolist() == [4, 3.5, 4.5]
 
 
 @pytest.mark.parametrize(
@@ -81,10 +115,21 @@ def test_baselines_rank_the_benchmark_as_known(space):
     scores = baselines(space)
     known = {"conv-weights": [0.578, 0.553, 0.520], "live-conv-weights": [0.654, 0.628, 0.607]}
     for name, taus in known.items():
-        measured = [kendall(scores[name], accuracies[column]) for column in columns]
+        measured = [kendall(scores[name], accuracies[column], "discounted") for column in columns]
         assert measured == pytest.approx(taus, abs=1e-3)
 
 
 def test_kendall_is_scipys():
     scores, accuracies = np.random.default_rng(0).integers(10, size=(2, 200))
-    assert kendall(scores, accuracies) == kendalltau(scores, accuracies).statistic
+    assert kendall(scores, accuracies, "discounted") == kendalltau(scores, accuracies).statistic
+
+
+def test_measures_know_the_9445_architectures_without_dead_operations(space):
+    genes = space.enumerate()
+    connected = (space.canonical(genes) == genes).all(axis=1)
+    assert connected.sum() == 9445
+    accuracies = np.random.default_rng(0).permutation(15625).astype(float)
+    scores = np.where(connected, accuracies, 0)
+    found = measures(space, scores, accuracies)
+    assert found["tau_discounted_connected"] == found["rho_connected"] == 1
+    assert found["tau_discounted"] < 0.7

@@ -17,8 +17,9 @@ from rlnas_core.training.loop import Run
 from rlnas_core.training.supernet import SupernetSettings, compare, train_supernet
 
 SPACES = {
-    "darts": (get("darts"), {"channels": 8, "cells": 5}),
-    "darts-imagenet": (get("darts", paths="any"), {"channels": 8, "cells": 5, "imagenet": True}),
+    "darts": (get("darts", paths="last"), {"channels": 8, "cells": 5}),
+    "darts-affine": (get("darts"), {"channels": 8, "cells": 5, "affine": True, "dilated_norm": "paper"}),
+    "darts-imagenet": (get("darts"), {"channels": 8, "cells": 5, "imagenet": True, "affine": True}),
     "mobilenet": (get("mobilenet"), {}),
 }
 
@@ -65,26 +66,39 @@ def test_cost_table_counts_what_hooks_count_in_the_built_network(space, network,
 
 def vector(space, model, row, pooling):
     """V(a, W) of eq. 9 by walking over the paths of the architecture."""
-    parts = [weight.detach().double().flatten() for weight in model.fixed_weights()]
-    weights = {}
-    for cell, place, gene, weight in model.operation_weights():
-        weights.setdefault((cell, place, gene), []).append(weight.detach().double().flatten())
+
+    def flat(weights):
+        return [weight.detach().double().flatten() for weight in weights]
+
     if space.name == "mobilenet":
+        alone = (model.stem[0], *(layer[0] for layer in model.first), model.last[0], model.classifier)
+        parts = flat(layer.weight for layer in alone)
         for block, gene in enumerate(row):
-            identity = torch.eye(mobilenet.BLOCKS[block][1], dtype=torch.float64).flatten()
-            parts += [identity] if gene == mobilenet.SKIP else weights[0, block, int(gene)]
+            if gene == mobilenet.SKIP:
+                parts.append(torch.eye(mobilenet.BLOCKS[block][1], dtype=torch.float64).flatten())
+                continue
+            inner = model.blocks[block][str(int(gene))]
+            parts += flat(
+                [*inner.expand.parameters(), *inner.depthwise.parameters(), inner.project[0].weight]
+            )
         return torch.cat(parts)
+    shared = [model.stem, model.second_stem, model.classifier]
+    shared += [part for cell in model.cells for part in (cell.before, cell.last)]
+    parts = flat(weight for part in shared for weight in part.parameters())
     for cell, (reducing, width) in enumerate(zip(model.reduces, model.cell_channels(), strict=True)):
         kind = row.reshape(2, 14)[int(reducing)]
         ends = range(2, 6) if space.paths == "any" else [5]
         for edge, gene in itertools.chain.from_iterable(live_paths(kind, ends)):
-            own = weights.get((cell, edge + 14 * reducing, gene), [])
+            operation = model.cells[cell].operations[f"{edge}_{gene}"]
+            own = list(operation.parameters())
+            if gene in (darts.DIL_3, darts.DIL_5) and len(own) == 4 and model.dilated_norm == "reference":
+                own[3] = own[2]  # the norm's scale, again in place of its shift
             if gene in (darts.MAX_POOL, darts.AVG_POOL):
                 size = width * 9 * (1 if pooling == "reference" else width)
                 parts.append(torch.full((size,), 1 / 9, dtype=torch.float64))
-            elif gene == darts.SKIP and not own:
+            elif isinstance(operation, nn.Identity):
                 parts.append(torch.eye(width, dtype=torch.float64).flatten())
-            parts += own
+            parts += flat(own)
     return torch.cat(parts)
 
 
@@ -93,7 +107,11 @@ def test_angle_from_sums_equals_that_of_the_concatenated_vectors(case, pooling):
     space, sizes = case
     models = [space.supernet(classes=4, **sizes) for _ in range(2)]
     for seed, model in enumerate(models):
-        initialise(model, torch.Generator().manual_seed(seed))
+        generator = torch.Generator().manual_seed(seed)
+        initialise(model, generator)
+        for weight in model.parameters():
+            if weight.ndim == 1:  # training moves norms too
+                nn.init.normal_(weight, generator=generator)
     genes = space.sample(20, np.random.default_rng(0))
     found = architecture_angles(space, compare(*models, {}), genes, pooling=pooling)
     for row, angle in zip(genes, found, strict=True):
