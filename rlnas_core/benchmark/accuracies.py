@@ -55,7 +55,7 @@ def read_table(path: Path | str) -> pd.DataFrame:
     names missing, duplicate and unknown architectures, and accuracies outside 0..100.
     """
     with files.reading(path):
-        table = pd.read_csv(path, index_col=False)
+        table = pd.read_csv(path)
     absent = {"index", "arch"} - set(table.columns)
     unknown = set(table.columns) - {"index", "arch", *COLUMNS}
     if absent or unknown or len(table.columns) < 3:

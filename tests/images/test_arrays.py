@@ -174,6 +174,23 @@ def test_images_of_many_bits_and_floats_are_scaled_by_their_range(dtype, suffix,
     assert [line for line in lines if "more than 8 bits or floating-point values" in line]
 
 
+def test_further_pages_of_an_image_are_left_out_and_the_log_says_so(tmp_path):
+    path, lines = as_folder(tmp_path, FOLDER), []
+    pages = [Image.new("RGB", (8, 8), (value,) * 3) for value in (7, 200)]
+    pages[0].save(path / "train/a/0.tif", save_all=True, append_images=pages[1:])
+    prepare("image-folder", tmp_path / "out", 8, path=path, log=lines.append)
+    assert lines[1:] == ["1 of 9 images have several frames or pages: only the first is used"]
+
+
+def test_a_link_to_an_image_that_is_gone_is_named(tmp_path):
+    path = as_folder(tmp_path, FOLDER)
+    (path / "train/a/gone.png").symlink_to("nowhere.png")
+    with pytest.raises(
+        ValueError, match=r"1 unreadable images.*: train/a/gone\.png; the first: not an image"
+    ):
+        sources.refuse_unreadable(path, 9)
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_images_with_values_that_are_no_numbers_are_refused_by_name(value, tmp_path):
     path = scientific(tmp_path / "images", "float32", "tif", np.eye(8))
