@@ -1,0 +1,54 @@
+"""Draw docs/measurements/tau_by_epoch.csv, the angle's rank correlation by epoch at several image sizes.
+
+    python benchmarks/tau_by_epoch.py
+
+The file has a row for each epoch of each supernet: image_size, labels, seed, epoch and Kendall's tau on the
+three datasets; `results/RUN/ranking/` holds the same numbers of a run.
+"""
+
+import sys
+from pathlib import Path
+
+import pandas as pd
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from rlnas_core.paper.figures import STYLE
+
+FOLDER = Path(__file__).resolve().parents[1] / "docs" / "measurements"
+COLOURS = {"ground-truth": "#0072B2", "uniform-once": "#E69F00"}
+NAMES = {"ground-truth": "true labels", "uniform-once": "random labels"}
+DASHES = {8: ":", 16: "--", 32: "-"}
+#: Kendall's tau on CIFAR-10 by epoch of one supernet with true labels, from the authors' repository
+AUTHORS = {
+    9: 0.569, 19: 0.585, 29: 0.593, 39: 0.578, 49: 0.581, 69: 0.594, 99: 0.600, 129: 0.586, 169: 0.579,
+    209: 0.581, 249: 0.580,
+}  # fmt: skip
+PAPER = {"ground-truth": 0.6671, "uniform-once": 0.5059}
+
+
+def main() -> None:
+    """Write tau_by_epoch.png beside the file."""
+    taus = pd.read_csv(FOLDER / "tau_by_epoch.csv")
+    with rc_context(STYLE):
+        figure = Figure(figsize=(8.5, 4.6), layout="constrained")
+        axes = figure.subplots()
+        axes.axhline(0, color="#888888", linewidth=1)
+        for (labels, size), runs in taus.groupby(["labels", "image_size"]):
+            mean = runs.groupby("epoch")["cifar10"].mean()
+            look = {"color": COLOURS[labels], "linestyle": DASHES[size]}
+            axes.plot(mean.index, mean, label=f"{NAMES[labels]}, {size}x{size} pixels", **look)
+        points = {"color": COLOURS["ground-truth"], "linestyle": "", "marker": "o", "fillstyle": "none"}
+        axes.plot(list(AUTHORS), list(AUTHORS.values()), label="true labels, authors' repository", **points)
+        for labels, tau in PAPER.items():
+            look = {"color": COLOURS[labels], "linestyle": "", "marker": "*", "markersize": 11}
+            axes.plot([250], [tau], label=f"{NAMES[labels]}, paper", **look)
+        axes.set(xlabel="Epoch of 250", ylabel="Kendall's tau of the angle, CIFAR-10")
+        figure.legend(loc="outside right")
+        figure.savefig(FOLDER / "tau_by_epoch.png", metadata={"Software": None})
+
+
+if __name__ == "__main__":
+    main()
