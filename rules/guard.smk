@@ -55,5 +55,5 @@ onstart:
         raise WorkflowError("the run can't start:\n  " + "\n  ".join(unusable))
 
 
-for line in missing_files(config):
-    logger.warning(f"Not there yet: {line}")
+for name, reason in LEFT_OUT.items():
+    logger.warning(f"{name} is left out: {reason}.")

@@ -1,6 +1,8 @@
 # What rules read: the files of a user, of an experiment, of a table
 from types import SimpleNamespace
 
+from rlnas_core.benchmark.accuracies import INCLUDED
+
 
 def dataset_files(wildcards):
     """Files of the user that a dataset is read from; a source that can be downloaded has none."""
@@ -8,10 +10,8 @@ def dataset_files(wildcards):
 
 
 def benchmark_source(wildcards):
-    """The user's benchmark, or the table of digits that the workflow brings along."""
-    if config["benchmark"]["source"] == "embedded" and config["benchmark"]["path"] is None:
-        return EMBEDDED_BENCHMARK
-    return config["benchmark"]["path"] or []
+    """The user's benchmark, or the table that the library brings along."""
+    return INCLUDED if config["benchmark"]["source"] == "included" else config["benchmark"]["path"] or []
 
 
 def label_file(split):

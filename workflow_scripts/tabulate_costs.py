@@ -4,7 +4,7 @@ from pathlib import Path
 
 import job
 from rlnas_core.machine.files import read_result
-from rlnas_core.paper import tables
+from rlnas_core.paper import formats
 from rlnas_core.paper.costs import cost_table
 
 log = job.start(snakemake)
@@ -15,5 +15,5 @@ records = {
     for kind in kinds
 }
 table = cost_table(number, **records, sources=snakemake.params.sources)
-tables.write(table, number, Path(snakemake.output.csv).with_suffix(""))
+formats.write(table, number, Path(snakemake.output.csv).with_suffix(""))
 log(table.to_string(index=False))

@@ -164,7 +164,7 @@ def _cost(
             return Cost(disk=_SCORES)
         case "transfer_architecture":
             return _transfer(of, config)
-        case "extract_benchmark" if config["benchmark"]["source"] not in ("csv", "embedded"):
+        case "extract_benchmark" if config["benchmark"]["source"] in ("official", "nats-bench"):
             return UNKNOWN
     return Cost()
 

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from PIL import Image, ImageEnhance, ImageOps
 from torch.nn import functional
-from torchvision.transforms.functional import adjust_hue
 
 from rlnas_core.images import sources
 from rlnas_core.images.sources import ImageSource, Pool
@@ -180,7 +179,10 @@ class ImageFiles(ImageArray):
             enhancers = (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color)
             for enhance, strength, draw in zip(enhancers, strengths, colours, strict=False):
                 picture = enhance(picture).enhance(1 + strength * (2 * draw - 1))
-            picture = adjust_hue(picture, hue * (2 * colours[3] - 1)) if hue else picture
+            if hue:
+                from torchvision.transforms.functional import adjust_hue  # takes longer to load than torch
+
+                picture = adjust_hue(picture, hue * (2 * colours[3] - 1))
         return np.asarray(picture)
 
     def _centre(self, picture: Image.Image) -> np.ndarray:
@@ -347,7 +349,7 @@ def _open(source: str, path: Path | None, downloads: Path) -> ImageSource:
     if source == "digits":
         return sources.digits()
     if source in ("cifar10", "cifar100"):
-        return sources.cifar(source, path or downloads)
+        return sources.cifar(source, downloads, path)
     if path is None:
         raise ValueError(f"path: got none; {source} can't be downloaded, give the place of its files")
     return sources.imagenet16(path) if source == "imagenet16-120" else sources.image_files(path)

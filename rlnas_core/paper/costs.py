@@ -65,7 +65,7 @@ def cost_table(
         own = ArchitectureName(search["seed"], limit_of_search, search["dataset"], search["categories"])
         row = own.title(search["found_by"])
         if search["found_by"] != "evolution":
-            never[row] = "not run: retraining takes what evolution found"
+            never[row] = "not measured: retraining takes what evolution found"
         add(row, own.seed, search["params"], search["macs"])
     known = {(row, seed) for row, _, seed, _ in measured}
     for choice in architectures:
@@ -89,5 +89,5 @@ def cost_table(
     }
     if limit:
         key = f"transfer.{scenes}.architectures.{table['space']}"
-        notes["random-search"] = f"not run: name random-0-{limit} in {key}"
+        notes["random-search"] = f"not measured: name random-0-{limit} in {key}"
     return tidy(cells, number, notes, never)

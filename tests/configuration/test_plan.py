@@ -222,7 +222,7 @@ def test_the_papers_data_sets_are_known_without_their_files():
 def test_what_nobody_measured_is_not_a_number():
     table = plan.estimate(
         [("extract_benchmark", {}), ("train_supernet", SUPERNET)],
-        configuration(),
+        configuration(benchmark={"source": "official"}),
         {"cifar10": (25_000, 25_000)},
     )
     text = plan.describe(table, gpu_tflops=2)
