@@ -36,7 +36,7 @@ TRANSFERRED = "{space}/{scenes}/{architecture}/{seed}"
 
 
 wildcard_constraints:
-    space="nas_bench_201|darts|mobilenet",
+    space="nas_bench_201|darts|mobilenet|chain",
     limit=r"none|\d+",
     dataset="[a-z0-9]+",
     benchmark_dataset="|".join(config["searches"]),

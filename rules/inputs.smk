@@ -159,12 +159,12 @@ def large_searches(kind, *files):
 def cost_inputs(wildcards):
     """Files of architectures, retrained or transferred, that belong into a table by its space and scenes."""
     of = PAPER[f"table{wildcards.number}"]
-    space, scenes = of["space"], of.get("scenes")
-    retrained = [run for run in RETRAININGS if run["space"] == space]
-    transferred = [run for run in TRANSFERS if run["space"] == space]
-    chosen = sorted({run["architecture"] for run in retrained + transferred})
+    spaces, scenes = [of["space"], *of.get("also", [])], of.get("scenes")
+    retrained = [run for run in RETRAININGS if run["space"] in spaces]
+    transferred = [run for run in TRANSFERS if run["space"] in spaces]
+    chosen = sorted({(run["space"], run["architecture"]) for run in retrained + transferred})
     return {
-        "architectures": [f"{RESULTS}/architectures/{space}/{name}.csv" for name in chosen],
+        "architectures": [f"{RESULTS}/architectures/{space}/{name}.csv" for space, name in chosen],
         "accuracies": sorted(
             f"{RESULTS}/retrained/{RETRAINED}/accuracy.csv".format(**run) for run in retrained
         ),

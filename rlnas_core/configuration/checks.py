@@ -427,7 +427,7 @@ def found_architectures(config: Mapping[str, Any], space: str) -> list[str]:
     """
     return [
         str(ArchitectureName(seed, limit, dataset, classes(config, dataset), scaled))
-        for dataset, search in config["large_spaces"][space].items()
+        for dataset, search in config["large_spaces"].get(space, {}).items()
         if dataset in config["datasets"]
         for seed in search["seeds"]
         for limit in search["limits"]
@@ -463,6 +463,9 @@ def _unknown_architectures(
 
 def _too_low(key: str, name: str, limits: Sequence[int]) -> Iterator[str]:
     if not limits or (space := _space(name)) is None:
+        return
+    if name == "chain":
+        yield f"{key}: got {', '.join(map(str, limits))}; chains are not drawn at random, give []"
         return
     cheapest = space.cheapest() / 1e6
     yield from (

@@ -59,6 +59,8 @@ def _draw_cell(axes: Axes, pairs: list[tuple[str, int]]) -> None:
     axes.set_xlim(-0.8, 9.3)
     axes.set_ylim(-2.3, 2.3)
     for place, (operation, source) in enumerate(pairs):
+        if operation == "none":
+            continue
         _arrow(axes, source, 2 + place // 2, _COLOURS[operation], operation)
     for node in range(2, 6):
         _arrow(axes, node, 6, "#bbbbbb")
