@@ -50,7 +50,7 @@ docs: $(INSTALLED)
 # Everything that pyproject.toml asks for, but for what torch brings along for one kind of GPU on one system.
 lock:
 	rm -rf $(VENV)-lock && $(PYTHON) -m venv $(VENV)-lock
-	$(VENV)-lock/bin/python -m pip install --quiet --editable ".[workflow,dev]"
+	$(VENV)-lock/bin/python -m pip install --quiet --editable ".[workflow,export,dev]"
 	$(VENV)-lock/bin/python -m pip freeze --exclude-editable | grep -Ev '^(nvidia-|cuda-|triton)' > requirements.txt
 	rm -rf $(VENV)-lock
 

@@ -136,7 +136,7 @@ for path in {sorted(map(str, (ROOT / "benchmarks").glob("*.py")))}:
 
 FLOORS = (
     *("machine", "spaces", "kernels", "networks", "images", "labels", "benchmark", "training", "search"),
-    *("transfer", "paper", "configuration"),
+    *("transfer", "paper", "model", "configuration"),
 )
 
 

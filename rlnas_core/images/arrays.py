@@ -158,7 +158,8 @@ class ImageFiles(ImageArray):
 
     def plain(self, indices: np.ndarray, device: torch.device) -> torch.Tensor:
         """The centres (B, 3, S, S) of images whose short side is resized to a seventh more than S."""
-        return self._stack(self._reader.map(self._centre, indices), device)
+        views = self._reader.map(lambda picture: centre(picture, self.size), indices)
+        return self._stack(views, device)
 
     def _stack(self, views: list[np.ndarray], device: torch.device) -> torch.Tensor:
         return normalise(upload(np.stack(views), device), *self._scale(device))
@@ -185,12 +186,14 @@ class ImageFiles(ImageArray):
                 picture = adjust_hue(picture, hue * (2 * colours[3] - 1))
         return np.asarray(picture)
 
-    def _centre(self, picture: Image.Image) -> np.ndarray:
-        scale = round(self.size * _MARGIN) / min(picture.size)
-        sides = [max(self.size, round(side * scale)) for side in picture.size]
-        picture = picture.resize(sides, Image.Resampling.BILINEAR)
-        left, top = ((side - self.size) // 2 for side in picture.size)
-        return np.asarray(picture.crop((left, top, left + self.size, top + self.size)))
+
+def centre(picture: Image.Image, size: int) -> np.ndarray:
+    """The centre (S, S, C) or (S, S) of an image whose short side is resized to a seventh more than S."""
+    scale = round(size * _MARGIN) / min(picture.size)
+    sides = [max(size, round(side * scale)) for side in picture.size]
+    picture = picture.resize(sides, Image.Resampling.BILINEAR)
+    left, top = ((side - size) // 2 for side in picture.size)
+    return np.asarray(picture.crop((left, top, left + size, top + size)))
 
 
 def prepare(
@@ -245,6 +248,7 @@ def prepare(
         "name": name or source,
         "source": source,
         "classes": found.classes or classes or 0,
+        "class_names": list(found.names),
         "image_size": image_size,
         "in_channels": found.channels,
         "mean": mean,

@@ -56,13 +56,14 @@ class Pool:
 
 @dataclass(frozen=True)
 class ImageSource:
-    """Training and test images of one source; `classes` is 0 where they are unlabelled."""
+    """Training and test images of one source; `classes` is 0 where they are unlabelled, `names` theirs."""
 
     classes: int
     channels: int
     train: Pool
     test: Pool | None = None
     checksums: dict[str, str] = field(default_factory=dict)
+    names: tuple[str, ...] = ()
 
 
 def resize(images: np.ndarray, size: int) -> np.ndarray:
@@ -207,9 +208,8 @@ def image_files(path: Path) -> ImageSource:
     number = {name: -1 if name == "" else row for row, name in enumerate(classes)}
     train, test = (_file_pool(path, members[split], number) for split in ("train", "test"))
     checksums = {path.name: f"sha256:{files.digest(path)}"} if path.is_file() else {}
-    return ImageSource(
-        len(classes) if classes != [""] else 0, 3, train, test if members["test"] else None, checksums
-    )
+    titles = tuple(filter(None, classes))
+    return ImageSource(len(titles), 3, train, test if members["test"] else None, checksums, titles)
 
 
 def _some(names: set[str]) -> str:
@@ -230,7 +230,12 @@ def opened(path: Path) -> Iterator[Image.Image]:
 def read_picture(path: Path, mode: str) -> Image.Image:
     """An image file, decoded to one of PIL's modes; ValueError names a damaged one."""
     with opened(path) as picture:
-        return _as_rgb(picture) if mode == "RGB" else picture.convert(mode)
+        return converted(picture, mode)
+
+
+def converted(picture: Image.Image, mode: str) -> Image.Image:
+    """An image in one of PIL's modes."""
+    return _as_rgb(picture) if mode == "RGB" else picture.convert(mode)
 
 
 def is_wide(picture: Image.Image) -> bool:

@@ -108,7 +108,7 @@ class Supernet(SupernetModule):
         """
 
         def features(run: Operations, x: Any) -> Any:
-            return self.features(run, x, path)
+            return self.last_features(run, x, path)
 
         x = self.engine(images, features) if self.engine else features(Eager(), images)
         if self.by_position:
@@ -124,7 +124,7 @@ class Supernet(SupernetModule):
                 yield (x := self.reductions[k // self.cells_per_stage - 1](run, x))
             yield (x := cell(run, x, genes[k]))
 
-    def features(self, run: Operations, x: Any, path: np.ndarray) -> Any:
+    def last_features(self, run: Operations, x: Any, path: np.ndarray) -> Any:
         """What the classifier reads: means (B, 4C, 1, 1) of the last feature map, or itself `by_position`."""
         for block in self.blocks(run, x, path):
             x = block
@@ -159,6 +159,8 @@ class Supernet(SupernetModule):
 class Network(Supernet):
     """The stand-alone network of one architecture (6,), with affine normalisation and running statistics."""
 
+    space = "nas_bench_201"
+
     def __init__(self, genes: np.ndarray, **sizes: Any) -> None:
         self.genes = [int(gene) for gene in genes]
         super().__init__(choices=[(gene,) for gene in self.genes], affine=True, running=True, **sizes)
@@ -166,3 +168,13 @@ class Network(Supernet):
     def forward(self, images: Tensor, path: np.ndarray | None = None) -> Tensor:
         """Class scores (B, classes) of images (B, C, H, W)."""
         return super().forward(images, np.array(self.genes if path is None else path))
+
+    def features(self, images: Tensor) -> list[Tensor]:
+        """What the stem, each cell and each reduction put out of images (B, C, H, W)."""
+        return list(self.blocks(Eager(), images, np.array(self.genes)))
+
+    def body(self) -> list[tuple[int, int]]:
+        """(channels, stride) of each of the features; the stride is in pixels of the image."""
+        stages = np.repeat(range(3), [1 + self.cells_per_stage] * 3).tolist()
+        width = self.classifier.in_features // 4
+        return [(width * 2**stage, 2**stage) for stage in stages]

@@ -48,7 +48,7 @@ def naswot(model: Supernet, path: np.ndarray, batch: Batch) -> float:
     """
     run = _Codes()
     with torch.no_grad():
-        model.features(run, batch.images, path)
+        model.last_features(run, batch.images, path)
     return torch.linalg.slogdet(run.agreement)[1].item()
 
 
@@ -323,7 +323,7 @@ def _weights(model: Supernet) -> list[Tensor]:
 
 
 def _classes(model: Supernet, run: Eager, images: Tensor, path: np.ndarray) -> Tensor:
-    return model.classifier(model.features(run, images, path).flatten(1))
+    return model.classifier(model.last_features(run, images, path).flatten(1))
 
 
 def _last_map(model: Supernet, run: Eager, images: Tensor, path: np.ndarray) -> Tensor:
