@@ -39,6 +39,7 @@ localrules:
 rule all:
     default_target: True
     input:
+        SEARCHES,
         TABLES,
         FIGURES,
         NETWORKS,
