@@ -212,7 +212,7 @@ def draw_initialisations(results: pd.DataFrame) -> Figure:
         for column, dataset in zip(panels.T, datasets, strict=True):
             for place, name in enumerate(dict.fromkeys(results["initialisation"])):
                 runs = results[(results["dataset"] == dataset) & (results["initialisation"] == name)]
-                style = {"color": _COLOURS[place], "marker": _MARKERS[place]}
+                style = {"color": COLOURS[place], "marker": _MARKERS[place]}
                 for axes, value in zip(column, ("tau", "accuracy"), strict=True):
                     mean = runs.groupby("scale")[value].mean()
                     axes.plot(mean.index, mean, markersize=5, label=title(f"untrained-{name}"), **style)

@@ -173,7 +173,7 @@ def test_a_retrained_network_is_described_by_its_weights_and_dataset(digits, tmp
 
 
 def test_the_examples_of_the_page_run(saved, tmp_path, monkeypatch):
-    model, folder = saved
+    _model, folder = saved
     (tmp_path / "model").symlink_to(folder)
     Image.new("RGB", (50, 40), "teal").save(tmp_path / "photo.jpg")
     monkeypatch.chdir(tmp_path)
