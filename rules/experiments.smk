@@ -56,7 +56,7 @@ TABLES = expand(
     f"{RESULTS}/tables/{{table}}.{{format}}",
     table=[*(f"table{number}" for number in ALL_TABLES), "rankings"],
     format=["csv", "md", "tex"],
-)
+) + expand(f"{RESULTS}/tables/comparison.{{format}}", format=["csv", "md"])
 EXPLORER = f"{RESULTS}/explore.html"
 FIGURES = expand(
     f"{RESULTS}/figures/{{figure}}.{{format}}",
@@ -64,6 +64,7 @@ FIGURES = expand(
         "methods",
         *(["figure1"] if HAS_FIGURE1 else []),
         *(["trajectory"] if any(config["seeds"][labels] for labels in METHODS) else []),
+        *(["initialisations"] if config["seeds"]["untrained-normal"] else []),
         *(f"figure{number}" for number in ARCHITECTURE_FIGURES),
         *(f"scatter_{name}" for name in config["searches"] if config["seeds"]["uniform-once"]),
         "rankings",
