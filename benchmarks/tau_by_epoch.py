@@ -16,17 +16,14 @@ from matplotlib.figure import Figure
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from rlnas_core.paper.figures import STYLE
+from rlnas_core.paper.numbers import PAPER
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "measurements"
 COLOURS = {"ground-truth": "#0072B2", "uniform-once": "#E69F00"}
 NAMES = {"ground-truth": "true labels", "uniform-once": "random labels"}
 DASHES = {8: ":", 16: "--", 32: "-"}
-#: Kendall's tau on CIFAR-10 by epoch of one supernet with true labels, from the authors' repository
-AUTHORS = {
-    9: 0.569, 19: 0.585, 29: 0.593, 39: 0.578, 49: 0.581, 69: 0.594, 99: 0.600, 129: 0.586, 169: 0.579,
-    209: 0.581, 249: 0.580,
-}  # fmt: skip
-PAPER = {"ground-truth": 0.6671, "uniform-once": 0.5059}
+ROWS = {"ground-truth": "B", "uniform-once": "D"}
+AUTHORS = PAPER["authors"]["by_epoch"]["ground-truth"]
 
 
 def main() -> None:
@@ -42,9 +39,9 @@ def main() -> None:
             axes.plot(mean.index, mean, label=f"{NAMES[labels]}, {size}x{size} pixels", **look)
         points = {"color": COLOURS["ground-truth"], "linestyle": "", "marker": "o", "fillstyle": "none"}
         axes.plot(list(AUTHORS), list(AUTHORS.values()), label="true labels, authors' repository", **points)
-        for labels, tau in PAPER.items():
+        for labels, row in ROWS.items():
             look = {"color": COLOURS[labels], "linestyle": "", "marker": "*", "markersize": 11}
-            axes.plot([250], [tau], label=f"{NAMES[labels]}, paper", **look)
+            axes.plot([250], PAPER["table2"]["rows"][row][:1], label=f"{NAMES[labels]}, paper", **look)
         axes.set(xlabel="Epoch of 250", ylabel="Kendall's tau of the angle, CIFAR-10")
         figure.legend(loc="outside right")
         figure.savefig(FOLDER / "tau_by_epoch.png", metadata={"Software": None})

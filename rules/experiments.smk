@@ -57,13 +57,14 @@ TABLES = expand(
     f"{RESULTS}/tables/table{{number}}.{{format}}",
     number=ALL_TABLES,
     format=["csv", "md", "tex"],
-) + expand(f"{RESULTS}/tables/rankings.{{format}}", format=["csv", "md"])
+) + expand(f"{RESULTS}/tables/{{name}}.{{format}}", name=["rankings", "comparison"], format=["csv", "md"])
 FIGURES = expand(
     f"{RESULTS}/figures/{{figure}}.{{format}}",
     figure=[
         "methods",
         *(["figure1"] if HAS_FIGURE1 else []),
         *(["trajectory"] if any(config["seeds"][labels] for labels in METHODS) else []),
+        *(["initialisations"] if config["seeds"]["untrained-normal"] else []),
         *(f"figure{number}" for number in ARCHITECTURE_FIGURES),
         *(f"scatter_{name}" for name in config["searches"] if config["seeds"]["uniform-once"]),
     ],

@@ -144,3 +144,40 @@ rule draw_trajectory:
         "../envs/analysis.yaml"
     script:
         "../workflow_scripts/draw_trajectory.py"
+
+
+# Untrained angles depend on the scale of the weights: with a small one the constants of norms and pooling weigh more.
+rule draw_initialisations:
+    input:
+        description=f"{RESULTS}/data/{DATASETS[0]}/dataset.json",
+        accuracies=f"{RESULTS}/benchmark/accuracies.csv",
+    output:
+        svg=report(
+            f"{RESULTS}/figures/initialisations.svg",
+            caption="../report/initialisations.rst",
+            category="Figures",
+            labels={"figure": "initialisations", "shows": "untrained angles by the scale of the weights"},
+        ),
+        pdf=f"{RESULTS}/figures/initialisations.pdf",
+        png=f"{RESULTS}/figures/initialisations.png",
+        csv=f"{RESULTS}/figures/initialisations.csv",
+    params:
+        supernet=config["supernet"],
+        seeds=config["seeds"]["untrained-normal"],
+        initialisations=["normal", "kaiming-normal"],
+        scales=[0.01, 0.03, 0.1, 0.3, 1, 3, 10],
+        datasets=list(config["searches"]),
+        pooling=config["angle"]["pooling"],
+        ties=config["ranking"]["ties"],
+    log:
+        f"{RESULTS}/logs/draw/initialisations.log",
+    benchmark:
+        f"{RESULTS}/runtimes/draw/initialisations.tsv"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    conda:
+        "../envs/rlnas.yaml"
+    script:
+        "../workflow_scripts/draw_initialisations.py"

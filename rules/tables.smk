@@ -128,3 +128,27 @@ rule tabulate_rankings:
         "../envs/analysis.yaml"
     script:
         "../workflow_scripts/tabulate_rankings.py"
+
+
+rule compare_with_authors:
+    input:
+        tables=expand(
+            f"{RESULTS}/tables/table{{number}}.csv", number=sorted([*ACCURACY_TABLES, CORRELATION_TABLE])
+        ),
+    output:
+        csv=f"{RESULTS}/tables/comparison.csv",
+        md=f"{RESULTS}/tables/comparison.md",
+    params:
+        searches=config["searches"],
+    log:
+        f"{RESULTS}/logs/tabulate/comparison.log",
+    benchmark:
+        f"{RESULTS}/runtimes/tabulate/comparison.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    conda:
+        "../envs/analysis.yaml"
+    script:
+        "../workflow_scripts/compare_with_authors.py"

@@ -288,7 +288,8 @@ def test_own_images_take_the_five_jobs_of_the_recipe(tmp_path):
         archive.writestr("1.png", "decoded later")
     (tmp_path / "photos.yaml").write_text(yaml.safe_dump(config))
     plan = snakemake(
-        tmp_path, *("--snakefile", str(ROOT / "Snakefile"), "--configfile", "photos.yaml", "--dry-run", target)
+        tmp_path,
+        *("--snakefile", str(ROOT / "Snakefile"), "--configfile", "photos.yaml", "--dry-run", target),
     )
     assert dict(re.findall(r"^(\w+) +(\d+)$", plan, re.MULTILINE)) == {
         "prepare_dataset": "1",

@@ -1,17 +1,16 @@
 """Tabulate every measure of every ranking of the whole space."""
 
-import pandas as pd
-
 import job
+from rlnas_core.machine.files import read_result, read_results
 from rlnas_core.paper.numbers import PAPER
 from rlnas_core.paper.rankings import MEASURES, label_rows, summarise
 from rlnas_core.paper.tables import title
 
 log = job.start(snakemake)
-results = pd.concat(
-    [pd.DataFrame(columns=["labels", "indicator"]), *map(pd.read_csv, snakemake.input.results)]
+results = read_results(snakemake.input.results, ["labels", "indicator", "column", "seed"])
+rankings = label_rows(
+    results, read_result(snakemake.input.baselines, ["indicator", "column"]), PAPER["table2"]
 )
-rankings = label_rows(results, pd.read_csv(snakemake.input.baselines), PAPER["table2"])
 table = summarise(rankings.replace({"column": {f"{name}_test": name for name in snakemake.params.searches}}))
 table.to_csv(snakemake.output.csv, index=False)
 shown = table.assign(column=table["column"].map(title), row=table["row"].map(title))

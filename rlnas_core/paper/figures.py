@@ -204,6 +204,34 @@ def draw_trajectory(taus: pd.DataFrame, images: Mapping[str, str]) -> Figure:
     return figure
 
 
+def draw_initialisations(results: pd.DataFrame) -> Figure:
+    """Draw what untrained angles find and how they rank against the scale of the weights, a column a dataset.
+
+    `results` has the columns dataset, initialisation, scale, seed, tau and accuracy (percent); lines are
+    means over seeds, points the seeds. The scale 1 is that of table 7's rows.
+    """
+    with mpl.rc_context(STYLE):
+        datasets = list(dict.fromkeys(results["dataset"]))
+        figure = Figure(figsize=(1.2 + 3.6 * len(datasets), 5.6), layout="constrained")
+        panels = figure.subplots(2, len(datasets), sharex=True, squeeze=False)
+        for column, dataset in zip(panels.T, datasets, strict=True):
+            for place, name in enumerate(dict.fromkeys(results["initialisation"])):
+                runs = results[(results["dataset"] == dataset) & (results["initialisation"] == name)]
+                style = {"color": _COLOURS[place], "marker": _MARKERS[place]}
+                for axes, value in zip(column, ("tau", "accuracy"), strict=True):
+                    mean = runs.groupby("scale")[value].mean()
+                    axes.plot(mean.index, mean, markersize=5, label=title(f"untrained-{name}"), **style)
+                    axes.plot(runs["scale"], runs[value], linestyle="", markersize=3, alpha=0.4, **style)
+                    axes.axvline(1, color="#888888", linewidth=1, linestyle=":")
+            column[0].set_title(title(dataset))
+            column[1].set_xscale("log")
+            column[1].set_xlabel("Scale of the weights")
+        panels[0, 0].set_ylabel("Kendall's tau of the angle")
+        panels[1, 0].set_ylabel("Test accuracy found (%)")
+        figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    return figure
+
+
 def save(figure: Figure, stem: Path | str) -> None:
     """Write a figure as STEM.svg, STEM.pdf and STEM.png, without dates or anything else that changes."""
     stem = Path(stem)

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name that torch code gives it
 
 from rlnas_core import __version__
@@ -98,13 +98,20 @@ def compare(first: SupernetModule, second: SupernetModule, meta: dict[str, Any])
 
 
 def untrained_statistics(
-    space: SearchSpace, description: dict[str, Any], settings: SupernetSettings, seed: int
+    space: SearchSpace, description: dict[str, Any], settings: SupernetSettings, seed: int, scale: float = 1
 ) -> Statistics:
-    """Statistics between two untrained supernets of different seeds (table 7's training-free rows), T = 1."""
+    """Statistics between two untrained supernets of different seeds (table 7's training-free rows), T = 1.
+
+    `scale` multiplies the weights of convolutions and the classifier.
+    """
     seeds = np.random.SeedSequence(seed).generate_state(2)
     first, second = (
         build(space, description["classes"], description["in_channels"], settings, int(s)) for s in seeds
     )
+    for model in (first, second):
+        for module in model.modules():
+            if isinstance(module, nn.Conv2d | nn.Linear):
+                module.weight.data *= scale
     return compare(first, second, {"settings": asdict(settings), "seed": seed})
 
 

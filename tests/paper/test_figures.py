@@ -3,7 +3,15 @@ import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
 
-from rlnas_core.paper.figures import METHODS, draw_figure1, draw_methods, draw_scatter, draw_trajectory, save
+from rlnas_core.paper.figures import (
+    METHODS,
+    draw_figure1,
+    draw_initialisations,
+    draw_methods,
+    draw_scatter,
+    draw_trajectory,
+    save,
+)
 from rlnas_core.paper.tables import OTHER, tidy
 
 CLASSES = {"cifar10": 10, "imagenet16": 120}
@@ -168,3 +176,20 @@ def test_images_without_labels_have_no_true_number_of_classes():
     assert red_points(figure.axes[1]) == []
     (legend,) = figure.legends
     assert "true number of classes" not in [text.get_text() for text in legend.get_texts()]
+
+
+def test_initialisations_have_a_line_each_and_a_mark_at_the_papers_scale():
+    results = pd.DataFrame(
+        [
+            {"dataset": "cifar10", "initialisation": name, "scale": scale, "seed": seed}
+            for name in ("normal", "kaiming-normal")
+            for scale in (0.1, 1, 10)
+            for seed in (0, 1)
+        ]
+    )
+    results["tau"], results["accuracy"] = results["seed"] / 2, 90 + results["seed"]
+    above, below = draw_initialisations(results).axes
+    for axes, mean in ((above, 0.25), (below, 90.5)):
+        means = [line for line in axes.lines if len(line.get_xdata()) == 3]
+        assert [line.get_ydata().tolist() for line in means] == [[mean] * 3] * 2
+        assert [1, 1] in [list(line.get_xdata()) for line in axes.lines]

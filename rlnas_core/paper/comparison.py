@@ -1,0 +1,73 @@
+"""Every number of NAS-Bench-201 in the paper, in the authors' repositories and in a run, side by side."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from rlnas_core.paper.numbers import PAPER
+from rlnas_core.paper.tables import Cell, agreement, number_of, title
+
+OTHER_IMAGES = "other images"
+
+
+def compare(tables: Mapping[int, pd.DataFrame], searches: Mapping[str, str]) -> pd.DataFrame:
+    """Return a row for each cell that the paper or the authors' repositories have a number of.
+
+    `tables` are a run's tidy tables by number; `searches` names the images that each dataset of the benchmark
+    is searched on. The paper searches each on its own: where a run takes CIFAR-10's for all, it gets no
+    verdict against the paper on the others, but one against the authors' taus of a supernet of CIFAR-10. A
+    verdict is `agreement`'s: within twice the standard deviation, above or below.
+    """
+    cells = pd.concat([table.assign(table=number) for number, table in tables.items()], ignore_index=True)
+    cells["dataset"] = cells["column"].str.replace("_(valid|test)$", "", regex=True)
+    cells["own"] = [searches.get(name) in (None, name) for name in cells["dataset"]]
+    found = [_of_authors(cell) for cell in cells.to_dict("records")]
+    cells[["authors_mean", "authors_std"]] = np.array(found, dtype=float).reshape(-1, 2)
+    cells = cells[cells[["paper_mean", "authors_mean"]].notna().any(axis=1)].reset_index(drop=True)
+    beside = {"paper_mean": cells["authors_mean"], "paper_std": cells["authors_std"]}
+    verdicts = {"paper": cells, "authors": cells.assign(**beside)}
+    for name, of in verdicts.items():
+        cells[f"{name}_verdict"] = [agreement(cell) for cell in of.to_dict("records")]
+    cells.loc[~cells["own"] & cells["mean"].notna(), "paper_verdict"] = OTHER_IMAGES
+    names = ["table", "row", "column", *(f"{of}_{part}" for of in verdicts for part in ("mean", "std"))]
+    return cells[[*names, "mean", "std", "runs", "paper_verdict", "authors_verdict"]]
+
+
+def _of_authors(cell: Cell) -> tuple[float, float]:
+    """Mean and standard deviation of the authors' repository for a cell of table 2; nan where it has none."""
+    given = []
+    if cell["table"] == 2:
+        authors = PAPER["authors"]
+        kinds = ["own_images"] if cell["own"] else []
+        kinds += ["cifar10_images"] if not cell["own"] or cell["dataset"] == "cifar10" else []
+        given = [authors[kind].get(cell["row"], {}).get(cell["dataset"]) for kind in kinds]
+    value = next((value for value in given if value is not None), [np.nan, np.nan])
+    return tuple(value) if isinstance(value, list) else (value, np.nan)
+
+
+def write(compared: pd.DataFrame, stem: Path | str) -> None:
+    """Write a comparison as STEM.csv and STEM.md."""
+    stem = Path(stem)
+
+    def numbers(of: str) -> list[str]:
+        decimals = [PAPER[f"table{number}"]["decimals"] for number in compared["table"]]
+        return list(map(number_of, compared[f"{of}mean"], compared[f"{of}std"], decimals))
+
+    shown = pd.DataFrame(
+        {
+            "Table": compared["table"],
+            "Method": compared["row"].map(title),
+            "Column": compared["column"].map(title),
+            "Paper": numbers("paper_"),
+            "Authors' repository": numbers("authors_"),
+            "This run": numbers(""),
+            "Runs": compared["runs"],
+            "Against the paper": compared["paper_verdict"],
+            "Against the repository": compared["authors_verdict"],
+        }
+    )
+    compared.to_csv(stem.with_name(f"{stem.name}.csv"), index=False, lineterminator="\n")
+    text = shown.to_markdown(index=False, disable_numparse=True)
+    stem.with_name(f"{stem.name}.md").write_text(text + "\n", encoding="utf-8", newline="\n")

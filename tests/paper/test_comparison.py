@@ -1,0 +1,40 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from rlnas_core.paper.comparison import OTHER_IMAGES, compare, write
+from rlnas_core.paper.tables import tidy
+
+
+@pytest.fixture
+def tables():
+    rows = [
+        ("B", column, seed, value)
+        for column in ("cifar10", "cifar100")
+        for seed, value in enumerate((0.57, 0.58))
+    ]
+    rows += [("D", "cifar100", seed, value) for seed, value in enumerate((0.51, 0.53))]
+    measured = pd.DataFrame(rows, columns=["row", "column", "seed", "value"])
+    return {2: tidy(measured.assign(low=np.nan, high=np.nan), 2)}
+
+
+def test_a_run_is_compared_with_the_paper_and_with_the_authors_repository(tables):
+    own = compare(tables, {"cifar10": "cifar10", "cifar100": "cifar100"}).set_index(["row", "column"])
+    assert own.loc[("B", "cifar10"), "paper_verdict"] == "below"  # 0.575 against 0.667
+    assert own.loc[("B", "cifar10"), "authors_verdict"] == "within"  # 0.575 ± 0.0025
+    assert own.loc[("B", "cifar100"), "authors_verdict"] == "below"  # 0.604 ± 0.0018
+    assert own.loc[("D", "cifar100"), "authors_mean":"authors_std"].isna().all()
+    assert own.loc[("A", "cifar10"), ["paper_verdict", "authors_verdict"]].tolist() == ["", ""]
+
+
+def test_a_supernet_of_cifar10_is_compared_with_the_authors_own_of_cifar10(tables, tmp_path):
+    compared = compare(tables, {"cifar10": "cifar10", "cifar100": "cifar10"})
+    cells = compared.set_index(["row", "column"])
+    assert cells.loc[("D", "cifar100"), ["authors_mean", "authors_verdict"]].tolist() == [0.516, "within"]
+    assert cells.loc[("D", "cifar100"), "paper_verdict"] == OTHER_IMAGES
+    assert np.isnan(cells.loc[("B", "cifar100"), "authors_mean"])
+    write(compared, tmp_path / "comparison")
+    line = next(line for line in (tmp_path / "comparison.md").read_text().splitlines() if "0.5748" in line)
+    assert [cell.strip() for cell in line.split("|")[3:]] == [
+        "CIFAR-10", "0.6671", "0.5748 ± 0.0025", "0.5750 ± 0.0071", "2", "below", "within", "",
+    ]  # fmt: skip

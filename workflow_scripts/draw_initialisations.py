@@ -1,0 +1,34 @@
+"""Draw what angles of untrained supernets find and how they rank, by the scale of the weights."""
+
+import json
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
+
+import pandas as pd
+
+import job
+from rlnas_core.benchmark.accuracies import read_extracted
+from rlnas_core.benchmark.ranking import kendall
+from rlnas_core.paper import figures
+from rlnas_core.search.angle import architecture_angles
+from rlnas_core.spaces import get
+from rlnas_core.training.supernet import SupernetSettings, untrained_statistics
+
+log = job.start(snakemake)
+params = snakemake.params
+with open(snakemake.input.description, encoding="utf-8") as file:
+    description = json.load(file)
+settings, space = SupernetSettings(**params.supernet), get("nas_bench_201")
+genes, accuracies, rows = space.enumerate(), read_extracted(snakemake.input.accuracies), []
+for name, scale, seed in product(params.initialisations, params.scales, params.seeds):
+    statistics = untrained_statistics(space, description, replace(settings, initialisation=name), seed, scale)
+    angles = architecture_angles(space, statistics, genes, pooling=params.pooling)
+    for dataset in params.datasets:
+        values = accuracies[f"{dataset}_test"].to_numpy()
+        found = {"tau": kendall(angles, values, params.ties), "accuracy": values[angles.argmax()]}
+        rows.append({"initialisation": name, "scale": scale, "seed": seed, "dataset": dataset, **found})
+results = pd.DataFrame(rows)
+results.to_csv(snakemake.output.csv, index=False)
+figures.save(figures.draw_initialisations(results), Path(snakemake.output.svg).with_suffix(""))
+log(results.groupby(["dataset", "initialisation", "scale"])[["tau", "accuracy"]].mean().to_string())
