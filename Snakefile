@@ -24,6 +24,7 @@ include: "rules/search.smk"
 include: "rules/retraining.smk"
 include: "rules/transfer.smk"
 include: "rules/benchmark.smk"
+include: "rules/rankings.smk"
 include: "rules/tables.smk"
 include: "rules/figures.smk"
 include: "rules/claims.smk"
@@ -41,4 +42,5 @@ rule all:
         SEARCHES,
         TABLES,
         FIGURES,
+        EXPLORER,
         f"{RESULTS}/claims.md",
