@@ -2,6 +2,7 @@
 from rlnas_core.configuration.checks import classes, found_architectures
 from rlnas_core.labels.methods import METHODS, PRETEXT_TASKS
 from rlnas_core.paper.numbers import PAPER
+from rlnas_core.paper.tables import searched_images
 
 DATASETS = sorted(set(config["searches"].values()))
 TRAINED_METHODS = {labels: {"labels": labels, "indicator": "angle"} for labels in METHODS}
@@ -87,6 +88,9 @@ def table_searches(wildcards):
     of = PAPER[f"table{wildcards.number}"].get("images_of")
     images = config["searches"].get(of)
     return {name: dataset for name, dataset in config["searches"].items() if of is None or dataset == images}
+
+
+IMAGES = searched_images(config["searches"], config["datasets"])
 
 
 def table_label(wildcards):

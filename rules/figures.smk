@@ -5,6 +5,7 @@ rule draw_category_figure:
     input:
         results=category_files(f"{RESULTS}/searches/{EXPERIMENT}/{{search}}/accuracy.csv"),
         correlations=category_files(f"{RESULTS}/ranking/{EXPERIMENT}/{{indicator}}.csv"),
+        descriptions=expand(f"{RESULTS}/data/{{dataset}}/dataset.json", dataset=DATASETS),
     output:
         svg=report(
             f"{RESULTS}/figures/figure1.svg",
@@ -17,7 +18,7 @@ rule draw_category_figure:
         csv=f"{RESULTS}/figures/figure1.csv",
     params:
         searches=config["searches"],
-        classes={dataset: classes(config, dataset) for dataset in DATASETS},
+        images=IMAGES,
     log:
         f"{RESULTS}/logs/draw/figure1.log",
     benchmark:
@@ -100,6 +101,8 @@ rule draw_scatter:
         ),
         pdf=f"{RESULTS}/figures/scatter_{{benchmark_dataset}}.pdf",
         png=f"{RESULTS}/figures/scatter_{{benchmark_dataset}}.png",
+    params:
+        images=IMAGES,
     log:
         f"{RESULTS}/logs/draw/scatter_{{benchmark_dataset}}.log",
     benchmark:
@@ -128,6 +131,7 @@ rule draw_trajectory:
         png=f"{RESULTS}/figures/trajectory.png",
     params:
         searches=config["searches"],
+        images=IMAGES,
     log:
         f"{RESULTS}/logs/draw/trajectory.log",
     benchmark:

@@ -50,6 +50,7 @@ rule tabulate_accuracies:
         ),
     params:
         searches=table_searches,
+        images=IMAGES,
         notes=empty_cells,
     log:
         f"{RESULTS}/logs/tabulate/table{{number}}.log",
@@ -84,6 +85,7 @@ rule tabulate_correlations:
         ),
     params:
         searches=config["searches"],
+        images=IMAGES,
         notes=empty_cells,
     log:
         f"{RESULTS}/logs/tabulate/table{{number}}.log",

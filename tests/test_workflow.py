@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import zipfile
 from pathlib import Path
 
 import pandas as pd
@@ -153,6 +154,7 @@ def test_tables_hold_measured_values_beside_the_papers(runs):
             "high",
             "paper_mean",
             "paper_std",
+            "images",
             "note",
         ]
         measured = table[table["column"].isin(["cifar10", "cifar100", "cifar10_test", "cifar100_test"])]
@@ -296,6 +298,27 @@ def test_the_report_is_one_file_with_tables_figures_and_captions(runs):
     first = text.split('id="workflow-desc"')[1].split("</script>")[0]
     assert first.index("CIFAR-100") < first.index("B above A") < first.index("RLNAS searches architectures")
     assert '<script src="http' not in text
+
+
+def test_own_images_take_the_five_jobs_of_the_recipe(tmp_path):
+    recipe = (ROOT / "docs/images.md").read_text()
+    config = yaml.safe_load(re.search(r"```yaml\n(.*?)```", recipe, re.DOTALL)[1])
+    (target,) = re.findall(r"results/photos/\S+", recipe)
+    with zipfile.ZipFile(tmp_path / "photos.zip", "w") as archive:
+        archive.writestr("1.png", "decoded later")
+    (tmp_path / "photos.yaml").write_text(yaml.safe_dump(config))
+    plan = snakemake(
+        tmp_path,
+        *("--snakefile", str(ROOT / "Snakefile"), "--configfile", "photos.yaml", "--dry-run", target),
+    )
+    assert dict(re.findall(r"^(\w+) +(\d+)$", plan, re.MULTILINE)) == {
+        "prepare_dataset": "1",
+        "draw_labels": "1",
+        "train_supernet": "1",
+        "score_angle": "1",
+        "evolve_architecture": "1",
+        "total": "5",
+    }
 
 
 def test_the_papers_configuration_plans_from_anywhere_without_its_data(tmp_path):

@@ -4,10 +4,12 @@ import pandas as pd
 
 import job
 from rlnas_core.benchmark.ranking import add_log_ranks
+from rlnas_core.search.results import read_scores
+from rlnas_core.spaces import get
 
 log = job.start(snakemake)
 columns = [
-    pd.read_csv(file)[column]
+    read_scores(file, get("nas_bench_201"))[column]
     for file, names in zip(snakemake.input, snakemake.params.parts.values(), strict=True)
     for column in names
 ]

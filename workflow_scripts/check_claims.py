@@ -5,6 +5,7 @@ from pathlib import Path
 import job
 from rlnas_core.machine.files import read_result
 from rlnas_core.paper import claims
+from rlnas_core.paper.formats import images_of
 
 log = job.start(snakemake)
 tables = {
@@ -13,5 +14,5 @@ tables = {
 }
 categories = next((read_result(file, ["categories"]) for file in snakemake.input.categories), None)
 comparisons = claims.check(tables, categories)
-claims.write(comparisons, Path(snakemake.output.csv).with_suffix(""))
+claims.write(comparisons, Path(snakemake.output.csv).with_suffix(""), images_of(tables[2]))
 log(claims.summarise(comparisons).to_string(index=False))

@@ -1,5 +1,6 @@
 """Draw figure 1: RLNAS with different numbers of random-label categories."""
 
+import json
 from pathlib import Path
 
 import job
@@ -13,9 +14,11 @@ accuracies = read_results(snakemake.input.results, [*keys, "accuracy"])
 taus = read_results(snakemake.input.correlations, [*keys, "indicator"])
 runs = accuracies.merge(taus[taus["indicator"] == "angle"], on=keys)
 results = job.of_searches(runs, params.searches)
-classes = {name: params.classes[dataset] for name, dataset in params.searches.items()}
-results = results.assign(classes=results["dataset"].map(classes))
+descriptions = [json.loads(Path(file).read_text(encoding="utf-8")) for file in snakemake.input.descriptions]
+known = {entry["name"]: entry["classes"] for entry in descriptions if entry["labelled"]}
+classes = {name: known.get(dataset) for name, dataset in params.searches.items()}
+results = results.assign(classes=results["dataset"].map(classes).astype("Int64"))
 results = results[["dataset", "classes", "categories", "seed", "accuracy", "tau"]]
 results.to_csv(snakemake.output.csv, index=False)
-figures.save(figures.draw_figure1(results), Path(snakemake.output.svg).with_suffix(""))
+figures.save(figures.draw_figure1(results, params.images), Path(snakemake.output.svg).with_suffix(""))
 log(results.to_string(index=False))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 import job
-from rlnas_core.benchmark.accuracies import read_table
+from rlnas_core.benchmark.accuracies import read_extracted
 from rlnas_core.benchmark.ranking import kendall
 from rlnas_core.paper import figures
 from rlnas_core.search.angle import architecture_angles
@@ -20,7 +20,7 @@ params = snakemake.params
 with open(snakemake.input.description, encoding="utf-8") as file:
     description = json.load(file)
 settings, space = SupernetSettings(**params.supernet), get("nas_bench_201")
-genes, accuracies, rows = space.enumerate(), read_table(snakemake.input.accuracies), []
+genes, accuracies, rows = space.enumerate(), read_extracted(snakemake.input.accuracies), []
 for name, scale, seed in product(params.initialisations, params.scales, params.seeds):
     statistics = untrained_statistics(space, description, replace(settings, initialisation=name), seed, scale)
     angles = architecture_angles(space, statistics, genes, pooling=params.pooling)

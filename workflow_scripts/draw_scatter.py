@@ -11,11 +11,11 @@ from rlnas_core.spaces import get
 log = job.start(snakemake)
 space = get("nas_bench_201")
 name = snakemake.wildcards.benchmark_dataset
+images = snakemake.params.images[name]
 angles = read_scores(snakemake.input.scores, space)["angle"].to_numpy()
 accuracies = read_extracted(snakemake.input.accuracies)[f"{name}_test"].to_numpy()
 best = read_best(snakemake.input.best)["arch"]
 chosen = int(space.index(space.from_string([best]))[0])
-figures.save(
-    figures.draw_scatter(angles, accuracies, chosen, name), Path(snakemake.output.svg).with_suffix("")
-)
+figure = figures.draw_scatter(angles, accuracies, chosen, name, images)
+figures.save(figure, Path(snakemake.output.svg).with_suffix(""))
 log(f"chosen: {best}, {accuracies[chosen]:.2f}% on {name}")

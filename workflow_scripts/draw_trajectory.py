@@ -10,6 +10,8 @@ log = job.start(snakemake)
 columns = ["dataset", "labels", "seed", "column", "epoch"]
 runs = read_results(snakemake.input.trajectories, columns).rename(columns={"labels": "method"})
 taus = job.of_searches(runs, snakemake.params.searches)
-figures.save(figures.draw_trajectory(taus), Path(snakemake.output.svg).with_suffix(""))
+figures.save(
+    figures.draw_trajectory(taus, snakemake.params.images), Path(snakemake.output.svg).with_suffix("")
+)
 last = taus[taus["epoch"] == taus["epoch"].max()]
 log(last[["dataset", "method", "seed", "epoch", "tau"]].to_string(index=False))

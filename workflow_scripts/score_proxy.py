@@ -9,6 +9,7 @@ import torch
 import job
 from rlnas_core.images.arrays import load
 from rlnas_core.machine.devices import pick_device
+from rlnas_core.machine.files import read_array
 from rlnas_core.search.proxies import score
 from rlnas_core.spaces import get
 
@@ -19,7 +20,7 @@ device = pick_device(params.supernet["device"])
 data = load(Path(snakemake.input.description).parent, "train")
 seed = int(wildcards.seed)
 rows = np.sort(np.random.default_rng(seed).choice(len(data), size=params.images, replace=False))
-labels = torch.from_numpy(np.load(snakemake.input.labels)[rows]).to(device)
+labels = torch.from_numpy(read_array(snakemake.input.labels)[rows]).to(device)
 space = get("nas_bench_201")
 scores = score(
     space,

@@ -29,6 +29,6 @@ absent = {
     for column in BENCHMARK_COLUMNS
     if column not in in_benchmark
 }
-table = tables.tidy(pd.concat(measured), number, absent | params.notes)
+table = tables.tidy(pd.concat(measured), number, absent | params.notes, images=params.images)
 formats.write(table, number, Path(snakemake.output.csv).with_suffix(""))
 log(table.to_string(index=False))

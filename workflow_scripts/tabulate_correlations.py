@@ -16,6 +16,6 @@ rankings = label_rows(results, read_result(snakemake.input.baselines, ["indicato
 names = {f"{name}_test": name for name in params.searches}
 measured = rankings.rename(columns={"tau": "value"}).replace({"column": names})
 columns = ["row", "column", "seed", "value", "low", "high"]
-table = tables.tidy(measured[columns], number, params.notes)
+table = tables.tidy(measured[columns], number, params.notes, images=params.images)
 formats.write(table, number, Path(snakemake.output.csv).with_suffix(""))
 log(table.to_string(index=False))

@@ -5,13 +5,13 @@ from pathlib import Path
 import pandas as pd
 
 import job
-from rlnas_core.benchmark.accuracies import read_table
+from rlnas_core.benchmark.accuracies import read_extracted
 from rlnas_core.benchmark.ranking import measures
 from rlnas_core.paper import figures, rankings
 from rlnas_core.spaces import get
 
 log = job.start(snakemake)
-space, accuracies = get("nas_bench_201"), read_table(snakemake.input.accuracies)
+space, accuracies = get("nas_bench_201"), read_extracted(snakemake.input.accuracies)
 found = rankings.collect(space, snakemake.params.runs)
 measured = pd.DataFrame(
     {"row": row, "needs": ranking.needs, "seed": seed, "column": name}

@@ -248,6 +248,7 @@ def prepare(
         "name": name or source,
         "source": source,
         "classes": found.classes or classes or 0,
+        "labelled": found.classes > 0,
         "class_names": list(found.names),
         "image_size": image_size,
         "in_channels": found.channels,

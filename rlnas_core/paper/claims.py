@@ -2,7 +2,7 @@
 
 import html
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -276,8 +276,11 @@ def _told(cells: pd.DataFrame, value: str, verdict: str) -> str:
     return ": ".join(filter(None, (verdict, ", ".join(spans))))
 
 
-def write(comparisons: pd.DataFrame, stem: Path | str) -> None:
-    """Write comparisons as STEM.csv, and the claims that rest on them as STEM.md, STEM.html and STEM.txt."""
+def write(comparisons: pd.DataFrame, stem: Path | str, images: Sequence[str]) -> None:
+    """Write comparisons as STEM.csv, and the claims that rest on them as STEM.md, STEM.html and STEM.txt.
+
+    `images` are lines that say what the supernets saw.
+    """
     stem, claims = Path(stem), summarise(comparisons)
     heading = {True: "The paper's claims", False: "Findings of this project"}
     shown = pd.DataFrame(
@@ -297,9 +300,9 @@ def write(comparisons: pd.DataFrame, stem: Path | str) -> None:
     text = [f"{name}\n" + "\n".join(map(_paragraph, part.to_dict("records"))) for name, part in parts]
     texts = {
         "csv": comparisons.to_csv(index=False, lineterminator="\n"),
-        "md": "\n".join([*markdown, RULE, ""]),
-        "txt": "\n\n".join(text) + "\n",
-        "html": _html(shown, claims),
+        "md": "\n".join([*markdown, RULE, "", *(f"- {line}" for line in images)]).rstrip() + "\n",
+        "txt": "\n\n".join([*text, *images]) + "\n",
+        "html": _html(shown, claims, images),
     }
     stem.parent.mkdir(parents=True, exist_ok=True)
     for extension, content in texts.items():
@@ -316,7 +319,7 @@ def _paragraph(claim: Mapping[Any, Any]) -> str:
     return head + textwrap.indent("\n".join(wrapped), " " * len(head)).lstrip()
 
 
-def _html(shown: pd.DataFrame, claims: pd.DataFrame) -> str:
+def _html(shown: pd.DataFrame, claims: pd.DataFrame, images: Sequence[str]) -> str:
     looks = {HOLDS: "within", FAILS: "below", OPEN: "open", NOT_MEASURED: "empty"}
     classes = pd.DataFrame("", shown.index, shown.columns)
     classes[["Paper", "This run"]] = "numbers"
@@ -329,6 +332,6 @@ def _html(shown: pd.DataFrame, claims: pd.DataFrame) -> str:
     return page(
         "Claims",
         style.to_html(caption="<b>Claims.</b> " + html.escape(RULE), cell_ids=False),
-        [],
+        images,
         int(claims["of_paper"].sum()),
     )

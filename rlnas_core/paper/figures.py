@@ -3,7 +3,7 @@
 Input is tidy, one row a run; output is a matplotlib `Figure`, which `save` writes, always the same bytes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from matplotlib.ticker import MaxNLocator
 from scipy.stats import t as student
 
 from rlnas_core.benchmark.ranking import kendall
-from rlnas_core.paper.tables import title
+from rlnas_core.paper.tables import panel, title
 
 # Okabe and Ito's colours, apart in every kind of colour vision; markers and dashes tell lines apart too.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#555555")
@@ -58,11 +58,12 @@ _METADATA: dict[str, dict[str, Any]] = {
 }
 
 
-def draw_figure1(results: pd.DataFrame) -> Figure:
+def draw_figure1(results: pd.DataFrame, images: Mapping[str, str]) -> Figure:
     """Draw figure 1: test accuracy and Kendall's tau against the number of random-label categories.
 
-    `results` has the columns dataset, classes (their true number, which is marked in red), categories, seed,
-    accuracy (percent) and tau; lines are means over seeds, bands a sample standard deviation to either side.
+    `results` has the columns dataset, classes (their true number, which is marked in red; none of unlabelled
+    images), categories, seed, accuracy (percent) and tau; lines are means over seeds, bands a sample standard
+    deviation to either side. `images` are those of each dataset, as `tables.searched_images` names them.
     """
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(10, 4.6), layout="constrained")
@@ -72,7 +73,7 @@ def draw_figure1(results: pd.DataFrame) -> Figure:
         found = [figure.add_subplot(grid[place, 0], sharex=ranking) for place in range(len(datasets))]
         for place, (dataset, runs) in enumerate(datasets.items()):
             for axes, value in ((found[place], "accuracy"), (ranking, "tau")):
-                mean = _draw_runs(axes, runs, value, place, title(dataset))
+                mean = _draw_runs(axes, runs, value, place, panel(dataset, images.get(dataset, "")))
                 true = mean[mean.index == runs["classes"].iloc[0]]
                 axes.plot(true.index, true, "*", color=_RED, markersize=14, markeredgecolor="white", zorder=5)
             found[place].tick_params(labelbottom=place == len(datasets) - 1)
@@ -85,8 +86,9 @@ def draw_figure1(results: pd.DataFrame) -> Figure:
         found[0].set_title("(a) Architecture found")
         found[len(datasets) // 2].set_ylabel("Test accuracy (%)")
         handles, labels = ranking.get_legend_handles_labels()
-        handles.append(Line2D([], [], marker="*", linestyle="", color=_RED, markersize=12))
-        labels.append("true number of classes")
+        if results["classes"].notna().any():
+            handles.append(Line2D([], [], marker="*", linestyle="", color=_RED, markersize=12))
+            labels.append("true number of classes")
         figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
     return figure
 
@@ -119,7 +121,7 @@ def draw_methods(table: pd.DataFrame, rows: Sequence[str] = METHODS) -> Figure:
             for place in places[cells["mean"].isna()]:
                 why = "undefined: all tie" if cells["runs"].iloc[place] > 0 else "not measured"
                 axes.text(0.16, place, why, va="center", fontsize=8, color="#777777")
-            axes.set_title(title(dataset))
+            axes.set_title(panel(dataset, next(iter(cells["images"].dropna()), "")))
             axes.set_xlabel("Kendall's tau")
         panels[0].set_yticks(places, [_METHODS.get(row, title(row)) for row in rows])
         panels[0].invert_yaxis()
@@ -127,12 +129,14 @@ def draw_methods(table: pd.DataFrame, rows: Sequence[str] = METHODS) -> Figure:
     return figure
 
 
-def draw_scatter(angles: np.ndarray, accuracies: np.ndarray, chosen: int, dataset: str) -> Figure:
+def draw_scatter(
+    angles: np.ndarray, accuracies: np.ndarray, chosen: int, dataset: str, images: str
+) -> Figure:
     """Draw each architecture's angle (N,) in radians against its accuracy (N,) in percent, as counts.
 
-    `chosen` is the row of the architecture that the search chose. Architectures without a live path have
-    angle 0 by definition; they and the lowest 5% of accuracies lie outside the view, which says how many they
-    are.
+    `chosen` is the row of the architecture that the search chose, `images` says what it searched.
+    Architectures without a live path have angle 0 by definition; they and the lowest 5% of accuracies lie
+    outside the view, which says how many they are.
     """
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(6.4, 5.0), layout="constrained")
@@ -158,7 +162,8 @@ def draw_scatter(angles: np.ndarray, accuracies: np.ndarray, chosen: int, datase
             *(angles[chosen], accuracies[chosen]), "*", color=_RED, markersize=17, markeredgecolor="white",
             zorder=5, label=f"chosen: {accuracies[chosen]:.2f}%",
         )  # fmt: skip
-        axes.set_title(f"{title(dataset)}: Kendall's tau {kendall(angles, accuracies):.3f}")
+        name, *searched = panel(dataset, images).splitlines()
+        axes.set_title("\n".join([f"{name}: Kendall's tau {kendall(angles, accuracies):.3f}", *searched]))
         outside = f"{len(angles) - shown.sum():,} of {len(angles):,} outside the view"
         axes.set_title(outside, loc="right", fontsize=8, color="#555555")
         axes.set_xlabel("Angle between initial and trained weights (rad)")
@@ -167,7 +172,7 @@ def draw_scatter(angles: np.ndarray, accuracies: np.ndarray, chosen: int, datase
     return figure
 
 
-def draw_trajectory(taus: pd.DataFrame) -> Figure:
+def draw_trajectory(taus: pd.DataFrame, images: Mapping[str, str]) -> Figure:
     """Draw Kendall's tau after each epoch, a panel a dataset and a line a method.
 
     `taus` has the columns dataset, method, seed, epoch and tau; thick lines are means over seeds, thin ones
@@ -188,7 +193,7 @@ def draw_trajectory(taus: pd.DataFrame) -> Figure:
                 axes.plot(
                     mean.index, mean, color=COLOURS[place], linestyle=_DASHES[place], label=title(method)
                 )
-            axes.set_title(title(str(dataset)))
+            axes.set_title(panel(str(dataset), images.get(str(dataset), "")))
             axes.set_xlabel("Epoch")
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         panels[0].set_ylabel("Kendall's tau of the angle")

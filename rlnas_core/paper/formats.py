@@ -91,16 +91,25 @@ def _beyond(table: pd.DataFrame, number: int) -> int:
 
 
 def _notes(table: pd.DataFrame) -> list[str]:
-    """Why nothing stands where nothing was measured: of whole columns, then of rows."""
+    """Which images supernets saw, and why nothing stands where nothing was measured: columns, then rows."""
     shown = {column for column, kind in _columns(table) if kind == "measured"}
     empty = table[table["mean"].isna()]
     of_rows, of_columns = empty[empty["column"].isin(shown)], empty[~empty["column"].isin(shown)]
     own = ~of_columns["note"].isin(of_rows["note"])  # a row's reason is no column's, where that has another
     of_columns = of_columns[own | ~own.groupby(of_columns["column"]).transform("any")]
-    return [
+    return images_of(table[table["column"].isin(shown)]) + [
         f"{_list(names)}: {reason}"
         for cells, key in ((of_columns, "column"), (of_rows, "row"))
         for reason, names in cells.groupby("note", sort=False)[key]
+    ]
+
+
+def images_of(table: pd.DataFrame) -> list[str]:
+    """Return a line for each kind of images that the supernets of a tidy table saw."""
+    seen = table[table["images"].fillna("") != ""]
+    return [
+        f"{_list(names)}: supernets saw {images}"
+        for images, names in seen.groupby("images", sort=False)["column"]
     ]
 
 

@@ -17,6 +17,7 @@ from rlnas_core.paper.formats import page, tex
 from rlnas_core.paper.numbers import PAPER
 from rlnas_core.paper.tables import DASH, title
 from rlnas_core.search.angle import architecture_angles
+from rlnas_core.search.results import read_scores
 from rlnas_core.spaces import NASBench201
 from rlnas_core.training.statistics import Statistics
 
@@ -64,7 +65,7 @@ def collect(
     found: dict[tuple[str, int], dict[str, Ranking]] = {}
     for run in runs:
         rankings = found.setdefault((run["dataset"], int(run["seed"])), {})
-        columns = pd.read_csv(run["scores"]).drop(columns="index")
+        columns = read_scores(run["scores"], space)
         alone = _stands_alone(run["indicator"])
         wanted = needs(run["labels"], run["indicator"])
         jobs = dict.fromkeys(run["runtimes"], 1.0)

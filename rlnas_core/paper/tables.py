@@ -9,9 +9,12 @@ import pandas as pd
 from rlnas_core.machine.downloads import DOWNLOADS
 from rlnas_core.paper.numbers import PAPER
 
-COLUMNS = ("row", "column", "mean", "std", "runs", "low", "high", "paper_mean", "paper_std", "note")
+COLUMNS = ("row", "column", "mean", "std", "runs", "low", "high", "paper_mean", "paper_std", "images", "note")
 COSTS = ("params", "flops")
 DASH = "\N{EN DASH}"
+
+OTHER = "not the paper's images"
+_PAPERS_IMAGES = {"cifar10": "cifar10", "cifar100": "cifar100", "imagenet16": "imagenet16-120"}
 
 Cell = Mapping[Any, Any]
 """A line of a tidy table, by `COLUMNS`."""
@@ -31,11 +34,26 @@ def paper_numbers(number: int) -> pd.DataFrame:
     return pd.DataFrame(cells).astype({"paper_mean": float, "paper_std": float})
 
 
+def searched_images(searches: Mapping[str, str], datasets: Mapping[str, Any]) -> dict[str, str]:
+    """Return what the supernets saw that were searched for each dataset of the benchmark, as text.
+
+    `searches` names an entry of `datasets`, as the configuration does. The text ends with `OTHER` where the
+    paper searched other images: its numbers are no comparison then.
+    """
+    texts = {}
+    for name, dataset in searches.items():
+        size, source = datasets[dataset]["image_size"], datasets[dataset]["source"]
+        other = "" if source == _PAPERS_IMAGES[name] else f", {OTHER}"
+        texts[name] = f"{dataset} at {size}x{size} pixels{other}"
+    return texts
+
+
 def tidy(
     measured: pd.DataFrame,
     number: int,
     notes: Mapping[str, str] | None = None,
     never: Mapping[str, str] | None = None,
+    images: Mapping[str, str] | None = None,
 ) -> pd.DataFrame:
     """Summarise measured values over seeds and join them with the cells of the paper's table.
 
@@ -43,7 +61,7 @@ def tidy(
     mean) and low and high (a 95% interval of the value). Rows and columns that the paper doesn't have
     follow its own. `notes` maps a column or row to the reason why its empty cells were not measured; a
     column's reason comes first. `never` maps a row whose empty cells no run can fill to the reason, before
-    all others.
+    all others. `images` says of a dataset of the benchmark what its supernets saw, as `searched_images`.
 
     Returns the columns `COLUMNS`, one line for every cell; runs is 0 and mean empty where nothing was
     measured, std is empty below two runs. Raises `ValueError` on missing columns and on a seed that stands
@@ -70,7 +88,10 @@ def tidy(
             reason = final.get(row) or reasons.get(column) or reasons.get(row) or "not measured"
             nothing = {**dict.fromkeys(("mean", "std", "low", "high"), np.nan), "runs": 0, "note": reason}
             lines.append({"row": row, "column": column, **cells.get((row, column), nothing)})
-    return pd.DataFrame(lines).merge(paper, how="left", on=["row", "column"])[list(COLUMNS)]
+    table = pd.DataFrame(lines).merge(paper, how="left", on=["row", "column"])
+    datasets = table["column"].str.replace(r"_(valid|test)$", "", regex=True)
+    seen = [(images or {}).get(name, "") for name in datasets]
+    return table.assign(images=seen)[list(COLUMNS)]
 
 
 def not_run(column: str, space: str, scenes: str | None, measured: bool) -> str:
@@ -93,6 +114,12 @@ def not_run(column: str, space: str, scenes: str | None, measured: bool) -> str:
         f"not measured: needs {images} ({DOWNLOADS[source].home}); give its folder as {folder} and the "
         f"architectures in {key}, as config/imagenet.yaml does"
     )
+
+
+def panel(name: str, images: str) -> str:
+    """Return how a figure calls a dataset of the benchmark, with images that aren't the paper's."""
+    others = images.removesuffix(f", {OTHER}")
+    return title(name) if others == images else f"{title(name)}\nsearched on {others}"
 
 
 def title(name: str) -> str:
@@ -129,8 +156,10 @@ def agreement(cell: Cell) -> str:
 
     The spread is twice the standard deviation that the paper gives, or this run's where it gives none; of
     parameters and FLOPs 1%, and half of the last digit that the paper prints. Empty where something is
-    missing.
+    missing or the supernets saw other images than the paper's.
     """
+    if OTHER in cell["images"]:
+        return ""
     if cell["column"] in COSTS:
         spread = max(0.01 * cell["paper_mean"], 0.5 * 10.0 ** -PAPER["decimals"][cell["column"]])
     else:

@@ -122,7 +122,9 @@ def test_number_of_categories_matters_little_and_its_best_is_another(taus, expec
 
 def test_claims_are_written_for_people_and_programs(tmp_path):
     comparisons = claims.check({number: published(number) for number in NUMBERS}, None)
-    claims.write(comparisons, tmp_path / "claims")
+    claims.write(comparisons, tmp_path / "claims", ["CIFAR-10: supernets saw digits"])
+    for kind in ("md", "txt", "html"):
+        assert "CIFAR-10: supernets saw digits" in (tmp_path / f"claims.{kind}").read_text()
     read = pd.read_csv(tmp_path / "claims.csv", keep_default_na=False)
     assert tuple(read.columns) == claims.COLUMNS
     for extension in ("md", "txt", "html"):

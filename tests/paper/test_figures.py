@@ -12,7 +12,7 @@ from rlnas_core.paper.figures import (
     draw_trajectory,
     save,
 )
-from rlnas_core.paper.tables import tidy
+from rlnas_core.paper.tables import OTHER, tidy
 
 CLASSES = {"cifar10": 10, "imagenet16": 120}
 RED = "#d00000"
@@ -36,12 +36,15 @@ def categories():
     return pd.DataFrame(rows)
 
 
+PHOTOS = {"cifar10": f"photos at 32x32 pixels, {OTHER}", "imagenet16": "imagenet16 at 16x16 pixels"}
+
+
 def scatter():
     rng = np.random.default_rng(0)
     angles = rng.uniform(1.0, 1.5, 500)
     accuracies = 100 * angles / 1.5 - rng.uniform(0, 20, 500)
     angles[:20] = 0
-    return draw_scatter(angles, accuracies, int(angles.argmax()), "cifar10"), angles, accuracies
+    return draw_scatter(angles, accuracies, int(angles.argmax()), "cifar10", ""), angles, accuracies
 
 
 def trajectory(epochs=12):
@@ -63,7 +66,7 @@ def red_points(axes):
 
 def test_figure_1_marks_the_true_number_of_classes_in_red():
     results = categories()
-    figure = draw_figure1(results)
+    figure = draw_figure1(results, {})
     ranking, *found = figure.axes
     mean = results.groupby(["dataset", "categories"])[["accuracy", "tau"]].mean()
     assert red_points(ranking) == [(count, mean.loc[(name, count), "tau"]) for name, count in CLASSES.items()]
@@ -75,7 +78,7 @@ def test_figure_1_marks_the_true_number_of_classes_in_red():
 
 def test_figure_1_draws_a_single_seed_and_a_count_without_the_true_one():
     results = categories().query("seed == 0 and categories > 10")
-    assert red_points(draw_figure1(results).axes[1]) == []
+    assert red_points(draw_figure1(results, {}).axes[1]) == []
 
 
 def methods():
@@ -111,7 +114,7 @@ def test_scatter_marks_the_chosen_architecture_and_says_what_it_leaves_out():
 
 def test_trajectory_has_a_mean_and_each_seed_of_each_method():
     taus = trajectory()
-    figure = draw_trajectory(taus)
+    figure = draw_trajectory(taus, {})
     assert [axes.get_title("left") for axes in figure.axes] == ["CIFAR-10", "ImageNet16-120"]
     lines = {line.get_label(): line for line in figure.axes[0].get_lines()}
     mean = taus.query("dataset == 'cifar10' and method == 'ground-truth'").groupby("epoch")["tau"].mean()
@@ -122,9 +125,9 @@ def test_trajectory_has_a_mean_and_each_seed_of_each_method():
 @pytest.mark.parametrize(
     "draw",
     [
-        lambda: draw_figure1(categories()),
+        lambda: draw_figure1(categories(), {}),
         lambda: scatter()[0],
-        lambda: draw_trajectory(trajectory()),
+        lambda: draw_trajectory(trajectory(), {}),
     ],
     ids=["figure1", "scatter", "trajectory"],
 )
@@ -143,11 +146,36 @@ def test_the_same_figure_twice_is_the_same_bytes(draw, tmp_path):
 def test_a_scatter_of_the_whole_space_stays_small(tmp_path):
     angles, noise = np.random.default_rng(0).normal(size=(2, 15625))
     save(
-        draw_scatter(angles - angles.min() + 0.1, 60 + 5 * (angles + noise), 0, "cifar10"),
+        draw_scatter(angles - angles.min() + 0.1, 60 + 5 * (angles + noise), 0, "cifar10", ""),
         tmp_path / "scatter",
     )
     for extension in ("svg", "pdf", "png"):
         assert (tmp_path / f"scatter.{extension}").stat().st_size < 500_000
+
+
+def titles(figure):
+    return [ax.get_title(loc="left") for ax in figure.axes]
+
+
+def test_every_figure_names_images_that_are_not_the_papers():
+    searched = "CIFAR-10\nsearched on photos at 32x32 pixels"
+    first = draw_figure1(categories(), PHOTOS)
+    assert first.axes[0].get_legend_handles_labels()[1] == [searched, "ImageNet16-120"]
+    assert titles(draw_trajectory(trajectory(), PHOTOS)) == [searched, "ImageNet16-120"]
+    angles = np.random.default_rng(0).uniform(1, 2, 50)
+    (title, _) = titles(draw_scatter(angles, 50 * angles, 3, "cifar10", PHOTOS["cifar10"]))
+    assert title.startswith("CIFAR-10: Kendall's tau")
+    assert title.endswith("\nsearched on photos at 32x32 pixels")
+    table = methods().assign(images=lambda cells: cells["column"].map(PHOTOS).fillna(""))
+    assert titles(draw_methods(table))[0] == searched
+
+
+def test_images_without_labels_have_no_true_number_of_classes():
+    results = categories().assign(classes=pd.NA)
+    figure = draw_figure1(results, PHOTOS)
+    assert red_points(figure.axes[1]) == []
+    (legend,) = figure.legends
+    assert "true number of classes" not in [text.get_text() for text in legend.get_texts()]
 
 
 def test_initialisations_have_a_line_each_and_a_mark_at_the_papers_scale():

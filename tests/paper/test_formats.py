@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from rlnas_core.paper.formats import write
-from rlnas_core.paper.tables import paper_numbers, tidy
+from rlnas_core.paper.tables import OTHER, paper_numbers, tidy
 
 DASH = "\N{EN DASH}"
 
@@ -97,3 +97,15 @@ def test_html_is_a_whole_table(tmp_path):
 def test_the_same_table_twice_is_the_same_bytes(tmp_path):
     once, again = (texts(tidy(runs(1 / 3, 2 / 3), 7), 7, tmp_path / name) for name in ("one", "two"))
     assert once == again
+
+
+def test_images_are_named_below_and_other_images_are_no_comparison(tmp_path):
+    photos = f"photos at 32x32 pixels, {OTHER}"
+    for images, sign in ((photos, ""), ("cifar10 at 32x32 pixels", " ≈")):
+        table = tidy(runs(93.34, 93.56), 7, images={"cifar10": images})
+        csv, markdown, latex, html = texts(table, 7, tmp_path)
+        assert f"| 93.45 ± 0.16{sign} " in markdown
+        assert f"- CIFAR-10: supernets saw {images}\n" in markdown
+        assert f'"{images}"' in csv or f",{images}," in csv
+        assert f"supernets saw {images}" in latex
+        assert bool(re.search(r'class="[^"]*\bwithin\b', html)) == bool(sign)

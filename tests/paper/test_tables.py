@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from rlnas_core.paper.numbers import PAPER
-from rlnas_core.paper.tables import COLUMNS, agreement, paper_numbers, tidy
+from rlnas_core.paper.tables import COLUMNS, OTHER, agreement, paper_numbers, searched_images, tidy
 
 
 def runs(*values, row="D", column="cifar10", **others):
@@ -125,3 +125,15 @@ def test_a_run_without_a_number_leaves_no_mean():
 def test_wrong_input_is_refused(measured, number, message):
     with pytest.raises(ValueError, match=message):
         tidy(measured, number)
+
+
+def test_what_supernets_saw_is_named_and_compared_with_what_the_paper_searched():
+    datasets = {
+        "photos": {"source": "image-folder", "image_size": 32},
+        "cifar": {"source": "cifar10", "image_size": 8},
+    }
+    assert searched_images({"cifar10": "cifar", "cifar100": "cifar", "imagenet16": "photos"}, datasets) == {
+        "cifar10": "cifar at 8x8 pixels",
+        "cifar100": f"cifar at 8x8 pixels, {OTHER}",
+        "imagenet16": f"photos at 32x32 pixels, {OTHER}",
+    }
