@@ -39,7 +39,10 @@ localrules:
 rule all:
     default_target: True
     input:
+        SEARCHES,
         TABLES,
         FIGURES,
+        NETWORKS,
+        MODELS,
         EXPLORER,
         f"{RESULTS}/claims.md",

@@ -32,6 +32,7 @@ RANDOM_LABELS = SUPERNET.replace("{labels}", "uniform-once")
 LARGE = f"{RESULTS}/searches/{RANDOM_LABELS}/{{limit}}/best.csv"
 # Architectures with a network of their own have the name of a published one or that of an ArchitectureName.
 RETRAINED = "{space}/{dataset}/{architecture}/{seed}"
+MODEL = f"{RESULTS}/model/{RETRAINED}"
 TRANSFERRED = "{space}/{scenes}/{architecture}/{seed}"
 # What can choose an architecture: table 1's indicators, training-free proxies, and sums of ranks
 INDICATORS = ["angle", "validation-accuracy", "angle-and-accuracy", *PAPER["rankings"]["proxies"]]

@@ -42,6 +42,10 @@ RETRAININGS = [
     for architecture in asked_architectures(space, retraining)
     for seed in retraining["seeds"]
 ]
+NETWORKS = [f"{RESULTS}/retrained/{RETRAINED}/accuracy.csv".format(**run) for run in RETRAININGS]
+MODELS = [
+    MODEL.format(**run) for run in RETRAININGS if config["retraining"][run["space"]][run["dataset"]]["export"]
+]
 TRANSFERS = [
     {"space": space, "scenes": scenes, "architecture": architecture, "seed": seed}
     for scenes, transfer in config["transfer"].items()

@@ -1,4 +1,6 @@
 # What rules read: the files of a user, of an experiment, of a table
+from types import SimpleNamespace
+
 from rlnas_core.benchmark.accuracies import INCLUDED
 
 
@@ -51,6 +53,9 @@ def architecture_inputs(wildcards):
     if name is None or name.random:
         return {}
     of = {"dataset": name.dataset, "categories": name.categories, "seed": name.seed}
+    if wildcards.space == "nas_bench_201":
+        best = f"{RESULTS}/searches/{EXPERIMENT}/angle/best.csv"
+        return {"search": best.format(labels="uniform-once", **of)}
     limit = "none" if name.limit is None else name.limit
     return {"search": LARGE.format(space=wildcards.space, limit=limit, **of)}
 
@@ -120,20 +125,31 @@ def found_accuracies(wildcards):
     return method_files(pattern, table_methods(wildcards), table_searches(wildcards))
 
 
+# The architectures that a run finds. Tables read them, too, but one that was deleted is made again only if asked for.
+SEARCHES = [LARGE.format(**search) for search in LARGE_SEARCHES] + sorted(
+    {
+        path.replace("accuracy.csv", "best.csv")
+        for number in ACCURACY_TABLES
+        for path in found_accuracies(SimpleNamespace(number=number))
+    }
+)
+
+
 def rank_correlations(wildcards):
     """How well a table's methods rank the whole space."""
     pattern = f"{RESULTS}/ranking/{EXPERIMENT}/{{indicator}}.csv"
     return method_files(pattern, table_methods(wildcards), table_searches(wildcards))
 
 
-def large_searches(kind):
-    """What the searches in the large spaces found that belongs into a numbered table or figure."""
+def large_searches(kind, *files):
+    """Files of the searches in the large spaces that belong into a numbered table or figure."""
 
     def paths(wildcards):
         of = PAPER[f"{kind}{wildcards.number}"]
         return [
-            LARGE.format(**search)
+            LARGE.replace("best.csv", file).format(**search)
             for search in LARGE_SEARCHES
+            for file in files
             if not of.get("scenes")
             and search["space"] == of["space"]
             and of.get("on_imagenet") in (None, search["dataset"] == "imagenet")

@@ -79,6 +79,8 @@ rule evolve_architecture:
     output:
         trace=f"{RESULTS}/searches/{EXPERIMENT}/{{indicator}}/trace.csv",
         best=f"{RESULTS}/searches/{EXPERIMENT}/{{indicator}}/best.csv",
+        tied=f"{RESULTS}/searches/{EXPERIMENT}/{{indicator}}/tied.csv",
+        optimum=f"{RESULTS}/searches/{EXPERIMENT}/{{indicator}}/optimum.csv",
     params:
         settings=config["evolution"],
     log:
@@ -100,6 +102,7 @@ rule search_randomly:
         scores=f"{RESULTS}/scores/{EXPERIMENT}/validation-accuracy.csv",
     output:
         best=f"{RESULTS}/searches/{EXPERIMENT}/random-search/best.csv",
+        tied=f"{RESULTS}/searches/{EXPERIMENT}/random-search/tied.csv",
     params:
         architectures=config["random_search"]["architectures"],
     log:
@@ -134,6 +137,8 @@ rule search_large_space:
             },
         ),
         trace=LARGE.replace("best.csv", "trace.csv"),
+        tied=LARGE.replace("best.csv", "tied.csv"),
+        optimum=LARGE.replace("best.csv", "optimum.csv"),
     params:
         settings=search_settings,
         pooling=config["angle"]["pooling"],

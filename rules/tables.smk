@@ -5,7 +5,7 @@
 rule tabulate_costs:
     input:
         unpack(cost_inputs),
-        searches=large_searches("table"),
+        searches=large_searches("table", "best.csv", "optimum.csv"),
     output:
         csv=f"{RESULTS}/tables/table{{number}}.csv",
         md=f"{RESULTS}/tables/table{{number}}.md",

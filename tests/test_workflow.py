@@ -275,6 +275,17 @@ def test_a_finished_run_has_nothing_left_to_do(runs):
     assert "Nothing to be done" in of_this_workflow(runs[0].parents[1], "--dry-run", config=TINY)
 
 
+def test_every_search_leaves_one_architecture_that_is_made_again_where_it_was_deleted(runs):
+    found = list((runs[0] / "searches").rglob("best.csv"))
+    assert {len(pd.read_csv(path)) for path in found} == {1}
+    best = runs[0] / "searches/nas_bench_201/digits/uniform-once/10/0/angle/best.csv"
+    best.rename(best.with_name("kept"))
+    try:
+        assert "evolve_architecture" in of_this_workflow(runs[0].parents[1], "--dry-run", config=TINY)
+    finally:
+        best.with_name("kept").rename(best)
+
+
 def test_the_report_is_one_file_with_tables_figures_and_captions(runs):
     report = runs[0] / "report.html"
     of_this_workflow(runs[0].parents[1], "--report", str(report), config=TINY)

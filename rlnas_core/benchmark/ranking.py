@@ -56,8 +56,8 @@ def gain_at_top(scores: np.ndarray, accuracies: np.ndarray, share: float = 0.01)
 def kendall_within(scores: np.ndarray, accuracies: np.ndarray, groups: np.ndarray) -> float:
     """Return the mean of Kendall's tau within groups (N,) of architectures, weighted by their sizes.
 
-    A group whose scores all tie counts as 0; groups of one, or of one accuracy, have nothing to rank. Raises
-    `ValueError` as `kendall` does.
+    A group whose scores all tie counts as 0; groups of one, or of one accuracy, have nothing to rank; nan
+    where no others are. Raises `ValueError` as `kendall` does.
     """
     scores, accuracies = _checked(scores, accuracies)
     taus, sizes = [], []
@@ -66,7 +66,7 @@ def kendall_within(scores: np.ndarray, accuracies: np.ndarray, groups: np.ndarra
         if len(np.unique(accuracies[rows])) > 1:
             sizes.append(rows.sum())
             taus.append(np.nan_to_num(kendall(scores[rows], accuracies[rows], "discounted")))
-    return float(np.average(taus, weights=sizes))
+    return float(np.average(taus, weights=sizes)) if sizes else np.nan
 
 
 def measures(space: NASBench201, scores: np.ndarray, accuracies: np.ndarray) -> dict[str, float]:

@@ -51,6 +51,7 @@ def test_tau_within_groups_is_weighted_by_their_size_and_counts_constant_scores_
     scores = np.array([1, 2, 3, 2, 1, 5, 7, 7])
     accuracies = np.array([1, 2, 3, 1, 2, 9, 1, 2])
     assert kendall_within(scores, accuracies, groups) == pytest.approx((3 * 1 + 2 * -1 + 2 * 0) / 7)
+    assert np.isnan(kendall_within(scores, groups, groups))
 
 
 def test_added_ranks_share_ties():
