@@ -45,4 +45,5 @@ rule all:
         NETWORKS,
         MODELS,
         EXPLORER,
+        CHOSEN,
         f"{RESULTS}/claims.md",

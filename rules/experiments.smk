@@ -63,6 +63,17 @@ TABLES = expand(
     format=["csv", "md", "tex"],
 ) + expand(f"{RESULTS}/tables/comparison.{{format}}", format=["csv", "md"])
 EXPLORER = f"{RESULTS}/explore.html"
+CHOSEN = [
+    f"{RESULTS}/searches/{EXPERIMENT}/{{search}}/accuracy.csv".format(
+        dataset=dataset,
+        labels="uniform-once",
+        categories=classes(config, dataset),
+        seed=seed,
+        search=config["indicator"],
+    )
+    for dataset in DATASETS
+    for seed in config["seeds"]["uniform-once"]
+]
 FIGURES = expand(
     f"{RESULTS}/figures/{{figure}}.{{format}}",
     figure=[

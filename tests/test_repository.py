@@ -16,6 +16,7 @@ from rlnas_core import __version__
 from rlnas_core.configuration.reference import MARK, reference
 from rlnas_core.labels.methods import METHODS, PRETEXT_TASKS
 from rlnas_core.machine.downloads import DOWNLOADS
+from rlnas_core.paper.numbers import PAPER
 from rlnas_core.training.standalone import RetrainingSettings
 from rlnas_core.training.supernet import SupernetSettings
 
@@ -90,6 +91,13 @@ def test_settings_and_schema_have_the_same_defaults():
     network = defaults(schema, "$defs", "retrained_space", "additionalProperties", "properties", "network")
     assert network.pop("channels") is None  # the architecture's own
     assert network == {name: getattr(RetrainingSettings(), name) for name in network}
+
+
+def test_searches_can_name_every_proxy_and_sum_of_ranks():
+    schema = yaml.safe_load((ROOT / "config/schema.yaml").read_text())["properties"]
+    rankings = PAPER["rankings"]
+    assert schema["proxies"]["properties"]["names"]["items"]["enum"] == list(rankings["proxies"])
+    assert schema["indicator"]["enum"] == ["angle", *rankings["proxies"], *rankings["rank_sums"]]
 
 
 def test_seeds_are_of_every_label_method_and_of_untrained_supernets():
