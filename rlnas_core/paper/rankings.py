@@ -54,6 +54,26 @@ class Ranking:
     jobs: dict[str, float]
 
 
+def label_rows(results: pd.DataFrame, baselines: pd.DataFrame, table: Mapping[str, Any]) -> pd.DataFrame:
+    """Return rankings with the `row` of a table of paper.yaml that each belongs to.
+
+    Beside the measures `results` has the columns labels, indicator, seed and column; `baselines` has
+    indicator, which names its rows, and column. What else the sums of the angle give follows as
+    METHOD/INDICATOR, for the table's `indicator_rows`.
+    """
+    methods = {(method["labels"], method["indicator"]): row for row, method in table["methods"].items()}
+    rows, others = [], [baselines.assign(row=baselines["indicator"], seed=0)]
+    for (labels, indicator), runs in results.groupby(["labels", "indicator"], sort=False):
+        angle = methods.get((labels, "angle"))
+        if row := methods.get((labels, indicator)):
+            rows.append(runs.assign(row=row))
+        elif angle in table["indicator_rows"]:
+            others.append(runs.assign(row=f"{angle}/{indicator}"))
+    order = {row: place for place, row in enumerate(table["methods"])}
+    rows.sort(key=lambda runs: order[runs["row"].iloc[0]])
+    return pd.concat([*rows, *others], ignore_index=True)
+
+
 def collect(
     space: NASBench201, runs: Iterable[Mapping[str, Any]]
 ) -> dict[tuple[str, int], dict[str, Ranking]]:
