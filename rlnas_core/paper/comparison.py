@@ -21,6 +21,7 @@ def compare(tables: Mapping[int, pd.DataFrame], searches: Mapping[str, str]) -> 
     verdict is `agreement`'s: within twice the standard deviation, above or below.
     """
     cells = pd.concat([table.assign(table=number) for number, table in tables.items()], ignore_index=True)
+    cells["images"] = cells["images"].fillna("") if "images" in cells else ""  # empty cells of a CSV are NaN
     cells["dataset"] = cells["column"].str.replace("_(valid|test)$", "", regex=True)
     cells["own"] = [searches.get(name) in (None, name) for name in cells["dataset"]]
     found = [_of_authors(cell) for cell in cells.to_dict("records")]
