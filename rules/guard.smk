@@ -1,4 +1,4 @@
-# What is checked before the first job: that nobody else is at work here, and that the files of the user can be used
+# What is checked before the first job: that no other Snakemake runs in this folder, and that the files of the user can be used
 import socket
 from contextlib import suppress
 

@@ -141,7 +141,7 @@ class Task:
         return {}
 
     def state(self) -> dict[str, Tensor]:
-        """Tensors that the task goes on from besides its model's and its generators' states."""
+        """Tensors that the task resumes from, besides its model's and its generators' states."""
         return {}
 
     def set_state(self, tensors: dict[str, Tensor]) -> None:
@@ -276,7 +276,7 @@ def fit(
 
     It resumes from the run's checkpoint where `key` (all that decides the result besides the settings and the
     code) is the same. Raises ValueError where a batch has too few images or can't be shared by the processes,
-    TrainingDivergedError with epoch and step where the loss is no number; the last sound checkpoint remains.
+    TrainingDivergedError with epoch and step where the loss is NaN or infinite; the last good checkpoint remains.
     """
     size, images = settings.batch_size, _trained_on(len(task), settings)
     if len(task) < size:
