@@ -276,7 +276,7 @@ def fit(
 
     It resumes from the run's checkpoint where `key` (all that decides the result besides the settings and the
     code) is the same. Raises ValueError where a batch has too few images or can't be shared by the processes,
-    TrainingDivergedError with epoch and step where the loss is NaN or infinite; the last good checkpoint remains.
+    TrainingDivergedError with epoch and step where the loss is NaN or infinite; the last checkpoint remains.
     """
     size, images = settings.batch_size, _trained_on(len(task), settings)
     if len(task) < size:
