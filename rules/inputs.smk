@@ -192,7 +192,12 @@ def rank_sum_scores(wildcards):
 def rankings(dataset):
     """What ranks the space on an image dataset: labels, indicator and seeds of each."""
     asked, proxies, sums = config["proxies"], PAPER["rankings"]["proxies"], PAPER["rankings"]["rank_sums"]
-    methods = [method for table in (2, 12) for method in PAPER[f"table{table}"]["methods"].values()]
+    methods = [
+        method
+        for number in (2, 12)
+        if dataset in table_searches(SimpleNamespace(number=number)).values()
+        for method in PAPER[f"table{number}"]["methods"].values()
+    ]
     methods.sort(key=lambda of: of != PAPER["table2"]["methods"]["D"])  # the paper's own comes first
     for labels, indicator in dict.fromkeys((of["labels"], of["indicator"]) for of in methods):
         if is_possible(labels, dataset):
