@@ -17,6 +17,7 @@ import torch
 from scipy.stats import kendalltau
 from torch.nn import functional as F  # noqa: N812 - the name that torch code gives it
 
+from rlnas_core.kernels.engine import accelerate
 from rlnas_core.machine import processes
 from rlnas_core.machine.fingerprints import code_of, key_of
 from rlnas_core.networks.layers import initialise
@@ -77,17 +78,17 @@ def train_cell(
         affine=True,
     )
     initialise(model, torch.Generator().manual_seed(seed))
-    model.accelerate()
+    network = accelerate(model) or model
     optimiser = SGD(list(model.parameters()), settings.momentum, settings.weight_decay, "zero")
     # Every cell of a seed meets the same batches: what differs between two cells is the cell.
     order = torch.Generator().manual_seed(seed)
     for step in range(settings.steps):
         batch = torch.randint(settings.images, (settings.batch_size,), generator=order)
-        F.cross_entropy(model(images[batch], genes), labels[batch]).backward()
+        F.cross_entropy(network(images[batch], genes), labels[batch]).backward()
         optimiser.step(settings.learning_rate * 0.5 * (1 + math.cos(math.pi * step / settings.steps)))
     unseen = slice(settings.images, None)
-    with torch.no_grad(), model.calibrated(images[: min(_CALIBRATION, settings.images)], genes):
-        hits = (model(images[unseen], genes).argmax(1) == labels[unseen]).double()
+    with torch.no_grad(), network.calibrated(images[: min(_CALIBRATION, settings.images)], genes):
+        hits = (network(images[unseen], genes).argmax(1) == labels[unseen]).double()
     return 100 * hits[::2].mean().item(), 100 * hits[1::2].mean().item()
 
 
