@@ -24,9 +24,9 @@ include: "rules/search.smk"
 include: "rules/retraining.smk"
 include: "rules/transfer.smk"
 include: "rules/benchmark.smk"
-include: "rules/embedded.smk"
 include: "rules/tables.smk"
 include: "rules/figures.smk"
+include: "rules/claims.smk"
 
 
 # What takes a second isn't worth a place in a cluster's queue.
@@ -40,3 +40,4 @@ rule all:
     input:
         TABLES,
         FIGURES,
+        f"{RESULTS}/claims.md",

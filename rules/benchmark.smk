@@ -6,6 +6,7 @@ rule extract_benchmark:
         source=benchmark_source,
     output:
         accuracies=f"{RESULTS}/benchmark/accuracies.csv",
+        difference=f"{RESULTS}/benchmark/difference.csv",
     params:
         source=config["benchmark"]["source"],
         checksum=config["benchmark"]["checksum"],

@@ -10,6 +10,7 @@ from rlnas_core.configuration.checks import (
     ConfigurationError,
     backbone_sizes,
     classes,
+    leave_out_missing,
     resolve_paths,
     validate,
 )
@@ -19,12 +20,11 @@ from rlnas_core.search.names import ArchitectureName
 
 try:
     with open(workflow.source_path("../config/schema.yaml")) as schema:
-        config = resolve_paths(validate(config, yaml.safe_load(schema)))
+        config, LEFT_OUT = leave_out_missing(resolve_paths(validate(config, yaml.safe_load(schema))))
 except ConfigurationError as error:
     raise WorkflowError(str(error))
 
 
-EMBEDDED_BENCHMARK = workflow.source_path("../resources/embedded_benchmark.csv")
 RESULTS = f"results/{config['run']}"
 SUPERNET = "{space}/{dataset}/{labels}/{categories}/{seed}"
 EXPERIMENT = SUPERNET.replace("{space}", "nas_bench_201")
@@ -36,7 +36,7 @@ TRANSFERRED = "{space}/{scenes}/{architecture}/{seed}"
 
 
 wildcard_constraints:
-    space="nas_bench_201|darts|mobilenet",
+    space="nas_bench_201|darts|mobilenet|chain",
     limit=r"none|\d+",
     dataset="[a-z0-9]+",
     benchmark_dataset="|".join(config["searches"]),

@@ -50,15 +50,18 @@ TRANSFERS = [
     for seed in transfer["seeds"]
 ]
 
+ALL_TABLES = [*ACCURACY_TABLES, CORRELATION_TABLE, *COST_TABLES]
+HAS_FIGURE1 = bool(config["figure1"]["categories"] and config["figure1"]["seeds"])
 TABLES = expand(
     f"{RESULTS}/tables/table{{number}}.{{format}}",
-    number=[*ACCURACY_TABLES, CORRELATION_TABLE, *COST_TABLES],
+    number=ALL_TABLES,
     format=["csv", "md", "tex"],
 ) + expand(f"{RESULTS}/tables/rankings.{{format}}", format=["csv", "md"])
 FIGURES = expand(
     f"{RESULTS}/figures/{{figure}}.{{format}}",
     figure=[
-        *(["figure1"] if config["figure1"]["categories"] and config["figure1"]["seeds"] else []),
+        "methods",
+        *(["figure1"] if HAS_FIGURE1 else []),
         *(["trajectory"] if any(config["seeds"][labels] for labels in METHODS) else []),
         *(f"figure{number}" for number in ARCHITECTURE_FIGURES),
         *(f"scatter_{name}" for name in config["searches"] if config["seeds"]["uniform-once"]),
@@ -74,8 +77,9 @@ def table_methods(wildcards):
 
 def table_searches(wildcards):
     """The datasets of the benchmark in a table, each with the images that are searched for it."""
-    names = PAPER[f"table{wildcards.number}"].get("searches", list(config["searches"]))
-    return {name: dataset for name, dataset in config["searches"].items() if name in names}
+    of = PAPER[f"table{wildcards.number}"].get("images_of")
+    images = config["searches"].get(of)
+    return {name: dataset for name, dataset in config["searches"].items() if of is None or dataset == images}
 
 
 def table_label(wildcards):
@@ -100,7 +104,7 @@ def empty_cells(wildcards):
     """Why cells of a table are empty: columns that this run doesn't search, rows without seeds or colours."""
     searches = table_searches(wildcards)
     notes = {
-        f"{name}{part}": f"not run: dataset {name} is not part of this run"
+        f"{name}{part}": f"not measured: {LEFT_OUT.get(name, f'dataset {name} is not part of this run')}"
         for name in ("cifar10", "cifar100", "imagenet16")
         for part in ("", "_valid", "_test")
         if name not in config["searches"]
@@ -108,9 +112,9 @@ def empty_cells(wildcards):
     for row, method in table_methods(wildcards).items():
         labels = method["labels"]
         if not config["seeds"][labels]:
-            notes[row] = f"not run: seeds.{labels} is empty"
+            notes[row] = f"not measured: seeds.{labels} is empty"
         elif not method_seeds(**method):
-            notes[row] = f"not run: validation.seeds has none of seeds.{labels}"
+            notes[row] = f"not measured: validation.seeds has none of seeds.{labels}"
         elif not any(is_possible(labels, dataset) for dataset in searches.values()):
-            notes[row] = f"not run: {labels} needs colour images"
+            notes[row] = f"not measured: {labels} needs colour images"
     return notes

@@ -14,6 +14,7 @@ rule draw_category_figure:
         ),
         pdf=f"{RESULTS}/figures/figure1.pdf",
         png=f"{RESULTS}/figures/figure1.png",
+        csv=f"{RESULTS}/figures/figure1.csv",
     params:
         searches=config["searches"],
         classes={dataset: classes(config, dataset) for dataset in DATASETS},
@@ -29,6 +30,32 @@ rule draw_category_figure:
         "../envs/analysis.yaml"
     script:
         "../workflow_scripts/draw_category_figure.py"
+
+
+rule draw_methods:
+    input:
+        table=f"{RESULTS}/tables/table2.csv",
+    output:
+        svg=report(
+            f"{RESULTS}/figures/methods.svg",
+            caption="../report/methods.rst",
+            category="Figures",
+            labels={"figure": "methods", "shows": "Kendall's tau by method"},
+        ),
+        pdf=f"{RESULTS}/figures/methods.pdf",
+        png=f"{RESULTS}/figures/methods.png",
+    log:
+        f"{RESULTS}/logs/draw/methods.log",
+    benchmark:
+        f"{RESULTS}/runtimes/draw/methods.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    conda:
+        "../envs/analysis.yaml"
+    script:
+        "../workflow_scripts/draw_methods.py"
 
 
 rule draw_architectures:

@@ -50,5 +50,5 @@ onstart:
         raise WorkflowError("files can't be used:\n  " + "\n  ".join(unusable))
 
 
-for line in missing_files(config):
-    logger.warning(f"Not there yet: {line}")
+for name, reason in LEFT_OUT.items():
+    logger.warning(f"{name} is left out: {reason}.")

@@ -1,4 +1,5 @@
 # What rules read: the files of a user, of an experiment, of a table
+from rlnas_core.benchmark.accuracies import INCLUDED
 
 
 def dataset_files(wildcards):
@@ -7,10 +8,8 @@ def dataset_files(wildcards):
 
 
 def benchmark_source(wildcards):
-    """The user's benchmark, or the table of digits that the workflow brings along."""
-    if config["benchmark"]["source"] == "embedded" and config["benchmark"]["path"] is None:
-        return EMBEDDED_BENCHMARK
-    return config["benchmark"]["path"] or []
+    """The user's benchmark, or the table that the library brings along."""
+    return INCLUDED if config["benchmark"]["source"] == "included" else config["benchmark"]["path"] or []
 
 
 def label_file(split):
@@ -147,12 +146,12 @@ def large_searches(kind):
 def cost_inputs(wildcards):
     """Files of architectures, retrained or transferred, that belong into a table by its space and scenes."""
     of = PAPER[f"table{wildcards.number}"]
-    space, scenes = of["space"], of.get("scenes")
-    retrained = [run for run in RETRAININGS if run["space"] == space]
-    transferred = [run for run in TRANSFERS if run["space"] == space]
-    chosen = sorted({run["architecture"] for run in retrained + transferred})
+    spaces, scenes = [of["space"], *of.get("also", [])], of.get("scenes")
+    retrained = [run for run in RETRAININGS if run["space"] in spaces]
+    transferred = [run for run in TRANSFERS if run["space"] in spaces]
+    chosen = sorted({(run["space"], run["architecture"]) for run in retrained + transferred})
     return {
-        "architectures": [f"{RESULTS}/architectures/{space}/{name}.csv" for name in chosen],
+        "architectures": [f"{RESULTS}/architectures/{space}/{name}.csv" for space, name in chosen],
         "accuracies": sorted(
             f"{RESULTS}/retrained/{RETRAINED}/accuracy.csv".format(**run) for run in retrained
         ),

@@ -15,6 +15,7 @@ import yaml
 from rlnas_core import __version__
 from rlnas_core.configuration.reference import MARK, reference
 from rlnas_core.labels.methods import METHODS, PRETEXT_TASKS
+from rlnas_core.machine.downloads import DOWNLOADS
 from rlnas_core.training.standalone import RetrainingSettings
 from rlnas_core.training.supernet import SupernetSettings
 
@@ -121,7 +122,7 @@ def test_torch_is_not_loaded_where_nothing_trains(module):
 
 FLOORS = (
     *("machine", "spaces", "networks", "kernels", "images", "labels", "benchmark", "training", "search"),
-    *("transfer", "paper", "configuration"),
+    *("transfer", "paper", "model", "configuration"),
 )
 
 
@@ -149,6 +150,13 @@ def test_links_between_documents_lead_somewhere():
     for document in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "config/README.md"]:
         for link in re.findall(r"\]\((?!https?:)([^)#]+)", document.read_text()):
             assert (document.parent / link).exists(), f"{document.name}: {link}"
+
+
+def test_what_can_not_be_downloaded_is_listed_with_its_home_page():
+    text = (ROOT / "docs/reproducing.md").read_text()
+    for download in DOWNLOADS.values():
+        assert f"<{download.home}>" in text
+        assert f"| {download.size} | {download.license} |" in text
 
 
 CONDA = """#!/bin/sh

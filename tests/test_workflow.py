@@ -15,14 +15,14 @@ import yaml
 from environments import keep_to, lacking, scripts_in
 from PIL import Image
 
-from rlnas_core.spaces import get
+from rlnas_core.benchmark.accuracies import INCLUDED, read_table
 
 ROOT = Path(__file__).parents[1]
 SHORT = {"epochs": 1, "batch_size": 256, "device": "cpu"}
 TINY = {
     "run": "tiny",
     "datasets": {"digits": {"source": "digits", "image_size": 4}},
-    "searches": {"digits": "digits"},
+    "searches": {"cifar10": "digits", "cifar100": "digits"},
     "seeds": {
         "ground-truth": [0],
         "uniform-once": [0, 1],
@@ -92,24 +92,9 @@ def snakemake(directory, *arguments, check=True):
     return output
 
 
-def table_lines():
-    """A benchmark table of the whole space whose accuracies grow with the convolution weights."""
-    space = get("nas_bench_201")
-    params, _ = space.cost(space.enumerate())
-    accuracies = 10 + 80 * params / params.max()
-    rows = zip(space.to_string(space.enumerate()), accuracies, strict=True)
-    return ["index,arch,digits_valid,digits_test\n"] + [
-        f"{index},{arch},{accuracy:.4f},{accuracy:.4f}\n" for index, (arch, accuracy) in enumerate(rows)
-    ]
-
-
 def of_this_workflow(directory, *arguments, config=None, check=True):
     """Run the workflow with a configuration on top of nothing, or the paper's where there is none."""
     if config is not None:
-        if "benchmark" not in config:
-            if not (directory / "table.csv").exists():  # a newer table would make everything anew
-                (directory / "table.csv").write_text("".join(table_lines()))
-            config = config | {"benchmark": {"path": "table.csv"}}
         file = directory / "config.yaml"
         file.write_text(yaml.safe_dump(config))
         arguments = (*arguments, "--configfile", str(file))
@@ -133,7 +118,7 @@ def test_a_run_makes_every_table_and_figure(runs):
     for number in (1, 2, 6, 7, 12):
         for kind in ("csv", "md", "tex", "html"):
             assert (runs[0] / f"tables/table{number}.{kind}").stat().st_size > 0
-    for name in ("figure1", "scatter_digits", "trajectory"):
+    for name in ("methods", "figure1", "scatter_cifar10", "trajectory"):
         for kind in ("svg", "pdf", "png"):
             assert (runs[0] / f"figures/{name}.{kind}").stat().st_size > 0
 
@@ -147,13 +132,15 @@ def test_tables_hold_measured_values_beside_the_papers(runs):
             "mean",
             "std",
             "runs",
+            "low",
+            "high",
             "paper_mean",
             "paper_std",
             "note",
         ]
-        measured = table[table["column"].str.startswith("digits")]
+        measured = table[table["column"].isin(["cifar10", "cifar100", "cifar10_test", "cifar100_test"])]
         assert measured["mean"].notna().any()
-        elsewhere = table[table["column"].str.startswith("cifar10")]
+        elsewhere = table[table["column"].str.startswith("imagenet16")]
         assert elsewhere["mean"].isna().all()
         assert elsewhere["paper_mean"].notna().any()
 
@@ -162,15 +149,15 @@ def test_cells_that_were_not_run_say_why(runs):
     for number in (1, 2, 6, 7, 12):
         table = pd.read_csv(runs[0] / f"tables/table{number}.csv")
         empty = table[table["mean"].isna()]
-        assert empty["note"].str.startswith("not run: ").all()
+        assert empty["note"].str.startswith("not measured: ").all()
     table = pd.read_csv(runs[0] / "tables/table6.csv").set_index(["row", "column"])
-    assert "shuffle-once" in table.loc[("shuffle-once", "digits"), "note"]
-    assert table.loc[("uniform-once", "digits"), "runs"] == 2
+    assert "shuffle-once" in table.loc[("shuffle-once", "cifar10"), "note"]
+    assert table.loc[("uniform-once", "cifar10"), "runs"] == 2
     table = pd.read_csv(runs[0] / "tables/table12.csv").set_index(["row", "column"])
-    assert table.loc[("UnNAS-color", "digits"), "note"] == "not run: colorization needs colour images"
-    assert table.loc[("UnNAS-jigsaw", "digits"), "note"] == "not run: seeds.jigsaw is empty"
-    assert table.loc[("UnNAS-rotation", "digits"), "runs"] == 1
-    assert table.loc[("RLNAS", "digits"), "runs"] == 2
+    assert table.loc[("UnNAS-color", "cifar10"), "note"] == "not measured: colorization needs colour images"
+    assert table.loc[("UnNAS-jigsaw", "cifar10"), "note"] == "not measured: seeds.jigsaw is empty"
+    assert table.loc[("UnNAS-rotation", "cifar10"), "runs"] == 1
+    assert table.loc[("RLNAS", "cifar10"), "runs"] == 2
 
 
 def test_the_same_command_twice_gives_the_same_bytes(runs):
@@ -275,23 +262,27 @@ def test_the_report_is_one_file_with_tables_figures_and_captions(runs):
     assert "Kendall's tau between the ranking by each method" in text
     assert "table7.html" in text
     assert "figure1.svg" in text
+    first = text.split('id="workflow-desc"')[1].split("</script>")[0]
+    assert first.index("CIFAR-100") < first.index("B above A") < first.index("RLNAS searches architectures")
     assert '<script src="http' not in text
 
 
 def test_the_papers_configuration_plans_from_anywhere_without_its_data(tmp_path):
     plan = of_this_workflow(tmp_path, "--dry-run")
-    assert "Not there yet: benchmark.path: got null" in plan
-    # 20 numbers of categories, four other kinds of labels, two more seeds of the true number, three datasets;
+    assert "imagenet16 is left out: needs the folder ImageNet16 with train_data_batch_1" in plan
+    # 20 numbers of categories, four other kinds of labels, two more seeds of the true number, two datasets;
     # three pretext tasks with three seeds on CIFAR-10; and DARTS on CIFAR-10
     assert [line.split()[1] for line in plan.splitlines() if line.startswith("train_supernet ")] == [
-        "112",
-        "112",
+        "78",
+        "78",
     ]
 
 
 def test_a_run_without_its_data_stops_before_the_first_job(tmp_path):
-    output = of_this_workflow(tmp_path, check=False)
-    assert "files are missing" in output
+    output = of_this_workflow(tmp_path, "--config", "benchmark={source: official}", check=False)
+    assert (
+        "benchmark.path: needs NAS-Bench-201-v1_1-096897.pth (5 GB; MIT) from https://github.com/" in output
+    )
     assert not list(tmp_path.rglob("*.log"))[1:]
     assert not (tmp_path / "results").exists()
 
@@ -328,7 +319,10 @@ rule everything:
             {"datasets": {"digits": {"source": "mnist"}}},
             "datasets.digits.source: got 'mnist'; accepted: cifar10",
         ),
-        ({"benchmark": {"path": "gone.csv"}}, "benchmark.path: got gone.csv, which doesn't exist"),
+        (
+            {"benchmark": {"source": "csv", "path": "gone.csv"}},
+            "benchmark.path: got gone.csv, which doesn't exist",
+        ),
     ],
 )
 def test_a_wrong_configuration_stops_before_the_first_job(tmp_path, change, message):
@@ -351,9 +345,9 @@ def make_images(directory):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"benchmark": {"path": "short.csv"}}, "missing architectures"),
+        ({"benchmark": {"source": "csv", "path": "short.csv"}}, "missing architectures"),
         (
-            {"benchmark": {"path": "short.csv", "checksum": "md5:00"}},
+            {"benchmark": {"source": "csv", "path": "short.csv", "checksum": "md5:00"}},
             "checksum mismatch: short.csv has md5:",
         ),
         ({"supernet": {"batch_size": 5000}}, "too few for a batch of 5000"),
@@ -368,7 +362,7 @@ def make_images(directory):
     ],
 )
 def test_unusable_files_stop_before_the_first_job(tmp_path, change, message):
-    (tmp_path / "short.csv").write_text("".join(table_lines()[:-1]))
+    read_table(INCLUDED)[:-1].to_csv(tmp_path / "short.csv", index=False)
     make_images(tmp_path)
     output = of_this_workflow(tmp_path, config=TINY | change, check=False)
     assert message in output

@@ -15,5 +15,8 @@ keys = ["dataset", "categories", "seed", "column"]
 runs = accuracies[accuracies["found_by"] == "evolution"].merge(taus[taus["indicator"] == "angle"], on=keys)
 results = job.of_searches(runs, params.searches)
 classes = {name: params.classes[dataset] for name, dataset in params.searches.items()}
-figures.save(figures.draw_figure1(results, classes), Path(snakemake.output.svg).with_suffix(""))
-log(results[["dataset", "categories", "seed", "accuracy", "tau"]].to_string(index=False))
+results = results.assign(classes=results["dataset"].map(classes))
+results = results[["dataset", "classes", "categories", "seed", "accuracy", "tau"]]
+results.to_csv(snakemake.output.csv, index=False)
+figures.save(figures.draw_figure1(results), Path(snakemake.output.svg).with_suffix(""))
+log(results.to_string(index=False))

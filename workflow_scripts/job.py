@@ -9,9 +9,10 @@ from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
+if TYPE_CHECKING:
+    import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -91,8 +92,10 @@ def experiment(snakemake: Any) -> dict[str, Any]:
     return {"space": "nas_bench_201", **wildcards}
 
 
-def of_searches(runs: pd.DataFrame, searches: dict[str, str]) -> pd.DataFrame:
+def of_searches(runs: "pd.DataFrame", searches: dict[str, str]) -> "pd.DataFrame":
     """Return the test rows of each benchmark dataset, from the images searched for it and under its name."""
+    import pandas as pd
+
     return pd.concat(
         runs[(runs["dataset"] == dataset) & (runs["column"] == f"{name}_test")].assign(dataset=name)
         for name, dataset in searches.items()

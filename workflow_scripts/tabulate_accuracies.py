@@ -5,8 +5,8 @@ from pathlib import Path
 import pandas as pd
 
 import job
-from rlnas_core.benchmark.accuracies import COLUMNS
-from rlnas_core.paper import tables
+from rlnas_core.benchmark.accuracies import BENCHMARK_COLUMNS
+from rlnas_core.paper import formats, tables
 from rlnas_core.paper.numbers import PAPER
 
 log = job.start(snakemake)
@@ -25,8 +25,10 @@ for row, method in PAPER[f"table{number}"]["methods"].items():
             measured.append(cells.assign(row=row, column=column)[["row", "column", "seed", "value"]])
 in_benchmark = pd.read_csv(snakemake.input.accuracies, nrows=0).columns
 absent = {
-    column: f"not run: benchmark table has no {column}" for column in COLUMNS if column not in in_benchmark
+    column: f"not measured: benchmark table has no {column}"
+    for column in BENCHMARK_COLUMNS
+    if column not in in_benchmark
 }
 table = tables.tidy(pd.concat(measured), number, absent | params.notes)
-tables.write(table, number, Path(snakemake.output.csv).with_suffix(""))
+formats.write(table, number, Path(snakemake.output.csv).with_suffix(""))
 log(table.to_string(index=False))

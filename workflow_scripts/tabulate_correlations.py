@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 import job
-from rlnas_core.paper import tables
+from rlnas_core.paper import formats, tables
 from rlnas_core.paper.numbers import PAPER
 from rlnas_core.paper.rankings import label_rows
 
@@ -20,5 +20,5 @@ names = {f"{name}_test": name for name in params.searches}
 measured = rankings.rename(columns={"tau": "value"}).replace({"column": names})
 columns = ["row", "column", "seed", "value", "low", "high"]
 table = tables.tidy(measured[columns], number, params.notes)
-tables.write(table, number, Path(snakemake.output.csv).with_suffix(""))
+formats.write(table, number, Path(snakemake.output.csv).with_suffix(""))
 log(table.to_string(index=False))

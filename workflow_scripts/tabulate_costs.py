@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 import job
-from rlnas_core.paper import tables
+from rlnas_core.paper import formats
 from rlnas_core.paper.costs import cost_table
 
 log = job.start(snakemake)
@@ -20,5 +20,5 @@ records = {
     for kind in kinds
 }
 table = cost_table(number, **records, sources=snakemake.params.sources)
-tables.write(table, number, Path(snakemake.output.csv).with_suffix(""))
+formats.write(table, number, Path(snakemake.output.csv).with_suffix(""))
 log(table.to_string(index=False))

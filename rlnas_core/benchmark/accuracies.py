@@ -1,4 +1,4 @@
-"""NAS-Bench-201's accuracies: one table from the official file, a NATS-Bench folder or a CSV; look-ups."""
+"""NAS-Bench-201's accuracies: those that come along, the official file, a NATS-Bench folder, a CSV."""
 
 import bz2
 import re
@@ -24,7 +24,8 @@ BENCHMARK_COLUMNS = {
     "imagenet16_test": ("ImageNet16-120", "x-test"),
 }
 """Column: the benchmark's names of the training set and of the evaluated set."""
-COLUMNS = (*BENCHMARK_COLUMNS, "digits_valid", "digits_test")
+INCLUDED = Path(__file__).with_name("nas_bench_201.csv.xz")
+"""The test accuracies that come along; nas_bench_201.md beside it says where they are from."""
 _SHOWN = 5
 
 
@@ -33,7 +34,7 @@ class Benchmark:
 
     def __init__(self, table: pd.DataFrame) -> None:
         self._space = spaces.get("nas_bench_201")
-        self.columns = tuple(column for column in table.columns if column in COLUMNS)
+        self.columns = tuple(column for column in table.columns if column in BENCHMARK_COLUMNS)
         self._accuracies = {column: table[column].to_numpy(np.float64) for column in self.columns}
 
     def look_up(self, genes: np.ndarray, column: str) -> np.ndarray:
@@ -57,11 +58,11 @@ def read_table(path: Path | str) -> pd.DataFrame:
     with files.reading(path):
         table = pd.read_csv(path, index_col=False)
     absent = {"index", "arch"} - set(table.columns)
-    unknown = set(table.columns) - {"index", "arch", *COLUMNS}
+    unknown = set(table.columns) - {"index", "arch", *BENCHMARK_COLUMNS}
     if absent or unknown or len(table.columns) < 3:
         raise ValueError(
             f"{path}: got the columns {', '.join(table.columns)}; accepted: index, arch and at least one of "
-            f"{', '.join(COLUMNS)}"
+            f"{', '.join(BENCHMARK_COLUMNS)}"
         )
     return _canonical(table, str(path), complete=True)
 
@@ -89,6 +90,43 @@ def inspect(source: str, path: Path | str, checksum: str | None = None, searches
                 f"{path} has no {', '.join(absent)}; it has {', '.join(columns[2:])}: give a "
                 "table with them, or leave their searches out"
             )
+
+
+def extract(
+    source: str,
+    path: Path | str,
+    checksum: str | None = None,
+    *,
+    log: Callable[[str], None] = lambda line: None,
+) -> pd.DataFrame:
+    """Return the table of the whole space from a source of the configuration, `benchmark.source`.
+
+    Raises `ValueError` as `extract_official`, `extract_nats` and `read_table` do.
+    """
+    if source == "official":
+        return extract_official(path, checksum, log=log)
+    if source == "nats-bench":
+        return extract_nats(path, checksum, log=log)
+    inspect(source, path, checksum)
+    return read_table(path)
+
+
+def compare(table: pd.DataFrame) -> pd.DataFrame:
+    """Return how far a table is from the one that comes along: column, difference (points), arch.
+
+    One row for each column that both have, with the largest absolute difference and the architecture that
+    has it.
+    """
+    both = table.merge(read_table(INCLUDED), on=["index", "arch"], suffixes=("", "_included"))
+    columns = [column for column in BENCHMARK_COLUMNS if f"{column}_included" in both]
+    apart = [(both[column] - both[f"{column}_included"]).abs() for column in columns]
+    return pd.DataFrame(
+        {
+            "column": columns,
+            "difference": [values.max() for values in apart],
+            "arch": [both["arch"].iloc[int(values.argmax())] for values in apart],
+        }
+    )
 
 
 def extract_official(
@@ -207,7 +245,7 @@ def _canonical(table: pd.DataFrame, name: str, complete: bool) -> pd.DataFrame:
         index = space.index(space.from_string(table["arch"].astype(str).tolist()))
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from error
-    accuracies = [column for column in COLUMNS if column in table.columns]
+    accuracies = [column for column in BENCHMARK_COLUMNS if column in table.columns]
     mistakes = []
     genes = space.enumerate()
     counts = np.bincount(index, minlength=len(genes))

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rlnas_core.machine.downloads import DOWNLOADS
 from rlnas_core.search.names import ArchitectureName
 
 if TYPE_CHECKING:
@@ -17,15 +18,8 @@ if TYPE_CHECKING:
 CLASSES = {"cifar10": 10, "cifar100": 100, "imagenet16-120": 120, "digits": 10}
 """Number of classes of every image source that fixes it; an image folder states its own."""
 
-_FETCH_HINTS = {
-    "imagenet16-120": "Fetch the ImageNet16-120 pickle batches that the NAS-Bench-201 authors publish",
-    "official": "Fetch NAS-Bench-201-v1_1-096897.pth, which the NAS-Bench-201 authors publish",
-    "nats-bench": "Fetch and unpack the simple NATS-tss folder that the NATS-Bench authors publish",
-    "coco": "Fetch annotations/, train2017/ and val2017/ of COCO 2017 into one folder",
-    "cityscapes": "Fetch leftImg8bit/ and gtFine/ of Cityscapes into one folder",
-    "csv": "Give a table with the columns index, arch and accuracies in percent",
-}
 _NEEDED = ("path", "classes")
+_DOWNLOADED = ("cifar10", "cifar100")
 
 
 class ConfigurationError(ValueError):
@@ -53,7 +47,8 @@ def validate(config: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, 
 def resolve_paths(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return a copy with the paths that exist: `{data}` is replaced, the first place of a list taken.
 
-    Raises `ConfigurationError` that names the key of each path that doesn't exist.
+    CIFAR is downloaded where its path is in a folder that `data` doesn't name. Raises `ConfigurationError`
+    that names the key of each path that doesn't exist.
     """
     resolved = copy.deepcopy(dict(config))
     mistakes = []
@@ -62,9 +57,12 @@ def resolve_paths(config: Mapping[str, Any]) -> dict[str, Any]:
             continue
         places = [entry["path"]] if isinstance(entry["path"], str) else entry["path"]
         if config["data"] is None and any("{data}" in place for place in places):
-            mistakes.append(
-                f"data: got null, but {key}.path is in it; give a folder, as in --config data=DIR"
-            )
+            if entry["source"] not in _DOWNLOADED:
+                mistakes.append(
+                    f"data: got null, but {key}.path is in it; give a folder, as in --config data=DIR"
+                    + (f": {DOWNLOADS['imagenet']}" if key == "datasets.imagenet" else "")
+                )
+            entry["path"] = None
             continue
         places = [place.replace("{data}", str(config["data"])) for place in places]
         if odd := [place for place in places if {"{", "}"} & set(place)]:
@@ -79,17 +77,40 @@ def resolve_paths(config: Mapping[str, Any]) -> dict[str, Any]:
     return resolved
 
 
-def missing_files(config: Mapping[str, Any], read: Collection[str] | None = None) -> list[str]:
-    """Return one line for each source that has no path and that nothing can download.
+def leave_out_missing(config: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return a copy without what needs files that aren't there, and why each is left out.
 
-    Only for those whose keys are in `read`, where it is given.
+    The reasons are by the names of the benchmark's datasets and of scenes. Nothing stands for the benchmark
+    itself, which is never left out, and neither is everything that is searched.
     """
-    return [
-        f"{key}.path: got null, and {entry['source']} can't be downloaded. "
-        f"{_FETCH_HINTS[entry['source']]}, and name the place in {key}.path."
-        for key, entry in _sources(config).items()
-        if entry["path"] is None and entry["source"] in _FETCH_HINTS and (read is None or key in read)
-    ]
+    left, reasons = copy.deepcopy(dict(config)), {}
+    missing = {key.split(".")[1]: line for key, line in _missing(_sources(config)) if key != "benchmark"}
+    for name, dataset in config["searches"].items():
+        if dataset in missing and set(config["searches"].values()) - set(missing):
+            reasons[name] = missing[dataset]
+            del left["searches"][name]
+    for section in ("large_spaces", "retraining"):
+        left[section] = {
+            space: {dataset: asked for dataset, asked in datasets.items() if dataset not in missing}
+            for space, datasets in left[section].items()
+        }
+    for scenes in config["transfer"].keys() & missing.keys():
+        reasons[scenes] = missing[scenes]
+        left["transfer"][scenes]["architectures"] = {space: [] for space in config["large_spaces"]}
+    return left, reasons
+
+
+def missing_files(config: Mapping[str, Any], read: Collection[str]) -> list[str]:
+    """Return one line for each source, of those whose keys are in `read`, that nobody has fetched."""
+    everything = {f"datasets.{name}": entry for name, entry in config["datasets"].items()}
+    return [f"{key}.path: {line}" for key, line in _missing(everything | _sources(config)) if key in read]
+
+
+def _missing(sources: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
+    """The key of each source that has no path and can't be downloaded, and what to do."""
+    for key, entry in sources.items():
+        if entry["path"] is None and entry["source"] in DOWNLOADS:
+            yield key, f"needs {DOWNLOADS[entry['source']]}; name the place in {key}.path"
 
 
 def unusable_files(config: Mapping[str, Any], read: Collection[str]) -> list[str]:
@@ -118,7 +139,9 @@ def unusable_files(config: Mapping[str, Any], read: Collection[str]) -> list[str
                 continue
             asked = {name: entry[name] for name in ("classes", "split")}
             size = _largest_batch(config, key.removeprefix("datasets."))
-            found, *_ = arrays.inspect(entry["source"], entry["path"], batch_size=size, **asked)
+            found, *_ = arrays.inspect(
+                entry["source"], entry["path"], downloads="resources/downloads", batch_size=size, **asked
+            )
             if entry["source"] == "image-folder" and entry["decode"] == "once":
                 count = sum(len(pool.labels) for pool in (found.train, found.test) if pool is not None)
                 sources.refuse_unreadable(Path(entry["path"]), count)
@@ -274,15 +297,16 @@ def _with_defaults(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any
 
 def _contradictions(config: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[str]:
     """Yield one line for each combination that no schema can forbid."""
-    datasets, source = config["datasets"], config["benchmark"]["source"]
+    datasets, benchmark = config["datasets"], config["benchmark"]
+    if benchmark["source"] == "included" and benchmark["path"] is not None:
+        yield f"benchmark.path: got {benchmark['path']}; the included table has none, give source: csv"
+    if benchmark["source"] == "csv" and benchmark["path"] is None:
+        yield "benchmark.path: got null; csv needs a table of index, arch and accuracies in percent"
     described = schema["$defs"]["supernet"]
-    covered = ("digits",) if source == "embedded" else ("cifar10", "cifar100", "imagenet16")
     for benchmark_dataset, dataset in config["searches"].items():
         key = f"searches.{benchmark_dataset}"
         if dataset not in datasets:
             yield f"{key}: got '{dataset}', an unknown dataset; accepted: {', '.join(datasets)}"
-        if benchmark_dataset not in covered:
-            yield f"{key}: the {source} benchmark (benchmark.source) accepts {', '.join(covered)}"
     for space, searched in config["large_spaces"].items():
         for dataset, search in searched.items():
             key = f"large_spaces.{space}.{dataset}"
@@ -381,7 +405,7 @@ def found_architectures(config: Mapping[str, Any], space: str) -> list[str]:
     """
     return [
         str(ArchitectureName(seed, limit, dataset, classes(config, dataset), scaled))
-        for dataset, search in config["large_spaces"][space].items()
+        for dataset, search in config["large_spaces"].get(space, {}).items()
         if dataset in config["datasets"]
         for seed in search["seeds"]
         for limit in search["limits"]
@@ -417,6 +441,9 @@ def _unknown_architectures(
 
 def _too_low(key: str, name: str, limits: Sequence[int]) -> Iterator[str]:
     if not limits or (space := _space(name)) is None:
+        return
+    if name == "chain":
+        yield f"{key}: got {', '.join(map(str, limits))}; chains are not drawn at random, give []"
         return
     cheapest = space.cheapest() / 1e6
     yield from (

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from PIL import Image, ImageEnhance, ImageOps
 from torch.nn import functional
-from torchvision.transforms.functional import adjust_hue
 
 from rlnas_core.images import sources
 from rlnas_core.images.sources import ImageSource, Pool
@@ -158,7 +157,8 @@ class ImageFiles(ImageArray):
 
     def plain(self, indices: np.ndarray, device: torch.device) -> torch.Tensor:
         """The centres (B, 3, S, S) of images whose short side is resized to a seventh more than S."""
-        return self._stack(self._reader.map(self._centre, indices), device)
+        views = self._reader.map(lambda picture: centre(picture, self.size), indices)
+        return self._stack(views, device)
 
     def _stack(self, views: list[np.ndarray], device: torch.device) -> torch.Tensor:
         return normalise(upload(np.stack(views), device), *self._scale(device))
@@ -179,15 +179,20 @@ class ImageFiles(ImageArray):
             enhancers = (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color)
             for enhance, strength, draw in zip(enhancers, strengths, colours, strict=False):
                 picture = enhance(picture).enhance(1 + strength * (2 * draw - 1))
-            picture = adjust_hue(picture, hue * (2 * colours[3] - 1)) if hue else picture
+            if hue:
+                from torchvision.transforms.functional import adjust_hue  # takes longer to load than torch
+
+                picture = adjust_hue(picture, hue * (2 * colours[3] - 1))
         return np.asarray(picture)
 
-    def _centre(self, picture: Image.Image) -> np.ndarray:
-        scale = round(self.size * _MARGIN) / min(picture.size)
-        sides = [max(self.size, round(side * scale)) for side in picture.size]
-        picture = picture.resize(sides, Image.Resampling.BILINEAR)
-        left, top = ((side - self.size) // 2 for side in picture.size)
-        return np.asarray(picture.crop((left, top, left + self.size, top + self.size)))
+
+def centre(picture: Image.Image, size: int) -> np.ndarray:
+    """The centre (S, S, C) or (S, S) of an image whose short side is resized to a seventh more than S."""
+    scale = round(size * _MARGIN) / min(picture.size)
+    sides = [max(size, round(side * scale)) for side in picture.size]
+    picture = picture.resize(sides, Image.Resampling.BILINEAR)
+    left, top = ((side - size) // 2 for side in picture.size)
+    return np.asarray(picture.crop((left, top, left + size, top + size)))
 
 
 def prepare(
@@ -244,6 +249,7 @@ def prepare(
         "name": name or source,
         "source": source,
         "classes": found.classes or classes or 0,
+        "class_names": list(found.names),
         "image_size": image_size,
         "in_channels": found.channels,
         "mean": mean,
@@ -344,7 +350,7 @@ def _open(source: str, path: Path | None, downloads: Path) -> ImageSource:
     if source == "digits":
         return sources.digits()
     if source in ("cifar10", "cifar100"):
-        return sources.cifar(source, path or downloads)
+        return sources.cifar(source, downloads, path)
     if path is None:
         raise ValueError(f"path: got none; {source} can't be downloaded, give the place of its files")
     return sources.imagenet16(path) if source == "imagenet16-120" else sources.image_files(path)

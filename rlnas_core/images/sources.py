@@ -10,12 +10,10 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-import torchvision
 from PIL import Image
-from sklearn.datasets import load_digits
-from torchvision.datasets.utils import check_integrity, download_and_extract_archive
 
 from rlnas_core.machine import files
+from rlnas_core.machine.downloads import DOWNLOADS
 
 IMAGENET16_CHECKSUMS = {
     "train_data_batch_1": "md5:27846dcaa50de8e21a7d1a35f30f0e91",
@@ -58,13 +56,14 @@ class Pool:
 
 @dataclass(frozen=True)
 class ImageSource:
-    """Training and test images of one source; `classes` is 0 where they are unlabelled."""
+    """Training and test images of one source; `classes` is 0 where they are unlabelled, `names` theirs."""
 
     classes: int
     channels: int
     train: Pool
     test: Pool | None = None
     checksums: dict[str, str] = field(default_factory=dict)
+    names: tuple[str, ...] = ()
 
 
 def resize(images: np.ndarray, size: int) -> np.ndarray:
@@ -80,25 +79,44 @@ def resize(images: np.ndarray, size: int) -> np.ndarray:
     return np.stack(resized).reshape(count, size, size, channels)
 
 
-def cifar(source: str, folder: Path) -> ImageSource:
-    """Read CIFAR-10 or CIFAR-100 from a folder, downloading the archive into it where it isn't there.
+def cifar(source: str, downloads: Path, path: Path | None = None) -> ImageSource:
+    """Read CIFAR-10 or CIFAR-100: downloaded, or from a folder with its archive, or with its images as files.
 
-    Raises `ValueError` on a checksum mismatch and `ConnectionError` where the archive can't be downloaded.
+    Archives are unpacked in `downloads`. Raises `ValueError` on a checksum mismatch or another number of
+    class folders, and `ConnectionError` where the archive can't be downloaded.
     """
+    # Here, as scikit-learn below: what trains needs neither, and both take longer to load than torch.
+    from torchvision.datasets import CIFAR10, CIFAR100
+    from torchvision.datasets.utils import check_integrity, download_and_extract_archive
+
     dataset, classes, key = {
-        "cifar10": (torchvision.datasets.CIFAR10, 10, "labels"),
-        "cifar100": (torchvision.datasets.CIFAR100, 100, "fine_labels"),
+        "cifar10": (CIFAR10, 10, "labels"),
+        "cifar100": (CIFAR100, 100, "fine_labels"),
     }[source]
-    archive, batches = folder / dataset.filename, folder / dataset.base_folder
-    lists = dict(dataset.train_list), dict(dataset.test_list)
+    checksum, lists = f"md5:{dataset.tgz_md5}", (dict(dataset.train_list), dict(dataset.test_list))
+    archive, batches = ((path or downloads) / name for name in (dataset.filename, dataset.base_folder))
+    unpacked = batches.is_dir()
+    if path is not None and not unpacked and not archive.exists():
+        found = image_files(path)
+        if found.classes != classes:
+            raise ValueError(
+                f"{path} holds neither {dataset.filename} nor {classes} class folders, but {found.classes}; "
+                f"give the folder of one of them as path"
+            )
+        return found
     if archive.exists():
-        files.verify(archive, f"md5:{dataset.tgz_md5}")
-    if not all(check_integrity(batches / name, md5) for part in lists for name, md5 in part.items()):
+        files.verify(archive, checksum)
+    if path is not None and not unpacked:
+        batches = downloads / dataset.base_folder
+        with tarfile.open(archive) as members:
+            members.extractall(downloads, filter="data")
+    intact = all(check_integrity(batches / name, md5) for part in lists for name, md5 in part.items())
+    if path is None and not intact:
         try:
-            download_and_extract_archive(dataset.url, folder, md5=dataset.tgz_md5)
+            download_and_extract_archive(dataset.url, downloads, md5=dataset.tgz_md5)
         except (OSError, RuntimeError) as error:
             if archive.exists():
-                files.verify(archive, f"md5:{dataset.tgz_md5}")
+                files.verify(archive, checksum)
             raise ConnectionError(
                 f"{source} can't be downloaded from {dataset.url}: {error}; "
                 f"fetch that file by hand and put it at {archive} (md5 {dataset.tgz_md5})"
@@ -107,7 +125,7 @@ def cifar(source: str, folder: Path) -> ImageSource:
         _array_pool(*_batches(batches, {name: f"md5:{md5}" for name, md5 in part.items()}, key))
         for part in lists
     )
-    return ImageSource(classes, 3, train, test, {dataset.filename: f"md5:{dataset.tgz_md5}"})
+    return ImageSource(classes, 3, train, test, {dataset.filename: checksum})
 
 
 def imagenet16(folder: Path) -> ImageSource:
@@ -119,7 +137,7 @@ def imagenet16(folder: Path) -> ImageSource:
     if missing:
         raise FileNotFoundError(
             f"ImageNet16-120: {folder} has no {', '.join(missing)}, and nothing can download them; "
-            "fetch the ImageNet16 folder that the NAS-Bench-201 authors publish and give it as path"
+            f"give as path {DOWNLOADS['imagenet16-120']}"
         )
     pools = []
     for part in ("train", "val"):
@@ -148,6 +166,8 @@ def _batches(folder: Path, checksums: dict[str, str], key: str) -> tuple[np.ndar
 
 def digits() -> ImageSource:
     """Read scikit-learn's 1,797 digits, 8x8 pixels and one channel, scaled from 0..16 to 0..255."""
+    from sklearn.datasets import load_digits
+
     data = load_digits()
     images = np.rint(data.images * (255 / 16)).astype(np.uint8)[..., None]
     return ImageSource(10, 1, _array_pool(images, data.target))
@@ -188,9 +208,8 @@ def image_files(path: Path) -> ImageSource:
     number = {name: -1 if name == "" else row for row, name in enumerate(classes)}
     train, test = (_file_pool(path, members[split], number) for split in ("train", "test"))
     checksums = {path.name: f"sha256:{files.digest(path)}"} if path.is_file() else {}
-    return ImageSource(
-        len(classes) if classes != [""] else 0, 3, train, test if members["test"] else None, checksums
-    )
+    titles = tuple(filter(None, classes))
+    return ImageSource(len(titles), 3, train, test if members["test"] else None, checksums, titles)
 
 
 def _some(names: set[str]) -> str:
@@ -211,7 +230,12 @@ def opened(path: Path) -> Iterator[Image.Image]:
 def read_picture(path: Path, mode: str) -> Image.Image:
     """An image file, decoded to one of PIL's modes; ValueError names a damaged one."""
     with opened(path) as picture:
-        return _as_rgb(picture) if mode == "RGB" else picture.convert(mode)
+        return converted(picture, mode)
+
+
+def converted(picture: Image.Image, mode: str) -> Image.Image:
+    """An image in one of PIL's modes."""
+    return _as_rgb(picture) if mode == "RGB" else picture.convert(mode)
 
 
 def is_wide(picture: Image.Image) -> bool:

@@ -75,7 +75,7 @@ class Engine:
     def __call__(self, images: Tensor, path: np.ndarray) -> Tensor:
         """Class scores of images (B, C, H, W) under a path, as the supernet gives them."""
         tape = Tape(images.shape[0], images.shape[2], images.shape[1])
-        output: Any = self._model.features(tape.input, path)  # type: ignore[arg-type]
+        output: Any = self._model.last_features(tape.input, path)  # type: ignore[arg-type]
         if not torch.is_grad_enabled():
             return self._model.head(self.forward(tape, output, images, keep_values=False))
         return self._model.head(_Run.apply(self, tape, output, images, *tape.weights))

@@ -11,24 +11,42 @@ from rlnas_core.spaces.mobilenet import BLOCKS, CHANGES, FIRST, LAST, SHAPES, SK
 _STEM_STRIDE = 2
 
 
-def _layer(
-    inputs: int, outputs: int, kernel: int, stride: int, running: bool, **options: int
+def layer(
+    inputs: int,
+    outputs: int,
+    kernel: int,
+    stride: int,
+    running: bool,
+    activation: type[nn.Module] = nn.ReLU6,
+    **options: int,
 ) -> nn.Sequential:
+    """A convolution, its normalisation and an activation."""
     return nn.Sequential(
-        convolution(inputs, outputs, kernel, stride, **options), norm(outputs, True, running), nn.ReLU6()
+        convolution(inputs, outputs, kernel, stride, **options), norm(outputs, True, running), activation()
     )
 
 
 class InvertedResidual(nn.Module):
-    """Expand, convolve channel by channel, project; with a shortcut where the shape stays."""
+    """Expand, convolve channel by channel, project; with a shortcut where the shape stays.
 
-    def __init__(self, block: tuple[int, int, int], ratio: int, kernel: int, running: bool) -> None:
+    At the ratio 1 nothing is expanded.
+    """
+
+    def __init__(
+        self,
+        block: tuple[int, int, int],
+        ratio: int,
+        kernel: int,
+        running: bool,
+        activation: type[nn.Module] = nn.ReLU6,
+    ) -> None:
         super().__init__()
         inputs, outputs, stride = block
         width = ratio * inputs
-        self.expand = _layer(inputs, width, 1, 1, running)
-        self.depthwise = _layer(width, width, kernel, stride, running, groups=width)
-        self.project = _layer(width, outputs, 1, 1, running)[:2]
+        wide = layer(inputs, width, 1, 1, running, activation) if ratio > 1 else nn.Identity()
+        self.expand: nn.Module = wide
+        self.depthwise = layer(width, width, kernel, stride, running, activation, groups=width)
+        self.project = layer(width, outputs, 1, 1, running)[:2]
         self.shortcut = inputs == outputs and stride == 1
 
     def forward(self, x: Tensor) -> Tensor:
@@ -55,15 +73,15 @@ class Supernet(SupernetModule):
         check_sizes(classes=classes)
         choices = choices or [tuple(range(SKIP))] * len(BLOCKS)
         self.groups = (1, len(BLOCKS), len(SHAPES) + 1)
-        self.stem = _layer(in_channels, STEM, 3, 2, running)
+        self.stem = layer(in_channels, STEM, 3, 2, running)
         self.first = nn.Sequential(
-            _layer(STEM, STEM, 3, 1, running, groups=STEM), _layer(STEM, FIRST, 1, 1, running)[:2]
+            layer(STEM, STEM, 3, 1, running, groups=STEM), layer(STEM, FIRST, 1, 1, running)[:2]
         )
         self.blocks = nn.ModuleList(
             nn.ModuleDict({str(g): InvertedResidual(block, *SHAPES[g], running) for g in genes if g != SKIP})
             for block, genes in zip(BLOCKS, choices, strict=True)
         )
-        self.last = _layer(BLOCKS[-1][1], LAST, 1, 1, running)
+        self.last = layer(BLOCKS[-1][1], LAST, 1, 1, running)
         self.classifier = nn.Linear(LAST, classes)
 
     def forward(self, images: Tensor, path: np.ndarray) -> Tensor:

@@ -108,7 +108,7 @@ class Supernet(SupernetModule):
 
         By position they are (B, classes, H/4, W/4).
         """
-        return self.head(self.features(images, path))
+        return self.head(self.last_features(images, path))
 
     def blocks(self, x: Tensor, path: np.ndarray) -> Iterator[Tensor]:
         """The feature maps after the stem and after every cell and reduction, from the input on."""
@@ -119,7 +119,7 @@ class Supernet(SupernetModule):
                 yield (x := self.reductions[k // self.cells_per_stage - 1](x))
             yield (x := cell(x, genes[k]))
 
-    def features(self, x: Tensor, path: np.ndarray) -> Tensor:
+    def last_features(self, x: Tensor, path: np.ndarray) -> Tensor:
         """What the head reads: means (B, 4C, 1, 1) of the last feature map, or that map `by_position`."""
         for block in self.blocks(x, path):
             x = block
@@ -127,7 +127,7 @@ class Supernet(SupernetModule):
         return x if self.by_position else x.mean(dim=(2, 3), keepdim=True)
 
     def head(self, features: Tensor) -> Tensor:
-        """Class scores of what `features` gives."""
+        """Class scores of what `last_features` gives."""
         if self.by_position:
             return self.classifier(features.movedim(1, -1)).movedim(-1, 1)
         return self.classifier(features.flatten(1))
@@ -155,6 +155,8 @@ class Supernet(SupernetModule):
 class Network(Supernet):
     """The stand-alone network of one architecture (6,), with affine normalisation and running statistics."""
 
+    space = "nas_bench_201"
+
     def __init__(self, genes: np.ndarray, **sizes: Any) -> None:
         self.genes = [int(gene) for gene in genes]
         super().__init__(choices=[(gene,) for gene in self.genes], affine=True, running=True, **sizes)
@@ -162,3 +164,13 @@ class Network(Supernet):
     def forward(self, images: Tensor, path: np.ndarray | None = None) -> Tensor:
         """Class scores (B, classes) of images (B, C, H, W)."""
         return super().forward(images, np.array(self.genes if path is None else path))
+
+    def features(self, images: Tensor) -> list[Tensor]:
+        """What the stem, each cell and each reduction put out of images (B, C, H, W)."""
+        return list(self.blocks(images, np.array(self.genes)))
+
+    def body(self) -> list[tuple[int, int]]:
+        """(channels, stride) of each of the features; the stride is in pixels of the image."""
+        stages = np.repeat(range(3), [1 + self.cells_per_stage] * 3).tolist()
+        width = self.classifier.in_features // 4
+        return [(width * 2**stage, 2**stage) for stage in stages]

@@ -10,7 +10,7 @@ from rlnas_core.paper.tables import not_run, paper_numbers, tidy
 from rlnas_core.search.names import ArchitectureName
 from rlnas_core.spaces import published
 
-_QUOTED = "quoted: the paper doesn't say what it is made of, or it is of another space"
+_QUOTED = "quoted: nobody published what it is made of"
 _PAPERS_DATA = ("imagenet", "coco", "cityscapes")
 Record = Mapping[Any, Any]
 
@@ -35,6 +35,7 @@ def cost_table(
     accuracies, measures = list(accuracies), list(measures)
     transferred = {run["architecture"] for run in measures}
     measured: list[tuple[str, str, Any, float]] = []
+    disagrees: dict[tuple[str, str], str] = {}
     never: dict[str, str] = {}
 
     def row_of(name: str) -> tuple[str, Any]:
@@ -60,12 +61,13 @@ def cost_table(
         entry = published()[name]
         (params,), (macs,) = entry.space.cost(entry.genes[None], **entry.network)
         add(row, "", params, macs)
+        disagrees |= {(row, column): why for column, why in entry.disagrees.get(number, {}).items()}
     for search in searches:
         limit_of_search = None if search["limit"] == "none" else int(search["limit"])
         own = ArchitectureName(search["seed"], limit_of_search, search["dataset"], search["categories"])
         row = own.title(search["found_by"])
         if search["found_by"] != "evolution":
-            never[row] = "not run: retraining takes what evolution found"
+            never[row] = "not measured: retraining takes what evolution found"
         add(row, own.seed, search["params"], search["macs"])
     known = {(row, seed) for row, _, seed, _ in measured}
     for choice in architectures:
@@ -80,6 +82,7 @@ def cost_table(
             column = run["column"] if images in _PAPERS_DATA else f"{images}/{run['column']}"
             measured.append((row, column, f"{seed}/{run['seed']}", run["value"]))
     cells = pd.DataFrame(measured, columns=["row", "column", "seed", "value"])
+    cells["note"] = [disagrees.get(cell) for cell in zip(cells["row"], cells["column"], strict=True)]
     paper = paper_numbers(number)
     never |= dict.fromkeys(set(paper["row"]) - set(cells["row"]) - {"random-search"}, _QUOTED)
     there = set(cells["column"])
@@ -89,5 +92,5 @@ def cost_table(
     }
     if limit:
         key = f"transfer.{scenes}.architectures.{table['space']}"
-        notes["random-search"] = f"not run: name random-0-{limit} in {key}"
+        notes["random-search"] = f"not measured: name random-0-{limit} in {key}"
     return tidy(cells, number, notes, never)

@@ -1,4 +1,4 @@
-"""Architectures as pictures: DARTS cells (figures 2 to 4) and the chain of blocks (figure 5)."""
+"""Architectures as pictures: DARTS cells (figures 2 to 4), the chain of blocks (figure 5), one cell."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -10,8 +10,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
 from rlnas_core.paper.figures import STYLE
-from rlnas_core.spaces import DARTS, get
+from rlnas_core.spaces import DARTS, NASBench201, get
 from rlnas_core.spaces.mobilenet import BLOCKS, FIRST, LAST, SHAPES, SKIP, STAGES, STEM
+from rlnas_core.spaces.nas_bench_201 import EDGES, NONE
 
 _COLOURS = {
     "sep_conv_3x3": "#0072B2",
@@ -21,10 +22,13 @@ _COLOURS = {
     "skip_connect": "#777777",
     "max_pool_3x3": "#009E73",
     "avg_pool_3x3": "#CC79A7",
+    "nor_conv_1x1": "#56B4E9",
+    "nor_conv_3x3": "#0072B2",
 }
 _KERNEL_COLOURS = {3: "#0072B2", 5: "#E69F00", 7: "#D55E00"}
 # Where the two inputs, the four nodes and the output of a cell stand.
 _PLACES = [(0, 1.15), (0, -1.15), (2.0, 1.15), (3.6, -1.15), (5.2, 1.15), (6.8, -1.15), (8.6, 0)]
+_CELL_PLACES = np.array([(0, 0), (2.1, 1.4), (4.7, -1.4), (6.8, 0)])  # of NAS-Bench-201's nodes
 _NAMES = ["$c_{k-2}$", "$c_{k-1}$", "0", "1", "2", "3", "$c_k$"]
 
 
@@ -52,22 +56,44 @@ def draw_cells(architectures: Mapping[str, np.ndarray]) -> Figure:
     return figure
 
 
+def draw_cell(genes: np.ndarray) -> Figure:
+    """Draw the cell of an architecture (6,) of NAS-Bench-201, without its edges that are `none`."""
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(6.6, 3.2), layout="constrained")
+        axes = figure.subplots()
+        axes.set_axis_off()
+        axes.set_aspect("equal")
+        axes.set_xlim(-0.8, 7.6)
+        axes.set_ylim(-2.0, 2.0)
+        for (source, target), gene in zip(EDGES, np.asarray(genes).tolist(), strict=True):
+            if gene != NONE:
+                start, end = _CELL_PLACES[source], _CELL_PLACES[target]
+                operation = NASBench201.operations[gene]
+                _arrow(axes, start, end, 0.0, 0.36, _COLOURS[operation], operation)
+        for node, (x, y) in enumerate(_CELL_PLACES):
+            box = {"boxstyle": "round,pad=0.35", "fc": "#eaf2fb" if node else "#f3efe2", "ec": "#333333"}
+            axes.text(x, y, str(node), ha="center", va="center", bbox=box, zorder=3)
+    return figure
+
+
 def _draw_cell(axes: Axes, pairs: list[tuple[str, int]]) -> None:
     axes.set_axis_off()
     axes.set_aspect("equal")
     axes.set_xlim(-0.8, 9.3)
     axes.set_ylim(-2.3, 2.3)
     for place, (operation, source) in enumerate(pairs):
-        _arrow(axes, source, 2 + place // 2, _COLOURS[operation], operation)
+        if operation == "none":
+            continue
+        _connect(axes, source, 2 + place // 2, _COLOURS[operation], operation)
     for node in range(2, 6):
-        _arrow(axes, node, 6, "#bbbbbb")
+        _connect(axes, node, 6, "#bbbbbb")
     for node, ((x, y), name) in enumerate(zip(_PLACES, _NAMES, strict=True)):
         inner = 2 <= node < 6
         box = {"boxstyle": "round,pad=0.35", "fc": "#eaf2fb" if inner else "#f3efe2", "ec": "#333333"}
         axes.text(x, y, name, ha="center", va="center", bbox=box, zorder=3)
 
 
-def _arrow(axes: Axes, source: int, target: int, colour: str, label: str = "") -> None:
+def _connect(axes: Axes, source: int, target: int, colour: str, label: str = "") -> None:
     """An arrow between nodes; where it would run along others of its row, bent away from the middle."""
     start, end = np.array(_PLACES[source]), np.array(_PLACES[target])
     level = start[1] == end[1]
@@ -76,6 +102,15 @@ def _arrow(axes: Axes, source: int, target: int, colour: str, label: str = "") -
         bend = -0.28 if start[1] > 0 else 0.28
     elif not level and source < 2:
         bend = 0.08 if start[1] > 0 else -0.08
+    # Where labels of neighbouring arrows keep apart.
+    share = 0.5 if level else 0.68 if source < 2 and target == 5 else 0.36
+    _arrow(axes, start, end, bend, share, colour, label)
+
+
+def _arrow(
+    axes: Axes, start: np.ndarray, end: np.ndarray, bend: float, share: float, colour: str, label: str
+) -> None:
+    """A bent arrow between two places with a label at a share of its way."""
     axes.add_patch(
         FancyArrowPatch(
             tuple(start),
@@ -92,8 +127,7 @@ def _arrow(axes: Axes, source: int, target: int, colour: str, label: str = "") -
     )
     if label:
         way = end - start
-        # The quadratic curve's own point at the share where labels of neighbouring arrows keep apart.
-        share = 0.5 if level else 0.68 if source < 2 and target == 5 else 0.36
+        # The quadratic curve's own point at that share.
         control = (start + end) / 2 + bend * np.array([way[1], -way[0]])
         x, y = (1 - share) ** 2 * start + 2 * share * (1 - share) * control + share**2 * end
         turn = np.degrees(np.arctan2(way[1], way[0]))

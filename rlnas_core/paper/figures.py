@@ -1,9 +1,9 @@
-"""The figures: the paper's figure 1, angle against accuracy, and Kendall's tau while training goes on.
+"""The figures: tau by method, the paper's figure 1, angle against accuracy, and tau while training goes on.
 
 Input is tidy, one row a run; output is a matplotlib `Figure`, which `save` writes, always the same bytes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
+from scipy.stats import t as student
 
 from rlnas_core.benchmark.ranking import kendall
 from rlnas_core.paper.tables import title
@@ -23,6 +24,17 @@ _COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#555555")
 _MARKERS = ("o", "s", "^", "D", "v", "P")
 _DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))
 _RED = "#D00000"
+_METHODS = {
+    "A": "A: true labels, accuracy",
+    "B": "B: true labels, angle",
+    "C": "C: random labels, accuracy",
+    "D": "D: random labels, angle (RLNAS)",
+    "live-conv-weights": "no network: convolution weights",
+    "D/layer-angle-sum-times-mean": "D, layer by layer",
+    "D/operation-average-control": "its control: structure alone",
+}
+METHODS = tuple(_METHODS)
+"""Rows of table 2 that `draw_methods` is drawn of by default."""
 STYLE: Any = {
     "axes.grid": True,
     "axes.axisbelow": True,
@@ -46,12 +58,11 @@ _METADATA: dict[str, dict[str, Any]] = {
 }
 
 
-def draw_figure1(results: pd.DataFrame, classes: Mapping[str, int]) -> Figure:
+def draw_figure1(results: pd.DataFrame) -> Figure:
     """Draw figure 1: test accuracy and Kendall's tau against the number of random-label categories.
 
-    `results` has the columns dataset, categories, seed, accuracy (percent) and tau; lines are means over
-    seeds, bands a sample standard deviation to either side. `classes` gives the true number of classes of a
-    dataset, which is marked in red.
+    `results` has the columns dataset, classes (their true number, which is marked in red), categories, seed,
+    accuracy (percent) and tau; lines are means over seeds, bands a sample standard deviation to either side.
     """
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(10, 4.6), layout="constrained")
@@ -62,7 +73,7 @@ def draw_figure1(results: pd.DataFrame, classes: Mapping[str, int]) -> Figure:
         for place, (dataset, runs) in enumerate(datasets.items()):
             for axes, value in ((found[place], "accuracy"), (ranking, "tau")):
                 mean = _draw_runs(axes, runs, value, place, title(dataset))
-                true = mean[mean.index == classes[dataset]]
+                true = mean[mean.index == runs["classes"].iloc[0]]
                 axes.plot(true.index, true, "*", color=_RED, markersize=14, markeredgecolor="white", zorder=5)
             found[place].tick_params(labelbottom=place == len(datasets) - 1)
             found[place].margins(y=0.15)
@@ -77,6 +88,42 @@ def draw_figure1(results: pd.DataFrame, classes: Mapping[str, int]) -> Figure:
         handles.append(Line2D([], [], marker="*", linestyle="", color=_RED, markersize=12))
         labels.append("true number of classes")
         figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+    return figure
+
+
+def draw_methods(table: pd.DataFrame, rows: Sequence[str] = METHODS) -> Figure:
+    """Draw Kendall's tau of each method, the paper's number beside the measured one, a panel a dataset.
+
+    `table` is the tidy table 2; `rows` are those that are drawn, from top to bottom. A bar is the t interval
+    of the mean over seeds, of one run the bootstrap interval over architectures.
+    """
+    with mpl.rc_context(STYLE):
+        datasets = [str(name) for name in dict.fromkeys(table["column"])]
+        figure = Figure(figsize=(1.9 + 2.6 * len(datasets), 1.3 + 0.36 * len(rows)), layout="constrained")
+        panels = figure.subplots(1, len(datasets), sharex=True, sharey=True, squeeze=False)[0]
+        for axes, dataset in zip(panels, datasets, strict=True):
+            cells = table[table["column"] == dataset].set_index("row").reindex(list(rows))
+            places = np.arange(len(rows))
+            reach = student.ppf(0.975, cells["runs"] - 1) * cells["std"] / np.sqrt(cells["runs"])
+            below = reach.fillna(cells["mean"] - cells["low"]).fillna(0).clip(lower=0)
+            above = reach.fillna(cells["high"] - cells["mean"]).fillna(0).clip(lower=0)
+            axes.axvline(0, color="#888888", linewidth=1)
+            axes.errorbar(
+                *(cells["mean"], places), xerr=[below, above],
+                fmt="o", color=_COLOURS[0], markersize=6, capsize=3, label="this run, 95% interval",
+            )  # fmt: skip
+            axes.plot(
+                *(cells["paper_mean"], places), "D", color=_RED, markersize=7, markerfacecolor="none",
+                markeredgewidth=1.5, label="paper",
+            )  # fmt: skip
+            for place in places[cells["mean"].isna()]:
+                why = "undefined: all tie" if cells["runs"].iloc[place] > 0 else "not measured"
+                axes.text(0.16, place, why, va="center", fontsize=8, color="#777777")
+            axes.set_title(title(dataset))
+            axes.set_xlabel("Kendall's tau")
+        panels[0].set_yticks(places, [_METHODS.get(row, title(row)) for row in rows])
+        panels[0].invert_yaxis()
+        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure
 
 

@@ -47,7 +47,7 @@ def naswot(model: Supernet, path: np.ndarray, batch: Batch) -> float:
     2021).
     """
     with torch.no_grad(), _Codes() as codes:
-        model.features(batch.images, path)
+        model.last_features(batch.images, path)
     return torch.linalg.slogdet(codes.agreement)[1].item()
 
 

@@ -8,12 +8,13 @@ from typing import Any, Literal, overload
 import numpy as np
 import yaml
 
-from rlnas_core.spaces.base import SearchSpace
+from rlnas_core.spaces.base import Networks, SearchSpace
+from rlnas_core.spaces.chain import Chain
 from rlnas_core.spaces.darts import DARTS
 from rlnas_core.spaces.mobilenet import MobileNet
 from rlnas_core.spaces.nas_bench_201 import NASBench201
 
-_SPACES: dict[str, type[SearchSpace]] = {space.name: space for space in (NASBench201, DARTS, MobileNet)}
+_SPACES: dict[str, type[Networks]] = {space.name: space for space in (NASBench201, DARTS, MobileNet, Chain)}
 
 
 @overload
@@ -24,8 +25,8 @@ def get(name: Literal["darts"], *, paths: str = "any") -> DARTS: ...
 def get(name: Literal["mobilenet"]) -> MobileNet: ...
 @overload
 def get(name: str, **settings: Any) -> SearchSpace: ...
-def get(name: str, **settings: Any) -> SearchSpace:
-    """The search space of that name; raises ValueError that lists the names accepted."""
+def get(name: str, **settings: Any) -> Any:
+    """The search space of that name, or the chains of others; ValueError lists the names accepted."""
     if name not in _SPACES:
         raise ValueError(f"unknown search space {name!r}; accepted: {', '.join(sorted(_SPACES))}")
     return _SPACES[name](**settings)
@@ -33,14 +34,16 @@ def get(name: str, **settings: Any) -> SearchSpace:
 
 @dataclass(frozen=True)
 class Published:
-    """An architecture of the paper's tables: genes (num_genes,), millions of cost, row by table, figure."""
+    """An architecture of the paper's tables: genes (num_genes,), its row by table, its figure.
 
-    space: SearchSpace
+    `disagrees` says by table and column why the paper prints another cost than is counted.
+    """
+
+    space: Networks
     genes: np.ndarray
     network: dict[str, int]
-    params: float
-    macs: float
     rows: dict[int, str]
+    disagrees: dict[int, dict[str, str]]
     figure: int | None
 
 
@@ -52,7 +55,9 @@ def published() -> dict[str, Published]:
     for name, architectures in yaml.safe_load(text).items():
         for title, facts in architectures.items():
             space = get(name)
-            if isinstance(space, DARTS):
+            if isinstance(space, Chain):
+                genes = space.from_facts(facts)
+            elif isinstance(space, DARTS):
                 genes = space.from_genotype([facts["normal"], facts["reduce"]])
             else:
                 genes = space.from_string(["|".join(facts["blocks"])])[0]
@@ -60,12 +65,21 @@ def published() -> dict[str, Published]:
                 space,
                 genes,
                 {"channels": facts["channels"]} if "channels" in facts else {},
-                facts["published"]["params"],
-                facts["published"]["macs"],
                 facts["rows"],
+                facts.get("disagrees", {}),
                 facts.get("figure"),
             )
     return entries
 
 
-__all__ = ["DARTS", "MobileNet", "NASBench201", "Published", "SearchSpace", "get", "published"]
+__all__ = [
+    "DARTS",
+    "Chain",
+    "MobileNet",
+    "NASBench201",
+    "Networks",
+    "Published",
+    "SearchSpace",
+    "get",
+    "published",
+]

@@ -13,20 +13,49 @@ if TYPE_CHECKING:
     from rlnas_core.networks.layers import SupernetModule
 
 
-class SearchSpace(ABC):
-    """A search space over genes; sets of architectures are integer arrays of shape (N, num_genes)."""
+class Networks(ABC):
+    """Networks that rows of whole numbers describe, (N, numbers)."""
 
     name: str
-    num_genes: int
-    operations: tuple[str, ...]
-    sizes: tuple[str, ...]
-    """The sizes of a supernet that its user may choose."""
+    sizes: tuple[str, ...] = ()
+    """The sizes of a network that its user may choose."""
     channels: int | None = None
     """The initial channels of its networks for ImageNet, where they can be chosen."""
-    never_mutated = slice(0)
-    """The genes that mutations of the authors' code leave alone."""
     extras: tuple[str, ...] = ()
     """What a stand-alone network may have besides: an `auxiliary` head, paths that `drop` out."""
+
+    @abstractmethod
+    def cost(self, genes: np.ndarray, **network: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Parameters and FLOPs of the stand-alone networks, two int64 arrays (N,)."""
+
+    @abstractmethod
+    def to_string(self, genes: np.ndarray) -> list[str]:
+        """The architectures in the notation of the space's literature."""
+
+    @abstractmethod
+    def from_string(self, strings: Sequence[str]) -> np.ndarray:
+        """Genes (N, num_genes) of written architectures; ValueError names the one it cannot read."""
+
+    def network(self, genes: np.ndarray, **network: Any) -> "nn.Module":
+        """A stand-alone network of one architecture (num_genes,), as of `Network` in the space's module."""
+        return self._networks().Network(genes, **network)
+
+    def _networks(self) -> Any:
+        # torch is imported only where networks are built
+        return import_module(f"rlnas_core.networks.{self.name}")
+
+    def widest(self, genes: np.ndarray, limit: float) -> int | None:
+        """The most channels with which an architecture (num_genes,) keeps a limit, if it has any."""
+        return None
+
+
+class SearchSpace(Networks):
+    """A search space over genes; sets of architectures are integer arrays of shape (N, num_genes)."""
+
+    num_genes: int
+    operations: tuple[str, ...]
+    never_mutated = slice(0)
+    """The genes that mutations of the authors' code leave alone."""
 
     @abstractmethod
     def repair(self, genes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -66,18 +95,6 @@ class SearchSpace(ABC):
         """The supernet as a torch module; arguments as of `Supernet` in the space's module of networks."""
         return self._networks().Supernet(**network)
 
-    def network(self, genes: np.ndarray, **network: Any) -> "nn.Module":
-        """A stand-alone network of one architecture (num_genes,), as of `Network` in the same module."""
-        return self._networks().Network(genes, **network)
-
-    def _networks(self) -> Any:
-        # torch is imported only where networks are built
-        return import_module(f"rlnas_core.networks.{self.name}")
-
-    def widest(self, genes: np.ndarray, limit: float) -> int | None:
-        """The most channels with which an architecture (num_genes,) keeps a limit, if it has any."""
-        return None
-
     def cheapest(self, **network: Any) -> float:
         """Multiply-accumulates that no architecture goes below."""
         fixed, table = self.cost_table(**network)
@@ -86,14 +103,6 @@ class SearchSpace(ABC):
     def allowed(self) -> np.ndarray:
         """The operations that each gene may have, (num_genes, operations) bool."""
         return np.ones((self.num_genes, len(self.operations)), dtype=bool)
-
-    @abstractmethod
-    def to_string(self, genes: np.ndarray) -> list[str]:
-        """The architectures in the notation of the space's literature."""
-
-    @abstractmethod
-    def from_string(self, strings: Sequence[str]) -> np.ndarray:
-        """Genes (N, num_genes) of written architectures; ValueError names the one it cannot read."""
 
     def _usage(self, genes: np.ndarray, fixed: Any, counts: Any) -> np.ndarray:
         """Usage of the fixed part (N,) and, gene by gene, of the operation chosen: (N, num_genes)."""

@@ -13,5 +13,9 @@ def convolution(inputs: int, outputs: int, kernel: int, side: int) -> np.ndarray
 
 
 def linear(inputs: int, outputs: int) -> np.ndarray:
-    """(parameters, multiply-accumulates) of a linear layer with bias, int64 (2,)."""
-    return np.array([inputs * outputs + outputs, inputs * outputs])
+    """(parameters, FLOPs) of a linear layer with bias, int64 (2,).
+
+    An output counts as `inputs` products and `inputs` - 1 sums, where those of convolutions count as products
+    alone: so count the authors' tools, whose numbers the paper prints.
+    """
+    return np.array([inputs * outputs + outputs, (2 * inputs - 1) * outputs])

@@ -184,12 +184,15 @@ class DARTS(SearchSpace):
         ]
 
     def genotype(self, genes: np.ndarray) -> tuple[list[tuple[str, int]], list[tuple[str, int]]]:
-        """The (operation, input node) pairs of both cells of one architecture (28,), node by node."""
+        """The (operation, input node) pairs of both cells of one architecture (28,), two a node.
+
+        Where others gave a node one input only, its second is `none`.
+        """
         normal, reduce = (
             [
-                (self.operations[gene], source)
-                for gene, (source, _) in zip(cell.tolist(), EDGES, strict=True)
-                if gene != NONE
+                (self.operations[cell[edge]], EDGES[edge][0])
+                for edges in INTO
+                for edge in sorted(sorted(edges, key=lambda edge: cell[edge] == NONE)[:2])
             ]
             for cell in np.split(np.asarray(genes), 2)
         )
@@ -199,7 +202,7 @@ class DARTS(SearchSpace):
         """Genes (28,) int8 of a normal and a reduction cell, eight (operation, input node) pairs each.
 
         Raises ValueError for another number of pairs, an unknown operation, an input that its node can't have
-        or has twice.
+        or has twice, and a node without one.
         """
         genes = np.zeros((2, len(EDGES)), dtype=np.int8)
         for row, (kind, pairs) in enumerate(zip(("normal", "reduce"), cells, strict=True)):
@@ -207,7 +210,7 @@ class DARTS(SearchSpace):
                 raise ValueError(f"{kind} cell: got {len(pairs)} inputs; accepted: {2 * NODES}, two a node")
             for place, (operation, source) in enumerate(pairs):
                 node = INPUTS + place // 2
-                if operation not in self.operations[1:]:
+                if operation not in self.operations:
                     raise ValueError(
                         f"{kind} cell, node {node}: got operation {operation!r}; accepted: "
                         f"{', '.join(self.operations[1:])}"
@@ -222,6 +225,9 @@ class DARTS(SearchSpace):
                         f"{kind} cell, node {node}: got input node {source} twice; accepted: two different"
                     )
                 genes[row, edge] = self.operations.index(operation)
+            for node, edges in enumerate(INTO, INPUTS):
+                if not genes[row, edges].any():
+                    raise ValueError(f"{kind} cell, node {node}: got no input but none; accepted: one or two")
         return genes.reshape(-1)
 
     def from_string(self, strings: Sequence[str]) -> np.ndarray:

@@ -129,10 +129,14 @@ def remove_states(path: str | Path) -> None:
 
 def save_weights(model: nn.Module, path: str | Path, **made_by: Any) -> None:
     """Write a model's weights, with what they were made by (all that JSON can hold) and the versions used."""
-    versions = {name: version(name) for name in ("torch", "torchvision", "numpy")}
-    versions["rlnas-core"] = __version__
     # One entry, as safetensors writes several in any order.
-    save_model(model, str(path), {"made_by": json.dumps({**made_by, "versions": versions}, sort_keys=True)})
+    save_model(model, str(path), {"made_by": json.dumps({**made_by, "versions": versions()}, sort_keys=True)})
+
+
+def versions() -> dict[str, str]:
+    """The versions of what a training's result depends on."""
+    found = {name: version(name) for name in ("torch", "torchvision", "numpy")}
+    return found | {"rlnas-core": __version__}
 
 
 def read_weights(path: str | Path) -> State:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from rlnas_core.machine.fingerprints import code_of
-from rlnas_core.networks import darts, mobilenet
+from rlnas_core.networks import chain, darts, mobilenet
 from rlnas_core.networks.layers import initialise
 from rlnas_core.spaces import get
 from rlnas_core.training.checkpoint import read_weights
@@ -19,7 +19,7 @@ from rlnas_core.training.loop import Run, Task, TrainingSettings, begin, drawn, 
 
 _STRIDES = [8, 16, 32]
 _POOLS = nn.MaxPool2d | nn.AvgPool2d
-Network = darts.Network | mobilenet.Network
+Network = darts.Network | mobilenet.Network | chain.Network
 
 
 class Backbone(nn.Module):

@@ -13,7 +13,9 @@ from nas_201_api import ArchResults, ResultsCount
 
 from rlnas_core import spaces
 from rlnas_core.benchmark.accuracies import (
+    INCLUDED,
     Benchmark,
+    compare,
     extract_nats,
     extract_official,
     inspect,
@@ -334,8 +336,28 @@ def test_a_table_without_a_searched_dataset_is_refused_before_the_run(tmp_path):
         inspect("csv", file, searches=["cifar10", "cifar100", "imagenet16"])
 
 
-@pytest.mark.skipif(not PUBLISHED.exists(), reason=f"needs nb201/{PUBLISHED.name} in ../shared/data")
-def test_the_published_accuracies_have_the_known_maxima():
-    benchmark = Benchmark(read_table(PUBLISHED))
+def test_the_table_that_comes_along_is_what_its_note_says():
+    note = INCLUDED.with_name("nas_bench_201.md").read_text()
+    assert f"`{hashlib.sha256(INCLUDED.read_bytes()).hexdigest()}`" in note
+    assert INCLUDED.stat().st_size < 1_000_000
+    benchmark = Benchmark(read_table(INCLUDED))
+    assert [f"`{column}`" in note for column in benchmark.columns] == [True] * 3
     for column, maximum in {"cifar10_test": 94.37, "cifar100_test": 73.51, "imagenet16_test": 47.31}.items():
         assert round(benchmark.look_up(SPACE.enumerate(), column).max(), 2) == maximum
+        assert f"{maximum}" in note
+
+
+def test_another_table_is_compared_with_the_one_that_comes_along(official):
+    assert compare(read_table(INCLUDED))["difference"].tolist() == [0, 0, 0]
+    extracted = extract_official(official, complete=False)
+    ours = read_table(INCLUDED).set_index("index").loc[extracted["index"]]
+    found = compare(extracted).set_index("column")
+    for column in ("cifar10_test", "cifar100_test", "imagenet16_test"):
+        apart = np.abs(ours[column].to_numpy() - extracted[column].to_numpy())
+        assert found.loc[column, "difference"] == pytest.approx(apart.max())
+        assert found.loc[column, "arch"] == extracted["arch"][apart.argmax()]
+
+
+@pytest.mark.skipif(not PUBLISHED.exists(), reason=f"needs nb201/{PUBLISHED.name} in ../shared/data")
+def test_the_table_that_comes_along_holds_the_published_accuracies():
+    assert compare(read_table(PUBLISHED))["difference"].max() < 1e-9

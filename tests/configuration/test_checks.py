@@ -1,6 +1,7 @@
 """A wrong configuration is refused before any job, with the key, what was got and what is accepted."""
 
 import copy
+import re
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import yaml
 from rlnas_core.configuration.checks import (
     ConfigurationError,
     classes,
+    leave_out_missing,
     missing_files,
     resolve_paths,
     validate,
@@ -16,7 +18,7 @@ from rlnas_core.configuration.checks import (
 
 CONFIG = Path(__file__).parents[2] / "config"
 SCHEMA = yaml.safe_load((CONFIG / "schema.yaml").read_text())
-DEMO = {"run": "x", "datasets": {"digits": {"source": "digits"}}, "searches": {"digits": "digits"}}
+DEMO = {"run": "x", "datasets": {"digits": {"source": "digits"}}, "searches": {"cifar10": "digits"}}
 
 
 def read(name):
@@ -142,15 +144,19 @@ def test_defaults_are_filled_in_at_every_depth_and_the_input_is_left_alone():
         ({"seeds__uniform-once": [0, 0]}, "seeds.uniform-once: got [0, 0]; accepted: no value twice"),
         (
             {"searches": {"cifar12": "digits"}},
-            "searches: got 'cifar12'; accepted: cifar10, cifar100, imagenet16, digits",
+            "searches: got 'cifar12'; accepted: cifar10, cifar100, imagenet16",
         ),
         (
-            {"searches": {"digits": "photos"}},
-            "searches.digits: got 'photos', an unknown dataset; accepted: digits",
+            {"searches": {"cifar10": "photos"}},
+            "searches.cifar10: got 'photos', an unknown dataset; accepted: digits",
         ),
         (
-            {"searches": {"cifar10": "digits"}},
-            "searches.cifar10: the embedded benchmark (benchmark.source) accepts digits",
+            {"benchmark": {"path": "table.csv"}},
+            "benchmark.path: got table.csv; the included table has none, give source: csv",
+        ),
+        (
+            {"benchmark": {"source": "csv"}},
+            "benchmark.path: got null; csv needs a table",
         ),
         ({"run": "a/b"}, "run: got 'a/b'; accepted: text that matches"),
         ({"typo": 1}, "configuration: got unknown key 'typo'; accepted: run, data, datasets"),
@@ -210,9 +216,35 @@ def test_data_stands_for_the_folder_in_paths(tmp_path):
 
 
 def test_files_that_only_a_person_can_fetch_are_asked_for():
-    missing = missing_files(resolve_paths(validate(read("config.yaml"), SCHEMA)))
+    config = resolve_paths(validate(read("config.yaml") | {"benchmark": {"source": "official"}}, SCHEMA))
+    missing = missing_files(config, {"datasets.imagenet16", "datasets.cifar10", "benchmark"})
     assert [line.split(":")[0] for line in missing] == ["datasets.imagenet16.path", "benchmark.path"]
-    assert missing_files(validate(DEMO, SCHEMA)) == []
+    assert "https://github.com/D-X-Y/NAS-Bench-201" in missing[1]
+    assert missing_files(config, {"datasets.cifar10"}) == []
+
+
+def test_what_needs_absent_files_is_left_out_and_the_rest_stays():
+    config = resolve_paths(validate(read("config.yaml"), SCHEMA))
+    left, reasons = leave_out_missing(config)
+    assert left["searches"] == {"cifar10": "cifar10", "cifar100": "cifar100"}
+    assert list(reasons) == ["imagenet16"]
+    assert re.search(
+        r"train_data_batch_1 .*1 GB.* https://github.com/D-X-Y/NATS-Bench.*", reasons["imagenet16"]
+    )
+    assert {key for key in config if left[key] != config[key]} == {"searches"}
+    alone = validate(read("config.yaml") | {"searches": {"imagenet16": "imagenet16"}}, SCHEMA)
+    assert leave_out_missing(alone) == (alone, {})
+    scenes = changed(transfer={"coco": {"pretrained": None, "architectures": {"darts": ["DARTS-v2"]}}})
+    left, reasons = leave_out_missing(validate(scenes, SCHEMA))
+    assert left["transfer"]["coco"]["architectures"] == {"darts": [], "mobilenet": []}
+    assert "cocodataset.org" in reasons["coco"]
+
+
+def test_cifar_is_downloaded_unless_data_is_given(tmp_path):
+    config = validate(read("quick.yaml"), SCHEMA)
+    assert resolve_paths(config)["datasets"]["cifar10"]["path"] is None
+    there = resolve_paths(config | {"data": str(tmp_path)})
+    assert there["datasets"]["cifar10"]["path"] == str(tmp_path)
 
 
 def test_true_number_of_classes():

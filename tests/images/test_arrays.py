@@ -5,16 +5,15 @@ import itertools
 import json
 import pickle
 import tarfile
-import threading
 import zipfile
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import torchvision
+from cifar import facts, pickled, serving, tarred, tiny_cifar10
 from PIL import Image
 
 from rlnas_core.images import sources
@@ -34,15 +33,6 @@ def image_folder(root: Path, names: dict[str, int]) -> Path:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_bytes(picture(value))
     return root
-
-
-def tarred(content: dict[str, bytes], path: Path, mode: str = "w:gz") -> Path:
-    with tarfile.open(path, mode) as archive:
-        for name, data in content.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(data)
-            archive.addfile(member, io.BytesIO(data))
-    return path
 
 
 def labels_of(folder: Path, split: str) -> np.ndarray:
@@ -279,46 +269,15 @@ def test_wrong_settings_say_what_was_got_and_what_is_accepted(tmp_path):
 # Downloads, from a server on this machine
 
 
-def pickled(content: object) -> bytes:
-    return pickle.dumps(content, protocol=2)
-
-
-def tiny_cifar10() -> tuple[dict[str, bytes], np.ndarray]:
-    rng = np.random.default_rng(0)
-    batches = {}
-    images = rng.integers(256, size=(60, 3, 32, 32), dtype=np.uint8)
-    for row, name in enumerate([*(f"data_batch_{number}" for number in range(1, 6)), "test_batch"]):
-        data = images[10 * row : 10 * row + 10].reshape(10, -1)
-        batches[name] = pickled({"data": data, "labels": list(range(10)), "batch_label": name})
-    batches["batches.meta"] = pickled({"label_names": list("abcdefghij"), "num_vis": 3072})
-    return {f"cifar-10-batches-py/{name}": data for name, data in batches.items()}, images.transpose(
-        0, 2, 3, 1
-    )
-
-
 @pytest.fixture
 def cifar10_server(tmp_path, monkeypatch):
+    """The images of a tiny CIFAR-10 that a server on this machine publishes."""
     content, images = tiny_cifar10()
-    published = tmp_path / "published"
-    published.mkdir()
-    archive = tarred(content, published / "cifar-10-python.tar.gz")
-    handler = partial(SimpleHTTPRequestHandler, directory=str(published))
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    cifar10 = torchvision.datasets.CIFAR10
-    md5 = {name.split("/")[1]: hashlib.md5(data).hexdigest() for name, data in content.items()}
-    for attribute in ("train_list", "test_list"):
-        monkeypatch.setattr(
-            cifar10, attribute, [[name, md5[name]] for name, _ in getattr(cifar10, attribute)]
-        )
-    monkeypatch.setattr(cifar10, "meta", cifar10.meta | {"md5": md5["batches.meta"]})
-    monkeypatch.setattr(cifar10, "url", f"http://127.0.0.1:{server.server_port}/{archive.name}")
-    monkeypatch.setattr(cifar10, "tgz_md5", hashlib.md5(archive.read_bytes()).hexdigest())
-    yield images
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    archive = tarred(content, tmp_path / "published/cifar-10-python.tar.gz")
+    with serving(archive.parent) as address:
+        for name, value in facts(content, archive, address).items():
+            monkeypatch.setattr(torchvision.datasets.CIFAR10, name, value)
+        yield images
 
 
 def test_cifar10_is_downloaded_and_trains_on_a_half_of_its_training_set(cifar10_server, tmp_path):
@@ -330,6 +289,35 @@ def test_cifar10_is_downloaded_and_trains_on_a_half_of_its_training_set(cifar10_
     assert got == {image.tobytes() for image in cifar10_server[:50]}
     row = next(row for row, image in enumerate(cifar10_server) if (image == train.images[7]).all())
     assert labels_of(tmp_path / "out", "train")[7] == row % 10
+
+
+@pytest.mark.parametrize("unpacked", [False, True])
+def test_a_folder_of_the_user_holds_cifar10s_own_archive(cifar10_server, tmp_path, unpacked):
+    folder = tmp_path / "published"
+    if unpacked:
+        with tarfile.open(folder / "cifar-10-python.tar.gz") as archive:
+            archive.extractall(folder, filter="data")
+        (folder / "cifar-10-python.tar.gz").unlink()
+    before = sorted(folder.rglob("*"))
+    prepare("cifar10", tmp_path / "out", 32, path=folder, downloads=tmp_path / "downloads")
+    assert sorted(folder.rglob("*")) == before
+    assert len(load(tmp_path / "out", "train")) == 25
+
+
+def test_a_folder_of_the_user_holds_cifar10_as_images(tmp_path):
+    names = {
+        f"{split}/{name}/{row}.png": row
+        for split in ("train", "test")
+        for name in "abcdefghij"
+        for row in (0, 1)
+    }
+    prepare("cifar10", tmp_path / "out", 8, path=as_folder(tmp_path, names))
+    train, valid = load(tmp_path / "out", "train"), load(tmp_path / "out", "valid")
+    assert (len(train), len(valid)) == (10, 10)
+    with pytest.raises(
+        ValueError, match=r"holds neither cifar-100-python.tar.gz nor 100 class folders, but 10"
+    ):
+        prepare("cifar100", tmp_path / "out", 8, path=tmp_path / "images")
 
 
 def test_a_cifar_batch_that_would_run_code_is_refused(cifar10_server, tmp_path, monkeypatch):
@@ -393,7 +381,7 @@ def test_missing_and_changed_imagenet16_batches_are_named(imagenet16_folder, tmp
     with pytest.raises(ValueError, match=r"checksum mismatch: .*train_data_batch_4"):
         prepare("imagenet16-120", tmp_path / "out", 16, path=imagenet16_folder)
     (imagenet16_folder / "val_data").unlink()
-    with pytest.raises(FileNotFoundError, match=r"has no val_data.*publish"):
+    with pytest.raises(FileNotFoundError, match=r"has no val_data.*https://github.com/D-X-Y"):
         prepare("imagenet16-120", tmp_path / "out", 16, path=imagenet16_folder)
 
 

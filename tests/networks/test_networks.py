@@ -12,10 +12,11 @@ from rlnas_core.images.arrays import ImageArray
 from rlnas_core.labels.sources import FixedLabels
 from rlnas_core.networks.layers import initialise
 from rlnas_core.search.angle import architecture_angles
-from rlnas_core.spaces import darts, get, mobilenet
+from rlnas_core.spaces import darts, get, mobilenet, published
 from rlnas_core.training.loop import Run
 from rlnas_core.training.supernet import SupernetSettings, compare, train_supernet
 
+CHAINS = ("FairNAS-A", "FBNet-C")
 SPACES = {
     "darts": (get("darts", paths="last"), {"channels": 8, "cells": 5}),
     "darts-affine": (get("darts"), {"channels": 8, "cells": 5, "affine": True, "dilated_norm": "paper"}),
@@ -35,6 +36,8 @@ def counted(model, images):
 
     def count(module, inputs, output):
         weights = module.weight[0].numel()
+        if isinstance(module, nn.Linear):
+            weights = 2 * weights - 1  # products and sums
         macs.append(weights * output[0].numel())
 
     for module in model.modules():
@@ -52,10 +55,14 @@ def counted(model, images):
         (get("darts"), {"channels": 8, "cells": 7, "imagenet": True}, 64),
         (get("darts"), {"channels": 4, "cells": 5, "imagenet": False}, 16),
         (get("mobilenet"), {}, 64),
+        (get("chain"), {}, 64),
     ],
 )
 def test_cost_table_counts_what_hooks_count_in_the_built_network(space, network, side):
-    genes = space.sample(200, np.random.default_rng(0))
+    if space.name == "chain":
+        genes = np.stack([np.append(published()[name].genes[:75], [3, 1, 9, 1]) for name in CHAINS])
+    else:
+        genes = space.sample(200, np.random.default_rng(0))
     params, macs = space.cost(genes, classes=7, image_size=side, **network)
     x = torch.zeros(1, 3, side, side)
     for row, expected in zip(genes, zip(params, macs, strict=True), strict=True):

@@ -3,7 +3,8 @@ import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
 
-from rlnas_core.paper.figures import draw_figure1, draw_scatter, draw_trajectory, save
+from rlnas_core.paper.figures import METHODS, draw_figure1, draw_methods, draw_scatter, draw_trajectory, save
+from rlnas_core.paper.tables import tidy
 
 CLASSES = {"cifar10": 10, "imagenet16": 120}
 RED = "#d00000"
@@ -14,6 +15,7 @@ def categories():
     rows = [
         {
             "dataset": dataset,
+            "classes": CLASSES[dataset],
             "categories": count,
             "seed": seed,
             "accuracy": 90 + rng.random(),
@@ -53,7 +55,7 @@ def red_points(axes):
 
 def test_figure_1_marks_the_true_number_of_classes_in_red():
     results = categories()
-    figure = draw_figure1(results, CLASSES)
+    figure = draw_figure1(results)
     ranking, *found = figure.axes
     mean = results.groupby(["dataset", "categories"])[["accuracy", "tau"]].mean()
     assert red_points(ranking) == [(count, mean.loc[(name, count), "tau"]) for name, count in CLASSES.items()]
@@ -65,7 +67,27 @@ def test_figure_1_marks_the_true_number_of_classes_in_red():
 
 def test_figure_1_draws_a_single_seed_and_a_count_without_the_true_one():
     results = categories().query("seed == 0 and categories > 10")
-    assert red_points(draw_figure1(results, CLASSES).axes[1]) == []
+    assert red_points(draw_figure1(results).axes[1]) == []
+
+
+def methods():
+    measured = [("D", name, seed, 0.5 + 0.01 * seed) for name in CLASSES for seed in range(3)]
+    return tidy(pd.DataFrame(measured, columns=["row", "column", "seed", "value"]), 2)
+
+
+def test_methods_stand_beside_the_papers_numbers_or_say_that_they_were_not_measured():
+    figure = draw_methods(methods())
+    assert len(figure.axes) == 3
+    axes, place = figure.axes[0], METHODS.index("D")
+    (paper,) = [line for line in axes.get_lines() if to_hex(line.get_color()) == RED]
+    np.testing.assert_array_equal(paper.get_xdata()[:4], [0.4239, 0.6671, 0.0874, 0.5059])
+    bars = [segment for segment in axes.collections[0].get_segments() if len(segment)]
+    (bar,) = [np.ptp(segment[:, 0]) for segment in bars if np.isfinite(segment).all()]
+    assert bar == pytest.approx(
+        2 * 4.302653 * 0.01 / np.sqrt(3), rel=1e-5
+    )  # Student's t with two degrees of freedom
+    empty = [text.get_position()[1] for text in axes.texts if text.get_text() == "not measured"]
+    assert empty == [row for row in range(len(METHODS)) if row != place]
 
 
 def test_scatter_marks_the_chosen_architecture_and_says_what_it_leaves_out():
@@ -92,7 +114,7 @@ def test_trajectory_has_a_mean_and_each_seed_of_each_method():
 @pytest.mark.parametrize(
     "draw",
     [
-        lambda: draw_figure1(categories(), CLASSES),
+        lambda: draw_figure1(categories()),
         lambda: scatter()[0],
         lambda: draw_trajectory(trajectory()),
     ],

@@ -78,8 +78,10 @@ def test_cost_equals_a_count_over_the_built_network(genes):
 
     def count(module: nn.Module, _inputs: object, output: torch.Tensor) -> None:
         nonlocal macs
-        size = output[0, 0].numel() if isinstance(module, nn.Conv2d) else 1
-        macs += module.weight.numel() * size
+        if isinstance(module, nn.Conv2d):
+            macs += module.weight.numel() * output[0, 0].numel()
+        else:  # products and sums
+            macs += 2 * module.weight.numel() - len(module.weight)
 
     live = SPACE.canonical(genes)
     for module in network.modules():

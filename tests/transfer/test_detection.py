@@ -11,7 +11,7 @@ from descent import descend, freeze_norms
 
 from rlnas_core.images.miniatures import make_coco
 from rlnas_core.networks.layers import initialise
-from rlnas_core.spaces import get
+from rlnas_core.spaces import get, published
 from rlnas_core.training.checkpoint import save_weights
 from rlnas_core.transfer.backbone import Backbone, load_backbone
 from rlnas_core.transfer.detection import (
@@ -25,12 +25,16 @@ from rlnas_core.transfer.detection import (
 )
 
 SETTINGS = DetectionSettings(short_side=128, channels=64)
-SIZES = {"darts": {"channels": 8, "cells": 3, "imagenet": True}, "mobilenet": {}}
+SIZES = {"darts": {"channels": 8, "cells": 3, "imagenet": True}, "mobilenet": {}, "chain": {}}
+CHAINS = ("FairNAS-A", "FBNet-C")
 
 
 def network(name, row=0, classes=4, **sizes):
     space = get(name)
-    genes = space.sample(row + 1, np.random.default_rng(1))[row]
+    if name == "chain":
+        genes = published()[CHAINS[row]].genes
+    else:
+        genes = space.sample(row + 1, np.random.default_rng(1))[row]
     return space.network(genes, classes=classes, **(SIZES[name] | sizes))
 
 
@@ -66,7 +70,14 @@ def test_backbones_give_features_at_strides_8_16_and_32(name):
         (2, channels, 64 // stride, 96 // stride)
         for channels, stride in zip(backbone.channels, (8, 16, 32), strict=True)
     ]
-    assert backbone.channels == {"darts": [32, 64, 128], "mobilenet": [56, 128, 432]}[name]
+    assert (
+        backbone.channels
+        == {
+            "darts": [32, 64, 128],
+            "mobilenet": [56, 128, 432],
+            "chain": [40, 96, 320],
+        }[name]
+    )
 
 
 @pytest.mark.parametrize("name", SIZES)
@@ -75,7 +86,7 @@ def test_features_of_the_last_stage_are_those_that_the_classifier_reads(name):
     stripped.load_state_dict(whole.state_dict())
     images = torch.randn(2, 3, 64, 64)
     features = Backbone(stripped)(images)["out"]
-    scores = whole.classifier((whole.last(features) if name == "mobilenet" else features).mean(dim=(2, 3)))
+    scores = whole.classifier((features if name == "darts" else whole.last(features)).mean(dim=(2, 3)))
     assert torch.equal(scores, whole(images))
 
 

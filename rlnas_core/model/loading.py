@@ -1,0 +1,175 @@
+"""A trained network with its preprocessing, and how it is loaded from a directory."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from rlnas_core.images.arrays import centre, normalise
+from rlnas_core.images.sources import converted, resize
+from rlnas_core.spaces import get
+from rlnas_core.training.checkpoint import read_weights
+
+DESCRIPTION, WEIGHTS = "model.json", "weights.safetensors"
+_MODES = {1: "L", 3: "RGB"}
+
+Picture = Image.Image | np.ndarray
+Images = Picture | Sequence[Picture] | Tensor
+
+
+@dataclass(frozen=True)
+class ModelDescription:
+    """All that rebuilds a network and its preprocessing, and what it was made by.
+
+    `sizes` are the network's as its space names them, `class_names` in the order of the scores, `mean` and
+    `std` per channel in units of 255. `crop` says how an image comes to `image_size` pixels a side: resized
+    as a `whole`, or as the `centre` of one whose short side is a seventh longer.
+    """
+
+    space: str
+    arch: str
+    sizes: Mapping[str, Any]
+    class_names: Sequence[str]
+    in_channels: int
+    image_size: int
+    mean: Sequence[float]
+    std: Sequence[float]
+    crop: str = "whole"
+    made_by: Mapping[str, Any] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def genes(self) -> np.ndarray:
+        """The architecture (genes,)."""
+        return get(self.space).from_string([self.arch])[0]
+
+    def network(self) -> nn.Module:
+        """The network, its weights not trained."""
+        sizes = {**self.sizes, "classes": len(self.class_names), "in_channels": self.in_channels}
+        return get(self.space).network(self.genes, **sizes)
+
+
+class Model(nn.Module):
+    """A trained network that takes images as they are.
+
+    The network is `network`, what describes it `description`; in evaluation mode until `train()`.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, description: ModelDescription, *, features: bool = False) -> None:
+        super().__init__()
+        self.description, self.features = description, features
+        self.network: Any = description.network()
+        for name in ("mean", "std"):
+            values = torch.tensor(getattr(description, name), dtype=torch.float32)
+            self.register_buffer(name, values, persistent=False)
+        self.eval()
+
+    def forward(self, images: Images) -> Any:
+        """Class scores (B, classes) of images, or with `features` the last feature map of each stage.
+
+        Images are PIL images or uint8 arrays (H, W, C) or (H, W) of any size, one or a sequence of them; a
+        uint8 tensor (B, S, S, C) of the model's size; or a floating-point tensor (B, C, H, W) that `prepare`
+        or an augmentation of one's own has normalised. Feature maps are (B, channels, H/stride, W/stride).
+        """
+        prepared = images if _is_prepared(images) else self.prepare(images)
+        if not self.features:
+            return self.network(prepared)
+        strides = [stride for _, stride in self.network.body()]
+        maps = self.network.features(prepared)
+        return [maps[end] for end in _stage_ends(strides)]
+
+    def stages(self) -> list[tuple[int, int]]:
+        """(channels, stride) of the feature maps; the stride is in pixels of the image."""
+        body = self.network.body()
+        return [body[end] for end in _stage_ends([stride for _, stride in body])]
+
+    def prepare(self, images: Images) -> Tensor:
+        """Images as `forward` takes them as float32 (B, C, S, S), normalised, on the model's device.
+
+        Raises ValueError for what is neither a PIL image nor uint8, and for tensors of another size.
+        """
+        if isinstance(images, Tensor):
+            pixels, expected = images, self._shape()
+            if pixels.dtype != torch.uint8 or tuple(pixels.shape[1:]) != expected:
+                raise ValueError(
+                    f"images: got a tensor {tuple(pixels.shape)} of {pixels.dtype}; supported: uint8 (B, "
+                    f"{', '.join(map(str, expected))}), normalised floating point (B, C, H, W), PIL images"
+                )
+        else:
+            single = isinstance(images, Image.Image) or (isinstance(images, np.ndarray) and images.ndim < 4)
+            pictures: Any = [images] if single else images
+            pixels = torch.from_numpy(np.stack([self._pixels(picture) for picture in pictures]))
+        return normalise(pixels.to(self.mean.device), self.mean, self.std)
+
+    def _shape(self) -> tuple[int, int, int]:
+        size = self.description.image_size
+        return size, size, self.description.in_channels
+
+    def _pixels(self, picture: Picture) -> np.ndarray:
+        if not isinstance(picture, Image.Image):
+            pixels = np.asarray(picture)
+            if pixels.dtype != np.uint8 or pixels.ndim not in (2, 3):
+                raise ValueError(
+                    f"images: got an array {pixels.shape} of {pixels.dtype}; supported: uint8 (H, W, C) or "
+                    "(H, W), PIL images"
+                )
+            if pixels.shape == self._shape():
+                return pixels
+            picture = Image.fromarray(pixels.squeeze(-1) if pixels.shape[2:] == (1,) else pixels)
+        size, _, channels = self._shape()
+        picture = converted(picture, _MODES[channels])
+        if self.description.crop == "centre":
+            return centre(picture, size).reshape(self._shape())
+        pixels = np.asarray(picture)
+        return resize(pixels.reshape(1, *pixels.shape[:2], channels), size)[0]
+
+
+def _is_prepared(images: Images) -> bool:
+    return isinstance(images, Tensor) and images.is_floating_point()
+
+
+def _stage_ends(strides: Sequence[int]) -> list[int]:
+    """Where a stage's last feature map stands: the next one has another stride."""
+    return [end for end, (own, after) in enumerate(pairwise([*strides, 0])) if own != after]
+
+
+def load_model(folder: str | Path, *, features: bool = False) -> Model:
+    """Load a model that `save_model` wrote, ready for images; with `features` it gives its feature maps.
+
+    Raises FileNotFoundError where `folder` isn't such a directory, ValueError where its weights aren't those
+    of the network that it describes.
+    """
+    folder = Path(folder)
+    missing = [name for name in (DESCRIPTION, WEIGHTS) if not (folder / name).is_file()]
+    if missing:
+        raise FileNotFoundError(f"{folder} has no {', '.join(missing)}; give that of an exported model")
+    try:
+        given = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+        model = Model(ModelDescription(**given), features=features)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{folder / DESCRIPTION} describes no model: {error}; export it again") from error
+    weights, _ = read_weights(folder / WEIGHTS)
+    set_weights(model, weights, folder / WEIGHTS)
+    return model
+
+
+def set_weights(model: Model, weights: Mapping[str, Tensor], path: str | Path) -> None:
+    """Give a model the weights of its retrained network, without those of an auxiliary head.
+
+    Raises ValueError that names the file where they are of another network.
+    """
+    own = {name: weight for name, weight in weights.items() if not name.startswith("auxiliary.")}
+    try:
+        model.network.load_state_dict(own)
+    except RuntimeError as error:
+        raise ValueError(f"{path}: got weights of another network: {error}") from error

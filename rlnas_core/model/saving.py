@@ -1,0 +1,151 @@
+"""Save a trained network as a directory: weights, description, ONNX, a picture and a model card."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from rlnas_core.model.loading import DESCRIPTION, WEIGHTS, Model
+from rlnas_core.paper.drawings import draw_blocks, draw_cell, draw_cells
+from rlnas_core.spaces import get
+from rlnas_core.training.checkpoint import save_weights, versions
+
+ONNX, CARD, PICTURE = "model.onnx", "README.md", "architecture.png"
+TOLERANCE = 1e-4
+_CHECKED = 4  # images that ONNX Runtime and PyTorch are compared on
+_OPSET = 18
+
+
+def save_model(model: Model, folder: str | Path, accuracies: Mapping[str, float] | None = None) -> None:
+    """Write a model with all that `load_model` needs, an ONNX file, a picture and a card.
+
+    `accuracies` are those on validation images, in percent, for the card. Raises ImportError without the
+    packages of the extra `export`, ArithmeticError where ONNX Runtime and PyTorch differ.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    description = replace(model.description, versions=versions())
+    text = json.dumps(asdict(description), indent=2, ensure_ascii=False) + "\n"
+    (folder / DESCRIPTION).write_text(text, encoding="utf-8")
+    made_by = dict(description.made_by)
+    save_weights(model.network, folder / WEIGHTS, space=description.space, arch=description.arch, **made_by)
+    export_onnx(model, folder / ONNX)
+    draw = {"darts": draw_cells, "mobilenet": draw_blocks}.get(description.space)
+    title = description.space
+    figure = draw({title: description.genes}) if draw else draw_cell(description.genes)
+    figure.savefig(folder / PICTURE, dpi=150, metadata={"Software": None})
+    (folder / CARD).write_text(card(model, accuracies or {}), encoding="utf-8")
+
+
+def export_onnx(model: Model, path: str | Path) -> float:
+    """Write a model as ONNX and return by how much its scores differ from PyTorch's on the CPU, at most.
+
+    Its input `images` is uint8 (batch, S, S, C), its output `scores` (batch, classes). Raises what
+    `onnx_difference` raises.
+    """
+    model = model.cpu().eval()
+    torch.onnx.export(
+        model,
+        (torch.from_numpy(_random_images(model)),),
+        str(path),
+        input_names=["images"],
+        output_names=["scores"],
+        dynamic_shapes=({0: torch.export.Dim("batch")},),
+        opset_version=_OPSET,
+        external_data=False,
+        dynamo=True,
+        verbose=False,
+    )
+    return onnx_difference(model, path)
+
+
+@torch.no_grad()
+def onnx_difference(model: Model, path: str | Path) -> float:
+    """By how much the scores of an ONNX file differ from a model's, relative to the largest or to 1.
+
+    Raises ArithmeticError where that is more than 1e-4.
+    """
+    import onnxruntime
+
+    images = _random_images(model)
+    expected = model(torch.from_numpy(images)).numpy()
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    (found,) = session.run(None, {"images": images})
+    difference = float(np.abs(found - expected).max() / max(1, np.abs(expected).max()))
+    if not difference <= TOLERANCE:
+        raise ArithmeticError(
+            f"{path}: ONNX Runtime's scores differ from PyTorch's by {difference:.2g}; accepted: at most "
+            f"{TOLERANCE}; export with other versions of onnxruntime and torch"
+        )
+    return difference
+
+
+def _random_images(model: Model) -> np.ndarray:
+    size, channels = model.description.image_size, model.description.in_channels
+    rng = np.random.default_rng(0)
+    return rng.integers(256, size=(_CHECKED, size, size, channels), dtype=np.uint8)
+
+
+def card(model: Model, accuracies: Mapping[str, float]) -> str:
+    """Return the model card in Markdown: data, search, network, accuracy, limits, how to load it."""
+    of, made_by = model.description, dict(model.description.made_by)
+    sizes: dict[str, Any] = {"classes": len(of.class_names), **of.sizes}
+    cost = get(of.space).cost
+    if of.space == "nas_bench_201":
+        sizes |= {"in_channels": of.in_channels, "image_size": of.image_size}
+        macs = f"{cost(of.genes[None], **sizes)[1][0] / 1e6:.2f} million FLOPs (multiply-adds)"
+    else:
+        macs = f"{cost(of.genes[None])[1][0] / 1e6:.1f} million FLOPs as a network for ImageNet at 224 pixels"
+    weights = sum(weight.numel() for weight in model.network.parameters())
+    measured = [f"- {name}: {value:.2f}%" for name, value in accuracies.items()]
+    names = [str(name) for name in of.class_names]
+    shown = ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
+    lines = [
+        f"# {made_by.get('architecture', of.arch)}",
+        "",
+        "An image classifier whose architecture was found or chosen in the search space "
+        f"`{of.space}` and whose weights were trained on labelled images.",
+        "",
+        "![architecture](architecture.png)",
+        "",
+        "## Data",
+        "",
+        f"- dataset: {made_by.get('dataset', 'not recorded')}",
+        f"- images: {of.in_channels} channels, {of.image_size} pixels a side ({of.crop} image)",
+        f"- {len(names)} classes: {shown}",
+        "",
+        "## Network",
+        "",
+        f"- architecture: `{of.arch}`",
+        f"- {weights / 1e6:.3f} million parameters, {macs}",
+        *(f"- {name}: {value}" for name, value in of.sizes.items()),
+        "",
+        "## Accuracy on validation images",
+        "",
+        *(measured or ["not measured"]),
+        "",
+        "## Limits",
+        "",
+        "The accuracy holds for images like those of the dataset. Scores are not calibrated probabilities, "
+        "and every image is given one of the classes above, also one that shows none of them.",
+        "",
+        "## Use",
+        "",
+        "```python",
+        "from PIL import Image",
+        "from rlnas_core import load_model",
+        "",
+        'model = load_model(".")  # this directory',
+        'scores = model(Image.open("photo.jpg")).softmax(1)[0]',
+        "print(model.description.class_names[scores.argmax()], scores.max().item())",
+        "```",
+        "",
+        f"`{ONNX}` takes `images`, uint8 (batch, {of.image_size}, {of.image_size}, {of.in_channels}), and "
+        "gives `scores`. All that made the model is in `model.json`.",
+        "",
+    ]
+    return "\n".join(lines)

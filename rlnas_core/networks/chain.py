@@ -1,0 +1,56 @@
+"""Networks of chains of inverted residuals as torch modules."""
+
+from typing import Any
+
+import numpy as np
+from torch import Tensor, nn
+
+from rlnas_core.networks.layers import check_sizes
+from rlnas_core.networks.mobilenet import InvertedResidual, layer
+from rlnas_core.spaces.chain import Chain
+
+_ACTIVATIONS = (nn.ReLU, nn.ReLU6)
+_STEM_STRIDE = 2
+
+
+class Network(nn.Module):
+    """The network of one chain (3 + 4 * blocks,), with running statistics; ValueError below one class."""
+
+    space = "chain"
+    #: The parts that only classification needs.
+    head = ("last", "classifier")
+
+    def __init__(self, genes: np.ndarray, *, classes: int, in_channels: int = 3) -> None:
+        super().__init__()
+        check_sizes(classes=classes)
+        self.genes = np.asarray(genes)
+        activation, stem, head = self.genes[:3].tolist()
+        self.shapes = Chain().blocks(self.genes)
+        options: dict[str, Any] = {"running": True, "activation": _ACTIVATIONS[activation]}
+        self.stem = layer(in_channels, stem, 3, _STEM_STRIDE, **options)
+        self.blocks = nn.ModuleList(
+            InvertedResidual(shape, ratio, kernel, **options) for kernel, ratio, shape in self.shapes
+        )
+        self.last = layer(self.shapes[-1][2][1], head, 1, 1, **options)
+        self.classifier = nn.Linear(head, classes)
+
+    def forward(self, images: Tensor, path: np.ndarray | None = None) -> Tensor:
+        """Class scores (B, classes) of images (B, C, H, W)."""
+        return self.classifier(self.last(self.features(images)[-1]).mean(dim=(2, 3)))
+
+    def features(self, images: Tensor) -> list[Tensor]:
+        """What each block puts out of images (B, C, H, W)."""
+        outputs = [self.stem(images)]
+        for block in self.blocks:
+            outputs.append(block(outputs[-1]))
+        return outputs[1:]
+
+    def body(self) -> list[tuple[int, int]]:
+        """(channels, stride) of each of the features; the stride is in pixels of the image."""
+        _, outputs, strides = np.array([shape for *_, shape in self.shapes]).T
+        return list(zip(outputs.tolist(), (_STEM_STRIDE * strides.cumprod()).tolist(), strict=True))
+
+    def last_stage(self) -> list[nn.Module]:
+        """What makes the features of the largest stride from those before."""
+        first = max(block for block, (*_, shape) in enumerate(self.shapes) if shape[2] > 1)
+        return list(self.blocks[first:])

@@ -1,0 +1,334 @@
+"""Do the paper's claims hold? Each is tested by one rule, on the paper's numbers and on those of a run."""
+
+import html
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from rlnas_core.paper.formats import page
+from rlnas_core.paper.tables import COSTS, DASH, PAPER, Cell, title
+
+HOLDS, FAILS, OPEN, NOT_MEASURED = "holds", "doesn't hold", "can't be told apart", "not measured"
+SIGNS = {HOLDS: "✓", FAILS: "✗", OPEN: "≈", NOT_MEASURED: DASH}
+RULE = (
+    "A claim rests on comparisons, each an estimate with a 95% interval: of two rows the t interval of "
+    "their difference, the standard deviation over seeds pooled over both; of a rank correlation "
+    "Fisher's; costs, ranges and the paper's numbers without a standard deviation stand for themselves. A "
+    "comparison holds where the interval lies on the claimed side, doesn't hold where it lies on the "
+    "other, and can't be told apart from no difference (with these seeds) where it lies across. A claim "
+    "holds where all its measured comparisons do, and doesn't where one doesn't. claims.csv has them all."
+)
+COLUMNS = (
+    "claim", "says", "of_paper", "kind", "table", "column", "compared", "margin", "paper", "paper_verdict",
+    "value", "low", "high", "verdict", "reason",
+)  # fmt: skip
+_LEVEL = 0.95
+_ONE_SEED = "one seed each: no interval"
+_TOLD = 2  # comparisons or reasons in a summary
+
+
+class Estimate(NamedTuple):
+    """A value and its interval; all nan where there is none."""
+
+    value: float = np.nan
+    low: float = np.nan
+    high: float = np.nan
+
+
+class Comparison(NamedTuple):
+    """What was compared in a column: the run's and the paper's estimate, and where each has to lie."""
+
+    column: str
+    compared: str
+    run: Estimate
+    paper: Estimate
+    run_region: tuple[float, float]
+    paper_region: tuple[float, float]
+    reasons: Iterable[str] = ()
+
+
+def check(tables: Mapping[int, pd.DataFrame], categories: pd.DataFrame | None) -> pd.DataFrame:
+    """Return every comparison that paper.yaml's claims and findings rest on, a row each, with `COLUMNS`.
+
+    `tables` are a run's tidy tables by number; `categories` are its runs of figure 1: dataset, classes,
+    categories, seed, tau. The paper's numbers are tested by the same rule: a comparison holds where the 95%
+    interval lies within the region that the claim names, doesn't where it lies outside, and can't be told
+    apart from no difference where it lies across the border. `reason` says why something wasn't measured.
+    """
+    lines = []
+    for section in ("claims", "findings"):
+        for claim, entry in PAPER[section].items():
+            for asked in entry["comparisons"]:
+                of = {"claim": claim, "says": entry["says"], "of_paper": section == "claims"}
+                of |= {"kind": asked["kind"], "table": asked.get("table", "figure 1")}
+                of["margin"] = asked.get("margin", 0)
+                for found in _compare(asked, tables, categories):
+                    lines.append(of | _line(found))
+    return pd.DataFrame(lines, columns=list(COLUMNS))
+
+
+def summarise(comparisons: pd.DataFrame) -> pd.DataFrame:
+    """Return a row a claim, from what `check` returns: claim, says, of_paper, paper, run, verdict, reason.
+
+    A claim holds where all its measured comparisons do, and doesn't where one doesn't.
+    """
+    return pd.DataFrame(_summary(cells) for _, cells in comparisons.groupby("claim", sort=False))
+
+
+def judge(estimate: Estimate, region: tuple[float, float]) -> str:
+    """Return the verdict on an estimate whose interval has to lie within a region."""
+    if np.isnan(estimate.value):
+        return NOT_MEASURED
+    if region[0] < estimate.low and estimate.high < region[1]:
+        return HOLDS
+    return FAILS if estimate.high <= region[0] or estimate.low >= region[1] else OPEN
+
+
+def difference(one: Cell, two: Cell) -> Estimate:
+    """Return the difference of two means with its t interval; the standard deviation is pooled over both.
+
+    A mean of infinitely many runs is exact, as one that knows no seed is. The interval is everything where
+    neither of the others is of two runs.
+    """
+    value = one["mean"] - two["mean"]
+    drawn = [cell for cell in (one, two) if np.isfinite(cell["runs"])]
+    freedom = sum(cell["runs"] - 1 for cell in drawn)
+    if np.isnan(value) or not drawn:
+        return Estimate(value, value, value)
+    if freedom < 1:
+        return Estimate(value, -np.inf, np.inf)
+    squares = sum(cell["std"] ** 2 * (cell["runs"] - 1) for cell in drawn if cell["runs"] > 1)
+    error = np.sqrt(squares / freedom * sum(1 / cell["runs"] for cell in drawn))
+    reach = stats.t.ppf((1 + _LEVEL) / 2, freedom) * error
+    return Estimate(value, value - reach, value + reach)
+
+
+def rank_correlation(first: np.ndarray, second: np.ndarray) -> Estimate:
+    """Return Spearman's correlation of two vectors with Fisher's interval; none of fewer than four pairs."""
+    known = ~(np.isnan(first) | np.isnan(second))
+    if known.sum() < 4:
+        return Estimate()
+    value = float(stats.spearmanr(first[known], second[known]).statistic)
+    reach = stats.norm.ppf((1 + _LEVEL) / 2) / np.sqrt(known.sum() - 3)
+    centre = np.arctanh(np.clip(value, -0.999999, 0.999999))
+    return Estimate(value, float(np.tanh(centre - reach)), float(np.tanh(centre + reach)))
+
+
+def _compare(
+    asked: Mapping[str, Any], tables: Mapping[int, pd.DataFrame], categories: pd.DataFrame | None
+) -> Iterator[Comparison]:
+    if asked["kind"] in ("flat", "not-at-best"):
+        return _of_categories(asked, categories)
+    table = tables[asked["table"]]
+    if asked["kind"] == "follows":
+        return _of_columns(asked, table)
+    return _of_costs(asked, table) if asked["kind"] == "costs" else _of_rows(asked, table)
+
+
+def _of_rows(asked: Mapping[str, Any], table: pd.DataFrame) -> Iterator[Comparison]:
+    cells: dict[tuple[str, str], Cell] = {
+        (cell["row"], cell["column"]): cell for cell in table.to_dict("records")
+    }
+    for column in asked.get("columns") or PAPER[f"table{asked['table']}"]["columns"]:
+        nothing: Cell = {**dict.fromkeys(table.columns, np.nan), "runs": 0, "note": "no such row in this run"}
+        pair = [{**cells.get((row, column), nothing), "row": row} for row in asked["rows"]]
+        for cell in pair:
+            if cell["row"] in asked.get("exact", ()) and cell["runs"]:
+                cell["runs"] = np.inf
+        estimate = _mean if asked["kind"] == "zero" else difference
+        own, paper = estimate(*pair), estimate(*map(_published, pair))
+        margin = asked.get("margin", 0)
+        if margin == "paper":  # which then says nothing about itself
+            margin, paper = abs(paper.value), Estimate(paper.value)
+        (own, region), (paper, of_paper) = (_region(asked["kind"], one, margin) for one in (own, paper))
+        reasons = [cell["note"] for cell in pair if np.isnan(cell["mean"])]
+        yield Comparison(
+            column, " against ".join(map(title, asked["rows"])), own, paper, region, of_paper, reasons
+        )
+
+
+def _region(kind: str, estimate: Estimate, margin: float) -> tuple[Estimate, tuple[float, float]]:
+    """What is judged, and where it has to lie."""
+    if kind == "above":
+        return estimate, (-margin, np.inf)
+    if kind == "zero":
+        return estimate, (-margin, margin)
+    # "same": the difference itself, within what seeds alone make it, which is its interval around 0.
+    value, low, high = estimate
+    return (Estimate(value, value, value) if np.isfinite(low) else estimate), (low - value, high - value)
+
+
+def _of_columns(asked: Mapping[str, Any], table: pd.DataFrame) -> Iterator[Comparison]:
+    """The rank correlation of two columns over a table's rows."""
+    first, second = asked["columns"]
+    own, paper = (
+        rank_correlation(*table.pivot(index="row", columns="column", values=of)[[first, second]].to_numpy().T)
+        for of in ("mean", "paper_mean")
+    )
+    reasons = table["note"][table["column"].isin(asked["columns"]) & table["mean"].isna()]
+    region = (0, np.inf)
+    yield Comparison(second, f"{title(first)} and {title(second)}", own, paper, region, region, reasons)
+
+
+def _of_costs(asked: Mapping[str, Any], table: pd.DataFrame) -> Iterator[Comparison]:
+    """Each measured cost against the published one, which is rounded."""
+    known = table[table["column"].isin(COSTS) & table[["mean", "paper_mean"]].notna().all(axis=1)]
+    if known.empty:
+        yield Comparison("params", "", Estimate(), Estimate(), (0, 0), (0, 0), ["not measured"])
+    for cell in known.to_dict("records"):
+        rounding = 0.5 * 10.0 ** -PAPER["decimals"][cell["column"]] / cell["paper_mean"]
+        limit = max(asked["margin"], rounding)
+        apart = Estimate(*[cell["mean"] / cell["paper_mean"] - 1] * 3)
+        yield Comparison(cell["column"], title(cell["row"]), apart, Estimate(), (-limit, limit), (0, 0))
+
+
+def _of_categories(asked: Mapping[str, Any], categories: pd.DataFrame | None) -> Iterator[Comparison]:
+    if categories is None:
+        yield Comparison("tau", "", Estimate(), Estimate(), (0, 0), (0, 0), ["figure1 asks for none"])
+        return
+    for dataset, runs in categories.groupby("dataset", sort=False):
+        taus, classes = runs.groupby("categories")["tau"].mean(), runs["classes"].iloc[0]
+        if asked["kind"] == "flat":
+            compared, value = f"{len(taus)} numbers of categories", taus.max() - taus.min()
+            region = (-np.inf, asked["margin"])
+        else:
+            compared = f"best of {len(taus)}: {taus.idxmax()}, classes: {classes}"
+            value, region = abs(taus.idxmax() - classes), (0, np.inf)
+        own = Estimate(*[float(value)] * 3) if len(taus) > 1 else Estimate()
+        yield Comparison(
+            str(dataset), compared, own, Estimate(), region, region, ["figure1.categories has one"]
+        )
+
+
+def _published(cell: Cell) -> dict[str, Any]:
+    """The paper's number as a cell: of three runs, or exact where it gives no standard deviation."""
+    runs = np.inf if np.isnan(cell["paper_std"]) else 3
+    return {"mean": cell["paper_mean"], "std": cell["paper_std"], "runs": runs, "low": np.nan, "high": np.nan}
+
+
+def _mean(cell: Cell) -> Estimate:
+    """A mean with the t interval over its runs; of one run with the interval that it brings along."""
+    if np.isinf(cell["runs"]):
+        return Estimate(*[cell["mean"]] * 3)
+    if cell["runs"] > 1:
+        reach = stats.t.ppf((1 + _LEVEL) / 2, cell["runs"] - 1) * cell["std"] / np.sqrt(cell["runs"])
+        return Estimate(cell["mean"], cell["mean"] - reach, cell["mean"] + reach)
+    return Estimate(cell["mean"], cell["low"], cell["high"])
+
+
+def _line(found: Comparison) -> dict[str, Any]:
+    verdict = judge(found.run, found.run_region)
+    reasons = found.reasons if verdict == NOT_MEASURED else [_ONE_SEED] if np.isinf(found.run.low) else []
+    unjudged = np.isnan(found.paper.low)
+    return {
+        "column": found.column,
+        "compared": found.compared,
+        "paper": found.paper.value,
+        "paper_verdict": "" if unjudged else judge(found.paper, found.paper_region),
+        "value": found.run.value,
+        "low": found.run.low,
+        "high": found.run.high,
+        "verdict": verdict,
+        "reason": next(iter(reasons), ""),
+    }
+
+
+def _summary(cells: pd.DataFrame) -> dict[str, Any]:
+    measured = cells[cells["verdict"] != NOT_MEASURED]
+    judged = cells[cells["paper_verdict"] != ""]
+    first = cells.iloc[0]
+    return {
+        **first[["claim", "says", "of_paper"]],
+        "paper": _told(cells, "paper", _overall(judged["paper_verdict"])),
+        "run": _told(measured, "value", ""),
+        "verdict": _overall(measured["verdict"]) or NOT_MEASURED,
+        "reason": _why(cells, measured),
+    }
+
+
+def _why(cells: pd.DataFrame, measured: pd.DataFrame) -> str:
+    """What a verdict rests on: comparisons that fail, or why some couldn't be told apart or measured."""
+    failed = measured[measured["verdict"] == FAILS]
+    names = [f"{one['compared']} ({title(one['column'])})" for one in failed.to_dict("records")]
+    reasons = [reason.removeprefix("not measured: ") for reason in cells["reason"] if reason]
+    told = list(dict.fromkeys(names or reasons))
+    return "; ".join(told[:_TOLD]) + (f" and {len(told) - _TOLD} more" if len(told) > _TOLD else "")
+
+
+def _overall(verdicts: Iterable[str]) -> str:
+    """The verdict on all comparisons, from those on each; empty where there are none."""
+    given = set(verdicts)
+    return next((one for one in (FAILS, OPEN, HOLDS) if one in given), "")
+
+
+def _told(cells: pd.DataFrame, value: str, verdict: str) -> str:
+    """The verdict, and the smallest and the largest of the numbers that it is of, column by column."""
+    spans = []
+    for column, numbers in cells.groupby("column", sort=False)[value]:
+        if known := sorted({f"{number:+.3g}" for number in numbers.dropna()}, key=float):
+            ends = " to ".join(dict.fromkeys((known[0], known[-1]))).replace("-", "\N{MINUS SIGN}")
+            spans.append(f"{title(str(column).removesuffix('_test'))} {ends}")
+    return ": ".join(filter(None, (verdict, ", ".join(spans))))
+
+
+def write(comparisons: pd.DataFrame, stem: Path | str) -> None:
+    """Write comparisons as STEM.csv, and the claims that rest on them as STEM.md, STEM.html and STEM.txt."""
+    stem, claims = Path(stem), summarise(comparisons)
+    heading = {True: "The paper's claims", False: "Findings of this project"}
+    shown = pd.DataFrame(
+        {
+            "": claims["verdict"].map(SIGNS),
+            "Verdict": claims["verdict"],
+            "Claim": claims["says"],
+            "Paper": claims["paper"],
+            "This run": claims["run"],
+            "Why": claims["reason"],
+        }
+    )
+    parts = [(heading[of], shown[claims["of_paper"] == of]) for of in (True, False)]
+    markdown = [
+        f"**{name}**\n\n{part.to_markdown(index=False, disable_numparse=True)}\n" for name, part in parts
+    ]
+    text = [f"{name}\n" + "\n".join(map(_paragraph, part.to_dict("records"))) for name, part in parts]
+    texts = {
+        "csv": comparisons.to_csv(index=False, lineterminator="\n"),
+        "md": "\n".join([*markdown, RULE, ""]),
+        "txt": "\n\n".join(text) + "\n",
+        "html": _html(shown, claims),
+    }
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    for extension, content in texts.items():
+        stem.with_name(f"{stem.name}.{extension}").write_text(content, encoding="utf-8", newline="\n")
+
+
+def _paragraph(claim: Mapping[Any, Any]) -> str:
+    head = f"{claim['']} {claim['Verdict']:<20} "
+    lines = [
+        claim["Claim"],
+        *(f"{name}: {claim[name]}" for name in ("Paper", "This run", "Why") if claim[name]),
+    ]
+    wrapped = [textwrap.fill(line, 110, subsequent_indent="  ") for line in lines]
+    return head + textwrap.indent("\n".join(wrapped), " " * len(head)).lstrip()
+
+
+def _html(shown: pd.DataFrame, claims: pd.DataFrame) -> str:
+    looks = {HOLDS: "within", FAILS: "below", OPEN: "open", NOT_MEASURED: "empty"}
+    classes = pd.DataFrame("", shown.index, shown.columns)
+    classes[["Paper", "This run"]] = "numbers"
+    classes[""] = classes["Verdict"] = claims["verdict"].map(looks)
+    lines = shown.map(html.escape)
+    lines[["Paper", "This run"]] = lines[["Paper", "This run"]].replace(
+        r"(: (?=\w+[^ ]* .[\d.])|, )", "<br>", regex=True
+    )
+    style = lines.style.hide(axis="index").set_uuid("claims").set_td_classes(classes)
+    return page(
+        "Claims",
+        style.to_html(caption="<b>Claims.</b> " + html.escape(RULE), cell_ids=False),
+        [],
+        int(claims["of_paper"].sum()),
+    )

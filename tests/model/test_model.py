@@ -1,0 +1,152 @@
+"""A saved model gives the network's own scores, in PyTorch and in ONNX, for images as they are."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from PIL import Image
+
+import rlnas_core
+from rlnas_core.model.loading import Model, ModelDescription, set_weights
+from rlnas_core.model.saving import onnx_difference, save_model
+from rlnas_core.networks.layers import initialise
+from rlnas_core.spaces import get, published
+
+SPACES = {
+    "nas_bench_201": ({"channels": 8, "cells": 1}, 1, 8),
+    "darts": ({"channels": 4, "cells": 3, "imagenet": False}, 3, 16),
+    "mobilenet": ({}, 3, 32),
+}
+ARCH = "|nor_conv_3x3~0|+|none~0|avg_pool_3x3~1|+|skip_connect~0|nor_conv_1x1~1|nor_conv_3x3~2|"
+
+
+def architecture(space):
+    if space == "nas_bench_201":
+        return ARCH
+    name = {"darts": "RLNAS-cifar10", "mobilenet": "RLNAS-mobilenet"}[space]
+    return get(space).to_string(published()[name].genes[None])[0]
+
+
+def made(space, **others):
+    """A model whose normalisation has statistics of its own, as trained ones do."""
+    sizes, channels, size = SPACES[space]
+    description = ModelDescription(
+        space=space, arch=architecture(space), sizes=sizes, class_names=["ä", "b", "c"],
+        in_channels=channels, image_size=size, mean=[0.4] * channels, std=[0.25] * channels,
+        made_by={"dataset": "photos"}, **others,
+    )  # fmt: skip
+    model = Model(description)
+    draws = torch.Generator().manual_seed(0)
+    initialise(model.network, draws)
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean.normal_(0, 0.1, generator=draws)
+            module.running_var.uniform_(0.5, 1.5, generator=draws)
+    return model
+
+
+@pytest.fixture(scope="module", params=SPACES)
+def saved(request, tmp_path_factory):
+    model, folder = made(request.param), tmp_path_factory.mktemp(request.param)
+    save_model(model, folder, {"top1": 90.0})
+    return model, folder
+
+
+def pixels(model, count=2):
+    size, channels = model.description.image_size, model.description.in_channels
+    return np.random.default_rng(1).integers(256, size=(count, size, size, channels), dtype=np.uint8)
+
+
+@torch.no_grad()
+def test_a_loaded_model_gives_the_same_scores_as_onnx_runtime_does(saved):
+    model, folder = saved
+    loaded, images = rlnas_core.load_model(folder), pixels(model)
+    expected = model.network(
+        torch.from_numpy((images / 255 - 0.4) / 0.25).float().permute(0, 3, 1, 2)
+    )  # what a network sees in training
+    scores = loaded(images)
+    assert torch.allclose(scores, expected, atol=1e-4)
+    assert torch.equal(scores, loaded(torch.from_numpy(images)))
+    session = onnxruntime.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
+    (found,) = session.run(None, {"images": images})
+    assert np.abs(found - scores.numpy()).max() < 1e-4 * max(1, np.abs(found).max())
+    assert loaded.description.class_names == ["ä", "b", "c"]
+    assert not loaded.training
+
+
+@torch.no_grad()
+def test_features_are_the_last_map_of_each_stage(saved):
+    model, folder = saved
+    loaded = rlnas_core.load_model(folder, features=True)
+    size = 64  # a network takes other sizes than the one that it was trained on
+    maps = loaded(torch.randn(1, model.description.in_channels, size, size))
+    assert [(one.shape[1], size // one.shape[-1]) for one in maps] == loaded.stages()
+    strides = [stride for _, stride in loaded.stages()]
+    assert strides == sorted(set(strides))
+    assert len(strides) >= 3
+
+
+def test_the_folder_explains_itself(saved):
+    model, folder = saved
+    card = (folder / "README.md").read_text()
+    assert "top1: 90.00%" in card
+    assert "photos" in card
+    assert Image.open(folder / "architecture.png").size > (300, 100)
+    described = json.loads((folder / "model.json").read_text())
+    assert described["versions"]["rlnas-core"] == rlnas_core.__version__
+    assert described["arch"] == model.description.arch
+
+
+@torch.no_grad()
+def test_pictures_of_any_size_and_mode_are_taken():
+    model = made("darts", crop="centre")
+    picture = Image.fromarray(pixels(model)[0])
+    modes = [picture.convert(mode) for mode in ("RGB", "RGBA", "P", "L", "CMYK", "1")]
+    assert model([mode.resize((40, 23)) for mode in modes]).shape == (6, 3)
+    assert model(np.zeros((50, 20), np.uint8)).shape == (1, 3)
+    whole = made("darts")
+    assert torch.equal(whole(picture), whole(np.asarray(picture)))
+    with pytest.raises(ValueError, match=r"got an array \(4, 4, 3\) of float64; supported: uint8"):
+        model(np.zeros((4, 4, 3)))
+    with pytest.raises(ValueError, match=r"got a tensor \(1, 3, 16, 16\) of torch.uint8; supported: uint8"):
+        model(torch.zeros(1, 3, 16, 16, dtype=torch.uint8))
+
+
+def test_a_model_can_be_trained_further():
+    model = made("nas_bench_201").train()
+    before = model.network.classifier.weight.clone()
+    optimiser = torch.optim.SGD(model.parameters(), 0.1)
+    torch.nn.functional.cross_entropy(model(pixels(model, 8)), torch.arange(8) % 3).backward()
+    optimiser.step()
+    assert not torch.equal(before, model.network.classifier.weight)
+
+
+def test_what_is_no_model_is_refused(saved, tmp_path):
+    model, folder = saved
+    with pytest.raises(FileNotFoundError, match=r"has no model.json, weights.safetensors; give that"):
+        rlnas_core.load_model(tmp_path)
+    (tmp_path / "weights.safetensors").write_bytes((folder / "weights.safetensors").read_bytes())
+    (tmp_path / "model.json").write_text("{}")
+    with pytest.raises(ValueError, match="describes no model"):
+        rlnas_core.load_model(tmp_path)
+    with pytest.raises(ValueError, match=r"FILE: got weights of another network"):
+        set_weights(model, {"classifier.weight": torch.zeros(1)}, "FILE")
+
+
+def test_an_onnx_file_of_other_weights_is_refused(saved):
+    _, folder = saved
+    other = rlnas_core.load_model(folder)
+    assert onnx_difference(other, folder / "model.onnx") < 1e-4
+    with torch.no_grad():
+        other.network.classifier.bias.add_(0.01)
+    with pytest.raises(ArithmeticError, match="differ from PyTorch's by"):
+        onnx_difference(other, folder / "model.onnx")
+
+
+def test_importing_the_library_loads_no_torch():
+    code = "import sys, rlnas_core; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,131 @@
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from rlnas_core.paper import claims
+from rlnas_core.paper.claims import FAILS, HOLDS, NOT_MEASURED, OPEN, Estimate
+from rlnas_core.paper.numbers import PAPER
+from rlnas_core.paper.tables import paper_numbers, tidy
+
+NUMBERS = range(1, 13)
+NOTHING = pd.DataFrame(columns=["row", "column", "seed", "value"])
+
+
+def run(number, **rows):
+    """A tidy table of runs: each row has a list of values, the same in every column."""
+    measured = [
+        (row, column, seed, value)
+        for row, values in rows.items()
+        for column in PAPER[f"table{number}"]["columns"]
+        for seed, value in enumerate(values)
+    ]
+    return tidy(pd.DataFrame(measured, columns=NOTHING.columns), number)
+
+
+def checked(categories=None, **tables):
+    found = {number: tables.get(f"table{number}", tidy(NOTHING, number)) for number in NUMBERS}
+    return claims.summarise(claims.check(found, categories)).set_index("claim")
+
+
+def published(number):
+    """A run that measured exactly what the paper reports, once."""
+    paper = paper_numbers(number).rename(columns={"paper_mean": "value"}).assign(seed=0)
+    return tidy(paper.dropna(subset="value")[NOTHING.columns], number)
+
+
+def test_an_interval_within_outside_or_across_gives_the_verdict():
+    for low, high, expected in ((0.1, 0.3, HOLDS), (-0.3, -0.1, FAILS), (-0.1, 0.3, OPEN)):
+        assert claims.judge(Estimate((low + high) / 2, low, high), (0, np.inf)) == expected
+    assert claims.judge(Estimate(), (0, np.inf)) == NOT_MEASURED
+
+
+def test_the_interval_of_a_difference_is_students():
+    one, two = [0.51, 0.52, 0.56], [0.47, 0.50]
+    cells = [{"mean": np.mean(v), "std": np.std(v, ddof=1), "runs": len(v)} for v in (one, two)]
+    estimate = claims.difference(*cells)
+    reference = stats.ttest_ind(one, two).confidence_interval(0.95)
+    np.testing.assert_allclose(estimate[1:], [reference.low, reference.high])
+    exact = claims.difference(cells[0], {"mean": 0.5, "std": 0.0, "runs": np.inf})
+    reference = stats.ttest_1samp(one, 0.5).confidence_interval(0.95)
+    np.testing.assert_allclose(exact[1:], [reference.low - 0.5, reference.high - 0.5])
+
+
+def test_a_claim_about_rankings_gets_each_verdict():
+    spread = np.array([-0.01, 0.0, 0.01])
+    for b, a, expected in ((0.6, 0.5, HOLDS), (0.5, 0.6, FAILS), (0.505, 0.5, OPEN)):
+        found = checked(table2=run(2, A=spread + a, B=spread + b))
+        assert found.loc["angle-with-true-labels", "verdict"] == expected
+        assert found.loc["angle-with-random-labels", "verdict"] == NOT_MEASURED
+
+
+def test_single_runs_cannot_be_told_apart():
+    found = checked(table2=run(2, A=[0.1], B=[0.6])).loc["angle-with-true-labels"]
+    assert (found["verdict"], found["reason"]) == (OPEN, "one seed each: no interval")
+
+
+def test_nothing_measured_is_no_verdict_and_says_why():
+    found = checked()
+    assert (found["verdict"] == NOT_MEASURED).all()
+    assert (found["reason"] != "").all()
+    assert set(found.index) == {*PAPER["claims"], *PAPER["findings"]}
+
+
+def test_the_papers_own_numbers_are_tested_by_the_same_rule():
+    paper = checked()["paper"]
+    assert paper["angle-with-true-labels"].startswith("holds: CIFAR-10 +0.243")
+    assert paper["four-ways"].startswith("doesn't hold: ")  # 43.7 and 27.5 on ImageNet16-120
+    assert paper["pretext-tasks"].startswith("holds: CIFAR-10 +1.04")
+
+
+def test_what_the_paper_prints_as_costs_is_what_it_prints_as_costs():
+    tables = {f"table{number}": published(number) for number in NUMBERS}
+    found = checked(**tables)["verdict"]
+    assert found["published-costs"] == HOLDS
+    tables["table3"].loc[1, "mean"] *= 1.02
+    again = checked(**tables).loc["published-costs"]
+    assert (again["verdict"], again["reason"]) == (FAILS, "CIFAR-10: DARTS (FLOPs (M))")
+
+
+def test_four_ways_are_the_same_within_their_spread():
+    spread = np.array([-0.2, 0.0, 0.2])
+    ways = dict.fromkeys(PAPER["table6"]["rows"], 93 + spread)
+    assert checked(table6=run(6, **ways)).loc["four-ways", "verdict"] == HOLDS
+    ways["uniform-each-step"] = 92 + spread
+    found = checked(table6=run(6, **ways)).loc["four-ways"]
+    assert found["verdict"] == FAILS
+    assert found["reason"].startswith("RLNAS, uniform each step against RLNAS, uniform once (CIFAR-10)")
+
+
+def test_backbones_rank_as_their_networks_do():
+    table = published(8)
+    expected = stats.spearmanr(
+        *table.pivot(index="row", columns="column", values="mean")[["top1", "AP"]].T.to_numpy()
+    )
+    rows = claims.check({number: published(number) for number in NUMBERS}, None)
+    row = rows[(rows["claim"] == "transfer") & (rows["table"] == 8)].iloc[0]
+    assert row["value"] == pytest.approx(expected.statistic)
+    assert row["low"] < row["value"] < row["high"]
+    assert row["paper"] == pytest.approx(row["value"])
+
+
+@pytest.mark.parametrize(
+    ("taus", "expected"),
+    [([0.50, 0.52, 0.51], HOLDS), ([0.53, 0.52, 0.51], FAILS), ([0.3, 0.52, 0.51], FAILS)],
+)
+def test_number_of_categories_matters_little_and_its_best_is_another(taus, expected):
+    categories = pd.DataFrame(
+        {"dataset": "cifar10", "classes": 10, "categories": [10, 50, 100], "seed": 0, "tau": taus}
+    )
+    assert checked(categories).loc["categories", "verdict"] == expected
+
+
+def test_claims_are_written_for_people_and_programs(tmp_path):
+    comparisons = claims.check({number: published(number) for number in NUMBERS}, None)
+    claims.write(comparisons, tmp_path / "claims")
+    read = pd.read_csv(tmp_path / "claims.csv", keep_default_na=False)
+    assert tuple(read.columns) == claims.COLUMNS
+    for extension in ("md", "txt", "html"):
+        text = (tmp_path / f"claims.{extension}").read_text()
+        assert "can't be told apart" in text.replace("&#x27;", "'")
+        assert "B above A" in text

@@ -1,0 +1,13 @@
+"""Draw Kendall's tau of every method, the paper's number beside the measured one."""
+
+from pathlib import Path
+
+import pandas as pd
+
+import job
+from rlnas_core.paper import figures
+
+log = job.start(snakemake)
+table = pd.read_csv(snakemake.input.table)
+figures.save(figures.draw_methods(table), Path(snakemake.output.svg).with_suffix(""))
+log(f"{table['mean'].notna().sum()} of {len(table)} numbers were measured")
