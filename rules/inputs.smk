@@ -52,6 +52,8 @@ def architecture_inputs(wildcards):
         return {}
     of = {"dataset": name.dataset, "categories": name.categories, "seed": name.seed}
     limit = "none" if name.limit is None else name.limit
+    method = PAPER["large_methods"][name.method]
+    of |= {"labels": method["labels"], "search": method["indicator"]}
     return {"search": LARGE.format(space=wildcards.space, limit=limit, **of)}
 
 
@@ -138,6 +140,7 @@ def large_searches(kind):
             and search["space"] == of["space"]
             and of.get("on_imagenet") in (None, search["dataset"] == "imagenet")
             and of.get("limited") in (None, search["limit"] != "none")
+            and (kind == "table" or search["search"] == "angle")
         ]
 
     return paths

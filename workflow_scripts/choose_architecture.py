@@ -17,7 +17,7 @@ if name is None:
 elif name.random:
     genes = random_architecture(space, np.random.default_rng(name.seed), 1e6 * name.limit)
 else:
-    found = pd.read_csv(snakemake.input.search).set_index("found_by").loc["evolution"]
+    found = pd.read_csv(snakemake.input.search).iloc[0]  # that of evolution, or of random search
     genes = space.from_string([found["arch"]])[0]
     if name.scaled:
         network = {"channels": int(found["channels_within_600M"])}

@@ -1,10 +1,11 @@
 """Search a large space by angle within a FLOPs limit: by evolution, and to optimality."""
 
 import numpy as np
+import pandas as pd
 
 import job
-from rlnas_core.search.angle import angles, group_sums
-from rlnas_core.search.evolution import evolve
+from rlnas_core.search.angle import angles, group_sums, structure
+from rlnas_core.search.evolution import evolve, random_architectures
 from rlnas_core.search.optimum import largest_angle
 from rlnas_core.search.results import results
 from rlnas_core.spaces import get
@@ -16,10 +17,11 @@ space = get(wildcards.space, **({"paths": params.settings["paths"]} if wildcards
 statistics = Statistics.load(snakemake.input.statistics)
 sums = group_sums(space, statistics, pooling=params.pooling)
 limit = np.inf if wildcards.limit == "none" else 1e6 * int(wildcards.limit)
+rng = np.random.default_rng(int(wildcards.seed))
 found = evolve(
     space,
     lambda genes: angles(space.usage(genes), sums),
-    np.random.default_rng(int(wildcards.seed)),
+    rng,
     feasible=None if wildcards.limit == "none" else lambda genes: space.cost(genes)[1] <= limit,
     **params.settings["evolution"],
 )
@@ -38,6 +40,9 @@ rows = results(
     macs=macs,
     limit=wildcards.limit,
     channels_within_600M=[space.widest(row, 600e6) for row in genes],
-).assign(**{name: wildcards[name] for name in ("space", "dataset", "categories", "seed")})
+).assign(**{name: wildcards[name] for name in ("space", "dataset", "labels", "categories", "seed", "search")})
 rows.to_csv(snakemake.output.best, index=False)
-log(f"{best.visited} partial architectures looked at\n{rows.to_string(index=False)}")
+sample = random_architectures(space, rng, params.architectures, limit)
+alike = pd.DataFrame(structure(space, sums, sample).items(), columns=["with", "tau"])
+alike.assign(architectures=len(sample)).to_csv(snakemake.output.structure, index=False)
+log(f"{best.visited} partial architectures looked at\n{rows.to_string(index=False)}\n{alike}")

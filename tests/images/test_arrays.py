@@ -254,7 +254,7 @@ def test_wrong_settings_say_what_was_got_and_what_is_accepted(tmp_path):
     folder = partial(prepare, "image-folder", tmp_path / "out", 8, path=path)
     with pytest.raises(ValueError, match=r"got 'mnist'; accepted: cifar10, cifar100, imagenet16-120"):
         prepare("mnist", tmp_path / "out", 8)
-    with pytest.raises(ValueError, match=r"got 'thirds'; accepted with these images: half-of-train$"):
+    with pytest.raises(ValueError, match=r"got 'thirds'; accepted with these images: half-of-train, held-out$"):
         folder(split="thirds")
     with pytest.raises(ValueError, match=r"got 3, but .* has 2 class folders"):
         folder(classes=3)
