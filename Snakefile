@@ -24,6 +24,7 @@ include: "rules/search.smk"
 include: "rules/retraining.smk"
 include: "rules/transfer.smk"
 include: "rules/benchmark.smk"
+include: "rules/rankings.smk"
 include: "rules/tables.smk"
 include: "rules/figures.smk"
 include: "rules/claims.smk"
@@ -38,6 +39,10 @@ localrules:
 rule all:
     default_target: True
     input:
+        SEARCHES,
         TABLES,
         FIGURES,
+        NETWORKS,
+        MODELS,
+        EXPLORER,
         f"{RESULTS}/claims.md",

@@ -1,9 +1,13 @@
 """How much faster the whole space is scored from statistics than by concatenation, in one run."""
 
+import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from rlnas_core.search.angle import angles, architecture_angles
 from rlnas_core.spaces import get

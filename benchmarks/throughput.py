@@ -1,14 +1,18 @@
 """Core seconds of a training step by its multiply-accumulates, for `rlnas_core.configuration.plan`."""
 
+import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch.nn import functional as F  # noqa: N812 - the name that torch code gives it
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
 from rlnas_core.spaces import get
-from rlnas_core.training.optimiser import LazySGD
+from rlnas_core.training.optimiser import SGD
 from rlnas_core.training.supernet import SupernetSettings, build
 
 PATHS, REPEATS = 6, 6
@@ -36,7 +40,7 @@ def main() -> None:
         space, settings = get(name), SupernetSettings(**sizes)
         model = build(space, 10, 3, settings, 0)
         kernels = "own" if model.accelerate() else "torch"
-        optimiser = LazySGD(list(model.parameters()), 0.9, 5e-4, "zero")
+        optimiser = SGD(list(model.parameters()), 0.9, 5e-4, "zero")
         images = torch.randn(batch, 3, image_size, image_size).to(memory_format=torch.channels_last)
         target = torch.randint(10, (batch,))
         paths = [space.sample(model.paths, np.random.default_rng(seed)) for seed in range(PATHS)]

@@ -2,11 +2,15 @@
 
 import argparse
 import functools
+import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch.nn import functional as F  # noqa: N812 - the name that torch code gives it
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from rlnas_core.spaces import get
 from rlnas_core.training.optimiser import SGD

@@ -28,6 +28,7 @@ rule extract_benchmark:
 rule look_up_accuracy:
     input:
         best=f"{RESULTS}/searches/{EXPERIMENT}/{{search}}/best.csv",
+        tied=f"{RESULTS}/searches/{EXPERIMENT}/{{search}}/tied.csv",
         accuracies=f"{RESULTS}/benchmark/accuracies.csv",
     output:
         accuracy=f"{RESULTS}/searches/{EXPERIMENT}/{{search}}/accuracy.csv",

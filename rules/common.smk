@@ -31,7 +31,11 @@ EXPERIMENT = SUPERNET.replace("{space}", "nas_bench_201")
 LARGE = f"{RESULTS}/searches/{SUPERNET}/{{limit}}/{{search}}/best.csv"
 # Architectures with a network of their own have the name of a published one or that of an ArchitectureName.
 RETRAINED = "{space}/{dataset}/{architecture}/{seed}"
+MODEL = f"{RESULTS}/model/{RETRAINED}"
 TRANSFERRED = "{space}/{scenes}/{architecture}/{seed}"
+# What can choose an architecture: table 1's indicators, training-free proxies, and sums of ranks
+INDICATORS = ["angle", "validation-accuracy", "angle-and-accuracy", *PAPER["rankings"]["proxies"]]
+INDICATORS += PAPER["rankings"]["rank_sums"]
 
 
 wildcard_constraints:
@@ -45,8 +49,8 @@ wildcard_constraints:
     seed=r"\d+",
     number=r"\d+",
     split="train|valid",
-    indicator="angle|validation-accuracy|angle-and-accuracy",
-    search="angle|validation-accuracy|angle-and-accuracy|random-search",
+    indicator="|".join(INDICATORS),
+    search="|".join([*INDICATORS, "random-search"]),
     architecture="[A-Za-z0-9-]+",
     scenes="coco|cityscapes",
 

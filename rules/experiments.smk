@@ -45,6 +45,10 @@ RETRAININGS = [
     for architecture in asked_architectures(space, retraining)
     for seed in retraining["seeds"]
 ]
+NETWORKS = [f"{RESULTS}/retrained/{RETRAINED}/accuracy.csv".format(**run) for run in RETRAININGS]
+MODELS = [
+    MODEL.format(**run) for run in RETRAININGS if config["retraining"][run["space"]][run["dataset"]]["export"]
+]
 TRANSFERS = [
     {"space": space, "scenes": scenes, "architecture": architecture, "seed": seed}
     for scenes, transfer in config["transfer"].items()
@@ -56,10 +60,11 @@ TRANSFERS = [
 ALL_TABLES = [*ACCURACY_TABLES, CORRELATION_TABLE, *COST_TABLES]
 HAS_FIGURE1 = bool(config["figure1"]["categories"] and config["figure1"]["seeds"])
 TABLES = expand(
-    f"{RESULTS}/tables/table{{number}}.{{format}}",
-    number=ALL_TABLES,
+    f"{RESULTS}/tables/{{table}}.{{format}}",
+    table=[*(f"table{number}" for number in ALL_TABLES), "rankings"],
     format=["csv", "md", "tex"],
-) + expand(f"{RESULTS}/tables/{{name}}.{{format}}", name=["rankings", "comparison"], format=["csv", "md"])
+) + expand(f"{RESULTS}/tables/comparison.{{format}}", format=["csv", "md"])
+EXPLORER = f"{RESULTS}/explore.html"
 FIGURES = expand(
     f"{RESULTS}/figures/{{figure}}.{{format}}",
     figure=[
@@ -69,6 +74,7 @@ FIGURES = expand(
         *(["initialisations"] if config["seeds"]["untrained-normal"] else []),
         *(f"figure{number}" for number in ARCHITECTURE_FIGURES),
         *(f"scatter_{name}" for name in config["searches"] if config["seeds"]["uniform-once"]),
+        "rankings",
     ],
     format=["svg", "pdf", "png"],
 )

@@ -60,7 +60,7 @@ rule draw_methods:
 
 rule draw_architectures:
     input:
-        searches=large_searches("figure"),
+        searches=large_searches("figure", "best.csv"),
     output:
         svg=report(
             f"{RESULTS}/figures/figure{{number}}.svg",

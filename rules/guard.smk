@@ -44,10 +44,15 @@ onstart:
     unusable = obstacles(Path(RESULTS), sorted({Path(file) for job in jobs for file in job.input}))
     try:
         unusable += unusable_files(config, read)
+        from rlnas_core.machine.devices import absent
+
+        if workflow.local_exec:  # another machine may have what this one lacks
+            settings = [value for job in jobs for value in job.params if isinstance(value, dict)]
+            unusable += absent(value["device"] for value in settings if "device" in value)
     except ImportError:
         pass  # the jobs have an environment of their own, and check again
     if unusable:
-        raise WorkflowError("files can't be used:\n  " + "\n  ".join(unusable))
+        raise WorkflowError("the run can't start:\n  " + "\n  ".join(unusable))
 
 
 for name, reason in LEFT_OUT.items():

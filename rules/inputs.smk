@@ -1,4 +1,6 @@
 # What rules read: the files of a user, of an experiment, of a table
+from types import SimpleNamespace
+
 from rlnas_core.benchmark.accuracies import INCLUDED
 
 
@@ -51,6 +53,9 @@ def architecture_inputs(wildcards):
     if name is None or name.random:
         return {}
     of = {"dataset": name.dataset, "categories": name.categories, "seed": name.seed}
+    if wildcards.space == "nas_bench_201":
+        best = f"{RESULTS}/searches/{EXPERIMENT}/angle/best.csv"
+        return {"search": best.format(labels="uniform-once", **of)}
     limit = "none" if name.limit is None else name.limit
     method = PAPER["large_methods"][name.method]
     of |= {"labels": method["labels"], "search": method["indicator"]}
@@ -122,25 +127,37 @@ def found_accuracies(wildcards):
     return method_files(pattern, table_methods(wildcards), table_searches(wildcards))
 
 
+# The architectures that a run finds. Tables read them, too, but one that was deleted is made again only if asked for.
+SEARCHES = [LARGE.format(**search) for search in LARGE_SEARCHES] + sorted(
+    {
+        path.replace("accuracy.csv", "best.csv")
+        for number in ACCURACY_TABLES
+        for path in found_accuracies(SimpleNamespace(number=number))
+    }
+)
+
+
 def rank_correlations(wildcards):
     """How well a table's methods rank the whole space."""
     pattern = f"{RESULTS}/ranking/{EXPERIMENT}/{{indicator}}.csv"
     return method_files(pattern, table_methods(wildcards), table_searches(wildcards))
 
 
-def large_searches(kind):
-    """What the searches in the large spaces found that belongs into a numbered table or figure."""
+def large_searches(kind, *files):
+    """Files of the searches in the large spaces that belong into a numbered table or figure."""
 
     def paths(wildcards):
         of = PAPER[f"{kind}{wildcards.number}"]
         return [
-            LARGE.format(**search)
+            LARGE.replace("best.csv", file).format(**search)
             for search in LARGE_SEARCHES
+            for file in files
             if not of.get("scenes")
             and search["space"] == of["space"]
             and of.get("on_imagenet") in (None, search["dataset"] == "imagenet")
             and of.get("limited") in (None, search["limit"] != "none")
-            and (kind == "table" or search["search"] == "angle")
+            and (file != "optimum.csv" or search["search"] == "angle")
+            and (kind == "table" or search["labels"] == "uniform-once")
         ]
 
     return paths
@@ -163,4 +180,80 @@ def cost_inputs(wildcards):
             for run in transferred
             if run["scenes"] == scenes
         ],
+    }
+
+
+def rank_sum_parts(wildcards):
+    """The scores whose ranks are added, by the indicator whose file holds them."""
+    return PAPER["rankings"]["rank_sums"][wildcards.rank_sum]
+
+
+def rank_sum_scores(wildcards):
+    """Files of the scores whose ranks are added."""
+    return [f"{RESULTS}/scores/{EXPERIMENT}/{part}.csv" for part in rank_sum_parts(wildcards)]
+
+
+def rankings(dataset):
+    """What ranks the space on an image dataset: labels, indicator and seeds of each."""
+    asked, proxies, sums = config["proxies"], PAPER["rankings"]["proxies"], PAPER["rankings"]["rank_sums"]
+    methods = [method for table in (2, 12) for method in PAPER[f"table{table}"]["methods"].values()]
+    methods.sort(key=lambda of: of != PAPER["table2"]["methods"]["D"])  # the paper's own comes first
+    for labels, indicator in dict.fromkeys((of["labels"], of["indicator"]) for of in methods):
+        if is_possible(labels, dataset):
+            yield labels, indicator, method_seeds(labels, indicator)
+    for proxy in asked["names"]:
+        yield "uniform-once", proxy, asked["seeds"]
+        if "labels" in proxies[proxy]["needs"]:
+            yield "ground-truth", proxy, asked["seeds"]
+    for rank_sum, parts in sums.items():
+        if set(parts) & set(proxies) <= set(asked["names"]):
+            seeds = [seed for seed in asked["seeds"] if seed in config["seeds"]["uniform-once"]]
+            yield "uniform-once", rank_sum, seeds
+
+
+def ranking_jobs(labels, indicator, run):
+    """Jobs whose time a ranking takes, as their runtimes are called."""
+    rankings, experiment = PAPER["rankings"], EXPERIMENT.format(**run)
+    if parts := rankings["rank_sums"].get(indicator):
+        return [job for part in parts for job in ranking_jobs(labels, part, run)]
+    if indicator in rankings["proxies"]:
+        return [f"score_proxy/{experiment}/{indicator}"]
+    if indicator == "angle-and-accuracy":
+        return ranking_jobs(labels, "angle", run)[:1] + ranking_jobs(labels, "validation-accuracy", run)
+    scored = f"score_{indicator.replace('-', '_')}/{experiment}"
+    return [scored, f"train_supernet/{experiment}"] if labels in [*METHODS, *PRETEXT_TASKS] else [scored]
+
+
+def ranking_run(labels, indicator, dataset, seed):
+    """Files of a ranking: its scores, the runtimes of what they took, and statistics of a training."""
+    run = {
+        "dataset": dataset,
+        "labels": labels,
+        "categories": PRETEXT_TASKS.get(labels) or classes(config, dataset),
+        "seed": seed,
+        "indicator": indicator,
+    }
+    experiment = EXPERIMENT.format(**run)
+    if indicator == "angle" and labels == "uniform-once":
+        run["statistics"] = f"{RESULTS}/supernets/{experiment}/statistics.npz"
+    return run | {
+        "scores": f"{RESULTS}/scores/{experiment}/{indicator}.csv",
+        "runtimes": [f"{RESULTS}/runtimes/{job}.tsv" for job in ranking_jobs(labels, indicator, run)],
+    }
+
+
+RANKINGS = [
+    ranking_run(labels, indicator, dataset, seed)
+    for dataset in DATASETS
+    for labels, indicator, seeds in rankings(dataset)
+    for seed in seeds
+]
+
+
+def ranking_inputs(wildcards):
+    """Files of everything that ranks the space."""
+    return {
+        "scores": [run["scores"] for run in RANKINGS],
+        "runtimes": sorted({file for run in RANKINGS for file in run["runtimes"]}),
+        "statistics": [run["statistics"] for run in RANKINGS if "statistics" in run],
     }

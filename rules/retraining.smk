@@ -1,4 +1,4 @@
-# From an architecture of a large space to the accuracy of its own network
+# From an architecture to the accuracy of its own network, and to a model for use elsewhere
 
 
 rule choose_architecture:
@@ -59,3 +59,25 @@ rule retrain_architecture:
         "../envs/rlnas.yaml"
     script:
         "../workflow_scripts/retrain_architecture.py"
+
+
+rule export_model:
+    input:
+        architecture=f"{RESULTS}/architectures/{{space}}/{{architecture}}.csv",
+        weights=f"{RESULTS}/retrained/{RETRAINED}/weights.safetensors",
+        accuracy=f"{RESULTS}/retrained/{RETRAINED}/accuracy.csv",
+        description=f"{RESULTS}/data/{{dataset}}/dataset.json",
+    output:
+        model=directory(MODEL),
+    log:
+        f"{RESULTS}/logs/export_model/{RETRAINED}.log",
+    benchmark:
+        f"{RESULTS}/runtimes/export_model/{RETRAINED}.tsv"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=20,
+    conda:
+        "../envs/rlnas.yaml"
+    script:
+        "../workflow_scripts/export_model.py"

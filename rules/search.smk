@@ -77,6 +77,8 @@ rule evolve_architecture:
     output:
         trace=f"{RESULTS}/searches/{EXPERIMENT}/{{indicator}}/trace.csv",
         best=f"{RESULTS}/searches/{EXPERIMENT}/{{indicator}}/best.csv",
+        tied=f"{RESULTS}/searches/{EXPERIMENT}/{{indicator}}/tied.csv",
+        optimum=f"{RESULTS}/searches/{EXPERIMENT}/{{indicator}}/optimum.csv",
     params:
         settings=config["evolution"],
     log:
@@ -98,6 +100,7 @@ rule search_randomly:
         scores=f"{RESULTS}/scores/{EXPERIMENT}/validation-accuracy.csv",
     output:
         best=f"{RESULTS}/searches/{EXPERIMENT}/random-search/best.csv",
+        tied=f"{RESULTS}/searches/{EXPERIMENT}/random-search/tied.csv",
     params:
         architectures=config["random_search"]["architectures"],
     log:
@@ -133,6 +136,8 @@ rule search_large_space:
         ),
         trace=LARGE.replace("best.csv", "trace.csv"),
         structure=LARGE.replace("best.csv", "structure.csv"),
+        tied=LARGE.replace("best.csv", "tied.csv"),
+        optimum=LARGE.replace("best.csv", "optimum.csv"),
     params:
         settings=search_settings,
         pooling=config["angle"]["pooling"],
@@ -165,6 +170,7 @@ rule search_by_accuracy:
     output:
         best=LARGE,
         trace=LARGE.replace("best.csv", "trace.csv"),
+        tied=LARGE.replace("best.csv", "tied.csv"),
     params:
         supernet=supernet_settings,
         labels=validation_method,

@@ -5,7 +5,7 @@
 rule tabulate_costs:
     input:
         unpack(cost_inputs),
-        searches=large_searches("table"),
+        searches=large_searches("table", "best.csv", "optimum.csv"),
     output:
         csv=f"{RESULTS}/tables/table{{number}}.csv",
         md=f"{RESULTS}/tables/table{{number}}.md",
@@ -99,33 +99,6 @@ rule tabulate_correlations:
         number=str(CORRELATION_TABLE),
     script:
         "../workflow_scripts/tabulate_correlations.py"
-
-
-# Table 2 shows one measure of a ranking; here are all.
-rule tabulate_rankings:
-    input:
-        results=method_files(
-            f"{RESULTS}/ranking/{EXPERIMENT}/{{indicator}}.csv",
-            PAPER[f"table{CORRELATION_TABLE}"]["methods"],
-        ),
-        baselines=f"{RESULTS}/ranking/baselines.csv",
-    output:
-        csv=f"{RESULTS}/tables/rankings.csv",
-        md=f"{RESULTS}/tables/rankings.md",
-    params:
-        searches=config["searches"],
-    log:
-        f"{RESULTS}/logs/tabulate/rankings.log",
-    benchmark:
-        f"{RESULTS}/runtimes/tabulate/rankings.tsv"
-    threads: 1
-    resources:
-        mem_mb=1000,
-        runtime=10,
-    conda:
-        "../envs/analysis.yaml"
-    script:
-        "../workflow_scripts/tabulate_rankings.py"
 
 
 rule compare_with_authors:

@@ -120,6 +120,20 @@ def test_torch_is_not_loaded_where_nothing_trains(module):
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
 
 
+def test_benchmarks_find_the_library_from_anywhere(tmp_path):
+    code = f"""
+import runpy, sys
+before = list(sys.path)
+for path in {sorted(map(str, (ROOT / "benchmarks").glob("*.py")))}:
+    sys.path[:] = before
+    for name in [name for name in sys.modules if name.startswith("rlnas_core")]:
+        del sys.modules[name]
+    runpy.run_path(path)
+"""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, check=True)
+
+
 FLOORS = (
     *("machine", "spaces", "kernels", "networks", "images", "labels", "benchmark", "training", "search"),
     *("transfer", "paper", "model", "configuration"),

@@ -16,6 +16,7 @@ from environments import keep_to, lacking, scripts_in
 from PIL import Image
 
 from rlnas_core.benchmark.accuracies import INCLUDED, read_table
+from rlnas_core.paper.explorer import LIMIT
 
 ROOT = Path(__file__).parents[1]
 SHORT = {"epochs": 1, "batch_size": 256, "device": "cpu"}
@@ -46,8 +47,9 @@ TINY = {
                 "limits": [None, 600],
             }
         },
-        "mobilenet": {"digits": {"supernet": SHORT, "limits": [475]}},
+        "mobilenet": {"digits": {"supernet": SHORT, "limits": [475], "methods": ["D", "random-search"]}},
     },
+    "random_search": {"architectures": 5},
     "retraining": {
         "darts": {
             "digits": {
@@ -74,6 +76,7 @@ TINY = {
     "validation": {"seeds": [0], "images": 16, "calibration_images": 16},
     "evolution": {"iterations": 2},
     "ranking": {"resamples": 5},
+    "proxies": {"names": ["synflow"], "images": 8, "seeds": [0]},
 }
 
 
@@ -121,6 +124,21 @@ def test_a_run_makes_every_table_and_figure(runs):
     for name in ("methods", "figure1", "scatter_cifar10", "trajectory"):
         for kind in ("svg", "pdf", "png"):
             assert (runs[0] / f"figures/{name}.{kind}").stat().st_size > 0
+
+
+def test_everything_that_ranks_is_in_one_table_with_its_cost_and_in_the_explorer(runs):
+    table = pd.read_csv(runs[0] / "tables/rankings.csv")
+    rows = set(table["row"])
+    assert {"synflow", "macs", "uniform-once/angle/epoch 1", "ground-truth/validation-accuracy"} <= rows
+    values = table.set_index(["row", "column"])
+    assert values.loc[("synflow", "cifar10"), "tau_discounted"] > 0.5
+    assert [values.loc[(row, "cifar100"), "runs"] for row in ("synflow", "uniform-once/angle")] == [1, 2]
+    text = (runs[0] / "tables/rankings.md").read_text()
+    seconds = next(line for line in text.splitlines() if line.startswith("| SynFlow")).split("|")[3]
+    assert float(seconds) > 0
+    for kind in ("tex", "html"):
+        assert (runs[0] / f"tables/rankings.{kind}").stat().st_size > 0
+    assert (runs[0] / "explore.html").stat().st_size < LIMIT
 
 
 def test_tables_hold_measured_values_beside_the_papers(runs):
@@ -183,7 +201,10 @@ def test_the_same_command_twice_gives_the_same_bytes(runs):
         for run in runs
     )
     assert first.keys() == second.keys()
-    assert [str(path) for path in first if first[path] != second[path]] == []
+    # What shows how long things took differs, but for the numbers themselves.
+    timed = {path for path in first if path.stem == "rankings" and path.suffix != ".csv"}
+    assert len(timed) == 6
+    assert [str(path) for path in first.keys() - timed if first[path] != second[path]] == []
 
 
 def test_jobs_without_torch_are_refused_what_their_environment_lacks(tmp_path):
@@ -253,6 +274,17 @@ def test_every_job_leaves_a_log_and_its_runtime(runs):
 
 def test_a_finished_run_has_nothing_left_to_do(runs):
     assert "Nothing to be done" in of_this_workflow(runs[0].parents[1], "--dry-run", config=TINY)
+
+
+def test_every_search_leaves_one_architecture_that_is_made_again_where_it_was_deleted(runs):
+    found = list((runs[0] / "searches").rglob("best.csv"))
+    assert {len(pd.read_csv(path)) for path in found} == {1}
+    best = runs[0] / "searches/nas_bench_201/digits/uniform-once/10/0/angle/best.csv"
+    best.rename(best.with_name("kept"))
+    try:
+        assert "evolve_architecture" in of_this_workflow(runs[0].parents[1], "--dry-run", config=TINY)
+    finally:
+        best.with_name("kept").rename(best)
 
 
 def test_the_report_is_one_file_with_tables_figures_and_captions(runs):

@@ -2,14 +2,16 @@
 
 from pathlib import Path
 
-import pandas as pd
-
 import job
+from rlnas_core.machine.files import read_result
 from rlnas_core.paper import claims
 
 log = job.start(snakemake)
-tables = {int(Path(file).stem.removeprefix("table")): pd.read_csv(file) for file in snakemake.input.tables}
-categories = next(map(pd.read_csv, snakemake.input.categories), None)
+tables = {
+    int(Path(file).stem.removeprefix("table")): read_result(file, ["row", "column"])
+    for file in snakemake.input.tables
+}
+categories = next((read_result(file, ["categories"]) for file in snakemake.input.categories), None)
 comparisons = claims.check(tables, categories)
 claims.write(comparisons, Path(snakemake.output.csv).with_suffix(""))
 log(claims.summarise(comparisons).to_string(index=False))

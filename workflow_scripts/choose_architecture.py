@@ -6,6 +6,7 @@ import pandas as pd
 import job
 from rlnas_core.search.evolution import random_architecture
 from rlnas_core.search.names import ArchitectureName
+from rlnas_core.search.results import read_best
 from rlnas_core.spaces import get, published
 
 log = job.start(snakemake)
@@ -17,7 +18,7 @@ if name is None:
 elif name.random:
     genes = random_architecture(space, np.random.default_rng(name.seed), 1e6 * name.limit)
 else:
-    found = pd.read_csv(snakemake.input.search).iloc[0]  # that of evolution, or of random search
+    found = read_best(snakemake.input.search)
     genes = space.from_string([found["arch"]])[0]
     if name.scaled:
         network = {"channels": int(found["channels_within_600M"])}

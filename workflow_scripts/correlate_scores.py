@@ -1,15 +1,14 @@
 """Rank the whole space by every score of a supernet and compare with the benchmark's ranking."""
 
-import pandas as pd
-
 import job
-from rlnas_core.benchmark.accuracies import read_table
+from rlnas_core.benchmark.accuracies import read_extracted
 from rlnas_core.benchmark.ranking import correlate
+from rlnas_core.search.results import read_scores
 from rlnas_core.spaces import get
 
 log = job.start(snakemake)
-scores = pd.read_csv(snakemake.input.scores, index_col="index")
-accuracies, params = read_table(snakemake.input.accuracies), snakemake.params
+scores = read_scores(snakemake.input.scores, get("nas_bench_201"))
+accuracies, params = read_extracted(snakemake.input.accuracies), snakemake.params
 seed = int(snakemake.wildcards.seed)
 correlations = correlate(
     get("nas_bench_201"), dict(scores.items()), accuracies, params.columns, seed=seed, **params.settings

@@ -2,19 +2,17 @@
 
 from pathlib import Path
 
-import pandas as pd
-
 import job
 from rlnas_core.paper.drawings import draw_blocks, draw_cells, found
 from rlnas_core.paper.figures import save
+from rlnas_core.search.results import read_best
 from rlnas_core.spaces import published
 
 log = job.start(snakemake)
 number = int(snakemake.wildcards.number)
 entries = {name: entry for name, entry in published().items() if entry.figure == number}
 drawn = {name: entry.genes for name, entry in entries.items()}
-searches = [pd.read_csv(file, dtype=str, keep_default_na=False) for file in snakemake.input.searches]
-drawn |= found(search.set_index("found_by").loc["evolution"] for search in searches)
+drawn |= found(map(read_best, snakemake.input.searches))
 draw = draw_blocks if all(entry.space.name == "mobilenet" for entry in entries.values()) else draw_cells
 save(draw(drawn), Path(snakemake.output.svg).with_suffix(""))
 log(f"figure {number}: {', '.join(drawn)}")

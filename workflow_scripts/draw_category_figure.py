@@ -2,17 +2,16 @@
 
 from pathlib import Path
 
-import pandas as pd
-
 import job
+from rlnas_core.machine.files import read_results
 from rlnas_core.paper import figures
 
 log = job.start(snakemake)
 params = snakemake.params
-accuracies = pd.concat(map(pd.read_csv, snakemake.input.results))
-taus = pd.concat(map(pd.read_csv, snakemake.input.correlations))
 keys = ["dataset", "categories", "seed", "column"]
-runs = accuracies[accuracies["found_by"] == "evolution"].merge(taus[taus["indicator"] == "angle"], on=keys)
+accuracies = read_results(snakemake.input.results, [*keys, "accuracy"])
+taus = read_results(snakemake.input.correlations, [*keys, "indicator"])
+runs = accuracies.merge(taus[taus["indicator"] == "angle"], on=keys)
 results = job.of_searches(runs, params.searches)
 classes = {name: params.classes[dataset] for name, dataset in params.searches.items()}
 results = results.assign(classes=results["dataset"].map(classes))

@@ -4,14 +4,15 @@ import numpy as np
 
 import job
 from rlnas_core.labels.sources import draw_fixed_labels
+from rlnas_core.machine.files import read_array
 
 log = job.start(snakemake)
 wildcards = snakemake.wildcards
 if truth := snakemake.input.get("ground_truth"):
-    ground_truth = np.load(truth)
+    ground_truth = read_array(truth)
     count = len(ground_truth)
 else:
-    ground_truth, count = None, len(np.load(snakemake.input.images, mmap_mode="r"))
+    ground_truth, count = None, len(read_array(snakemake.input.images, mmap_mode="r"))
 # Training labels come from the seed alone, as in the reference; other images have a stream of their own.
 seed = [int(wildcards.seed)] if wildcards.split == "train" else [int(wildcards.seed), 1]
 labels = draw_fixed_labels(

@@ -2,19 +2,18 @@
 
 from pathlib import Path
 
-import pandas as pd
-
 import job
-from rlnas_core.benchmark.accuracies import read_table
+from rlnas_core.benchmark.accuracies import read_extracted
 from rlnas_core.paper import figures
+from rlnas_core.search.results import read_best, read_scores
 from rlnas_core.spaces import get
 
 log = job.start(snakemake)
 space = get("nas_bench_201")
 name = snakemake.wildcards.benchmark_dataset
-angles = pd.read_csv(snakemake.input.scores)["angle"].to_numpy()
-accuracies = read_table(snakemake.input.accuracies)[f"{name}_test"].to_numpy()
-best = pd.read_csv(snakemake.input.best).set_index("found_by").loc["evolution", "arch"]
+angles = read_scores(snakemake.input.scores, space)["angle"].to_numpy()
+accuracies = read_extracted(snakemake.input.accuracies)[f"{name}_test"].to_numpy()
+best = read_best(snakemake.input.best)["arch"]
 chosen = int(space.index(space.from_string([best]))[0])
 figures.save(
     figures.draw_scatter(angles, accuracies, chosen, name), Path(snakemake.output.svg).with_suffix("")

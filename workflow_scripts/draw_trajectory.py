@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-import pandas as pd
-
 import job
+from rlnas_core.machine.files import read_results
 from rlnas_core.paper import figures
 
 log = job.start(snakemake)
-runs = pd.concat(map(pd.read_csv, snakemake.input.trajectories)).rename(columns={"labels": "method"})
+columns = ["dataset", "labels", "seed", "column", "epoch"]
+runs = read_results(snakemake.input.trajectories, columns).rename(columns={"labels": "method"})
 taus = job.of_searches(runs, snakemake.params.searches)
 figures.save(figures.draw_trajectory(taus), Path(snakemake.output.svg).with_suffix(""))
 last = taus[taus["epoch"] == taus["epoch"].max()]

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 import job
-from rlnas_core.benchmark.accuracies import read_table
+from rlnas_core.benchmark.accuracies import read_extracted
 from rlnas_core.benchmark.ranking import kendall
 from rlnas_core.search.angle import architecture_angles
 from rlnas_core.spaces import get
@@ -14,7 +14,7 @@ log = job.start(snakemake)
 space = get("nas_bench_201")
 genes = space.enumerate()
 statistics = Statistics.load(snakemake.input.statistics)
-accuracies = read_table(snakemake.input.accuracies)
+accuracies = read_extracted(snakemake.input.accuracies)
 rows = []
 for row, epoch in list(enumerate(statistics.epochs))[1:]:  # before training every angle is 0
     angles = architecture_angles(space, statistics, genes, row, snakemake.params.pooling)

@@ -1,21 +1,24 @@
-"""Look up the accuracies of the architectures that a search found."""
+"""Look up the accuracy of the architecture that a search found, and the range of those that tie with it."""
 
 import pandas as pd
 
 import job
-from rlnas_core.benchmark.accuracies import Benchmark, read_table
+from rlnas_core.benchmark.accuracies import Benchmark, read_extracted
+from rlnas_core.machine.files import read_result
+from rlnas_core.search.results import read_best
 from rlnas_core.spaces import get
 
 log = job.start(snakemake)
 space = get("nas_bench_201")
-best = pd.read_csv(snakemake.input.best)
-genes = space.from_string(best["arch"])
-table = read_table(snakemake.input.accuracies)
-benchmark = Benchmark(table)
-rows = [
-    best.assign(column=column, accuracy=benchmark.look_up(genes, column), **job.experiment(snakemake))
-    for column in table.columns.drop(["index", "arch"])
-]
-accuracy = pd.concat(rows).assign(indicator=snakemake.wildcards.search)
-accuracy.to_csv(snakemake.output.accuracy, index=False)
-log(accuracy.to_string(index=False))
+best = read_best(snakemake.input.best)
+ties = read_result(snakemake.input.tied, ["arch"], rows=best["tied"])
+genes = space.from_string([best["arch"], *ties["arch"]])
+benchmark = Benchmark(read_extracted(snakemake.input.accuracies))
+rows = []
+for column in benchmark.columns:
+    accuracy, *tied = benchmark.look_up(genes, column)
+    rows.append({"column": column, "accuracy": accuracy, "lowest": min(tied), "highest": max(tied)})
+known = {**best, **job.experiment(snakemake), "indicator": snakemake.wildcards.search}
+accuracies = pd.DataFrame(rows).assign(**known)
+accuracies.to_csv(snakemake.output.accuracy, index=False)
+log(accuracies.to_string(index=False))

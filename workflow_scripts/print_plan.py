@@ -2,8 +2,11 @@
 
 import argparse
 import logging
+import math
 import sys
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import yaml
 from snakemake.api import SnakemakeApi
@@ -19,23 +22,45 @@ import job  # noqa: F401 - the library on the path
 from rlnas_core.configuration import plan
 
 
+def _file(text: str) -> Path:
+    if not Path(text).is_file():
+        raise argparse.ArgumentTypeError(f"got {text}, which is no file")
+    return Path(text)
+
+
+def _positive(text: str) -> float:
+    with suppress(ValueError):
+        if 0 < (value := float(text)) < math.inf:
+            return value
+    raise argparse.ArgumentTypeError(f"got {text}; accepted: a number above 0")
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    key, equals, value = text.partition("=")
+    with suppress(yaml.YAMLError):
+        if key and equals:
+            return key, yaml.safe_load(value)
+    raise argparse.ArgumentTypeError(f"got {text}; accepted: KEY=VALUE, the value in YAML")
+
+
 def main() -> None:
     """Ask Snakemake for the jobs, as `snakemake --dry-run` with the same options does, and add them up."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("targets", nargs="*", help="files to make [all]")
-    parser.add_argument("--configfile", nargs="*", type=Path, default=[])
-    parser.add_argument("--config", nargs="*", default=[], metavar="KEY=VALUE")
-    parser.add_argument("--gpu-tflops", type=float, default=1.0, help="what a GPU is assumed to reach [1]")
+    parser.add_argument("--configfile", nargs="*", type=_file, default=[])
+    parser.add_argument("--config", nargs="*", type=_setting, default=[], metavar="KEY=VALUE")
+    parser.add_argument(
+        "--gpu-tflops", type=_positive, default=1.0, help="what a GPU is assumed to reach [1]"
+    )
     arguments = parser.parse_args()
-    values = {
-        key: yaml.safe_load(value) for key, _, value in (item.partition("=") for item in arguments.config)
-    }
     quiet = OutputSettings(dryrun=True, log_level_override=logging.WARNING)
     with SnakemakeApi(quiet) as api:
         try:
             workflow = api.workflow(
                 resource_settings=ResourceSettings(cores=1),
-                config_settings=ConfigSettings(config=values, configfiles=arguments.configfile),
+                config_settings=ConfigSettings(
+                    config=dict(arguments.config), configfiles=arguments.configfile
+                ),
                 snakefile=Path(__file__).parents[1] / "Snakefile",
             )
             workflow.dag(DAGSettings(targets=set(arguments.targets), force_incomplete=True)).execute_workflow(

@@ -3,11 +3,11 @@
 from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 import job
 from rlnas_core.images.arrays import load
+from rlnas_core.machine.files import read_array, read_result
 from rlnas_core.spaces import get
 from rlnas_core.training.checkpoint import remove_states, save_weights
 from rlnas_core.training.standalone import LabelledImages, RetrainingSettings, retrain
@@ -16,13 +16,15 @@ log = job.start(snakemake)
 wildcards, given = snakemake.wildcards, dict(snakemake.params.settings)
 job.take_devices(snakemake, given["device"], log)
 folder = Path(snakemake.input.description).parent
-described = pd.read_csv(snakemake.input.architecture).iloc[0]
+described = read_result(snakemake.input.architecture, ["arch"], rows=1).iloc[0]
 space = get(wildcards.space)
 if channels := given.pop("channels") or described.get("channels"):
     given["channels"] = int(channels)
 settings = RetrainingSettings(**given)
 data = [
-    LabelledImages(load(folder, split), np.load(snakemake.input[f"{split}_labels"]), snakemake.params.classes)
+    LabelledImages(
+        load(folder, split), read_array(snakemake.input[f"{split}_labels"]), snakemake.params.classes
+    )
     for split in ("train", "valid")
 ]
 model, accuracies = retrain(

@@ -9,6 +9,7 @@ from safetensors.torch import load_model
 import job
 from rlnas_core.images.arrays import load
 from rlnas_core.labels.pretext import label_source
+from rlnas_core.machine.files import REMADE, read_array, reading
 from rlnas_core.search.validation import validation_accuracy
 from rlnas_core.spaces import get
 
@@ -21,7 +22,7 @@ seed = int(wildcards.seed)
 # Validation images have a stream of their own, as in `draw_labels`; pretext tasks draw a class an image.
 labels = label_source(
     params.labels,
-    np.load(snakemake.input.labels) if snakemake.input.labels else None,
+    read_array(snakemake.input.labels) if snakemake.input.labels else None,
     int(wildcards.categories),
     valid,
     np.random.default_rng([seed, 1]),
@@ -35,7 +36,8 @@ model = space.supernet(
     in_channels=train.channels,
     **labels.head,
 )
-load_model(model, snakemake.input.weights)
+with reading(snakemake.input.weights, REMADE):
+    load_model(model, snakemake.input.weights)
 accuracies = validation_accuracy(
     space,
     model,

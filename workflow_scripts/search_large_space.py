@@ -7,7 +7,7 @@ import job
 from rlnas_core.search.angle import angles, group_sums, structure
 from rlnas_core.search.evolution import evolve, random_architectures
 from rlnas_core.search.optimum import largest_angle
-from rlnas_core.search.results import results
+from rlnas_core.search.results import result, tied
 from rlnas_core.spaces import get
 from rlnas_core.training.statistics import Statistics
 
@@ -26,23 +26,22 @@ found = evolve(
     **params.settings["evolution"],
 )
 found.trace.to_csv(snakemake.output.trace, index=False)
-best = largest_angle(space, sums, found.genes, limit=limit)
-genes = np.stack([found.genes, best.genes])
-costs, macs = space.cost(genes)
-rows = results(
-    space,
-    ["evolution", "optimum"],
-    genes,
-    angles(space.usage(genes), sums),
-    bound=best.bound,
-    proven=best.proven,
-    params=costs,
-    macs=macs,
-    limit=wildcards.limit,
-    channels_within_600M=[space.widest(row, 600e6) for row in genes],
-).assign(**{name: wildcards[name] for name in ("space", "dataset", "labels", "categories", "seed", "search")})
-rows.to_csv(snakemake.output.best, index=False)
+exact = largest_angle(space, sums, found.genes, limit=limit)
+ties = tied(found.trace["arch"].tolist(), found.trace["fitness"].to_numpy(), found.fitness)
+names = ("limit", "space", "dataset", "labels", "categories", "seed", "search")
+known = {name: wildcards[name] for name in names} | {"bound": exact.bound, "proven": exact.proven}
+for name, found_by, genes, score, others in (
+    ("best", "evolution", found.genes, found.fitness, {"tied": len(ties)}),
+    ("optimum", "optimum", exact.genes, exact.angle, {}),
+):
+    costs, macs = space.cost(genes[None])
+    known |= {"params": costs[0], "macs": macs[0], "channels_within_600M": space.widest(genes, 600e6)}
+    row = result(space, found_by, genes, score, **others, **known)
+    row.to_csv(snakemake.output[name], index=False)
+    log(row.to_string(index=False))
+ties.to_csv(snakemake.output.tied, index=False)
+log(f"{exact.visited} partial architectures looked at; {len(ties)} of those scored have the same angle")
 sample = random_architectures(space, rng, params.architectures, limit)
 alike = pd.DataFrame(structure(space, sums, sample).items(), columns=["with", "tau"])
 alike.assign(architectures=len(sample)).to_csv(snakemake.output.structure, index=False)
-log(f"{best.visited} partial architectures looked at\n{rows.to_string(index=False)}\n{alike}")
+log(alike.to_string(index=False))

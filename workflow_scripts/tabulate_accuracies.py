@@ -6,15 +6,15 @@ import pandas as pd
 
 import job
 from rlnas_core.benchmark.accuracies import BENCHMARK_COLUMNS
+from rlnas_core.machine.files import read_results
 from rlnas_core.paper import formats, tables
 from rlnas_core.paper.numbers import PAPER
 
 log = job.start(snakemake)
 params, number = snakemake.params, int(snakemake.wildcards.number)
 parts = PAPER[f"table{number}"].get("parts", ["test"])
-empty = pd.DataFrame(columns=["found_by", "dataset", "labels", "indicator", "column", "seed", "accuracy"])
-results = pd.concat([empty, *map(pd.read_csv, snakemake.input.results)])
-results = results[results["found_by"] != "enumeration"].rename(columns={"accuracy": "value"})
+columns = ["dataset", "labels", "indicator", "column", "seed", "accuracy"]
+results = read_results(snakemake.input.results, columns).rename(columns={"accuracy": "value"})
 measured = [pd.DataFrame(columns=["row", "column", "seed", "value"])]
 for row, method in PAPER[f"table{number}"]["methods"].items():
     runs = results[(results["labels"] == method["labels"]) & (results["indicator"] == method["indicator"])]

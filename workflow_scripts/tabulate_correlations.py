@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
-import pandas as pd
-
 import job
+from rlnas_core.machine.files import read_result, read_results
 from rlnas_core.paper import formats, tables
 from rlnas_core.paper.numbers import PAPER
 from rlnas_core.paper.rankings import label_rows
@@ -12,10 +11,8 @@ from rlnas_core.paper.rankings import label_rows
 log = job.start(snakemake)
 params, number = snakemake.params, int(snakemake.wildcards.number)
 paper = PAPER[f"table{number}"]
-results = pd.concat(
-    [pd.DataFrame(columns=["labels", "indicator"]), *map(pd.read_csv, snakemake.input.results)]
-)
-rankings = label_rows(results, pd.read_csv(snakemake.input.baselines), paper)
+results = read_results(snakemake.input.results, ["labels", "indicator", "column", "seed"])
+rankings = label_rows(results, read_result(snakemake.input.baselines, ["indicator", "column"]), paper)
 names = {f"{name}_test": name for name in params.searches}
 measured = rankings.rename(columns={"tau": "value"}).replace({"column": names})
 columns = ["row", "column", "seed", "value", "low", "high"]

@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
-import pandas as pd
-
 import job
+from rlnas_core.machine.files import read_result
 from rlnas_core.paper import formats
 from rlnas_core.paper.costs import cost_table
 
@@ -12,11 +11,7 @@ log = job.start(snakemake)
 number = int(snakemake.wildcards.number)
 kinds = ("searches", "architectures", "accuracies", "measures")
 records = {
-    kind: [
-        row
-        for file in snakemake.input[kind]
-        for row in pd.read_csv(file, dtype={"limit": str}).to_dict("records")
-    ]
+    kind: [row for file in snakemake.input[kind] for row in read_result(file, ()).to_dict("records")]
     for kind in kinds
 }
 table = cost_table(number, **records, sources=snakemake.params.sources)

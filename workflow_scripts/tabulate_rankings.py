@@ -1,21 +1,26 @@
-"""Tabulate every measure of every ranking of the whole space."""
+"""Measure every ranking of the whole space seed by seed, and show quality beside cost."""
+
+from pathlib import Path
 
 import pandas as pd
 
 import job
-from rlnas_core.paper.numbers import PAPER
-from rlnas_core.paper.rankings import MEASURES, label_rows, summarise
-from rlnas_core.paper.tables import title
+from rlnas_core.benchmark.accuracies import read_table
+from rlnas_core.benchmark.ranking import measures
+from rlnas_core.paper import figures, rankings
+from rlnas_core.spaces import get
 
 log = job.start(snakemake)
-results = pd.concat(
-    [pd.DataFrame(columns=["labels", "indicator"]), *map(pd.read_csv, snakemake.input.results)]
+space, accuracies = get("nas_bench_201"), read_table(snakemake.input.accuracies)
+found = rankings.collect(space, snakemake.params.runs)
+measured = pd.DataFrame(
+    {"row": row, "needs": ranking.needs, "seed": seed, "column": name}
+    | measures(space, ranking.scores, accuracies[f"{name}_test"].to_numpy())
+    for (dataset, seed), rows in found.items()
+    for name in (name for name, images in snakemake.params.searches.items() if images == dataset)
+    for row, ranking in rows.items()
 )
-rankings = label_rows(results, pd.read_csv(snakemake.input.baselines), PAPER["table2"])
-table = summarise(rankings.replace({"column": {f"{name}_test": name for name in snakemake.params.searches}}))
-table.to_csv(snakemake.output.csv, index=False)
-shown = table.assign(column=table["column"].map(title), row=table["row"].map(title))
-text = shown.rename(columns=MEASURES).to_markdown(index=False, floatfmt=".3f")
-with open(snakemake.output.md, "w", encoding="utf-8") as file:
-    file.write(text + "\n")
-log(text)
+table, costs = rankings.summarise(measured), rankings.core_seconds(found.values())
+rankings.write(table, costs, Path(snakemake.output.csv).with_suffix(""))
+figures.save(rankings.draw(table, costs), Path(snakemake.output.svg).with_suffix(""))
+log(f"{table['row'].nunique()} rankings, best first: {', '.join(table['row'].unique())}")

@@ -8,6 +8,7 @@ import numpy as np
 import job
 from rlnas_core.images.arrays import load
 from rlnas_core.labels.pretext import label_source
+from rlnas_core.machine.files import read_array
 from rlnas_core.spaces import get
 from rlnas_core.training.checkpoint import remove_states, save_weights
 from rlnas_core.training.supernet import SupernetSettings, train_supernet
@@ -19,7 +20,7 @@ seed = int(snakemake.wildcards.seed)
 data = load(Path(snakemake.input.description).parent, "train")
 labels = label_source(
     snakemake.wildcards.labels,
-    np.load(snakemake.input.labels) if snakemake.input.labels else None,
+    read_array(snakemake.input.labels) if snakemake.input.labels else None,
     int(snakemake.wildcards.categories),
     data,
     np.random.default_rng(seed),

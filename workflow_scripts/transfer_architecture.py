@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 import job
+from rlnas_core.machine.files import read_result
 from rlnas_core.spaces import get
 from rlnas_core.training.checkpoint import remove_states, save_weights
 from rlnas_core.transfer import detection, segmentation
@@ -16,7 +17,7 @@ detects = wildcards.scenes == "coco"
 kind = detection.DetectionSettings if detects else segmentation.SegmentationSettings
 settings = kind(**params.settings)
 job.take_devices(snakemake, settings.device, log)
-described = pd.read_csv(snakemake.input.architecture).iloc[0]
+described = read_result(snakemake.input.architecture, ["arch"], rows=1).iloc[0]
 space = get(wildcards.space)
 network = {"channels": described.get("channels"), **params.network, "imagenet": True}
 genes = space.from_string([described["arch"]])[0]

@@ -56,7 +56,7 @@ def read_table(path: Path | str) -> pd.DataFrame:
     names missing, duplicate and unknown architectures, and accuracies outside 0..100.
     """
     with files.reading(path):
-        table = pd.read_csv(path, index_col=False)
+        table = pd.read_csv(path)
     absent = {"index", "arch"} - set(table.columns)
     unknown = set(table.columns) - {"index", "arch", *BENCHMARK_COLUMNS}
     if absent or unknown or len(table.columns) < 3:
@@ -65,6 +65,12 @@ def read_table(path: Path | str) -> pd.DataFrame:
             f"{', '.join(BENCHMARK_COLUMNS)}"
         )
     return _canonical(table, str(path), complete=True)
+
+
+def read_extracted(path: Path | str) -> pd.DataFrame:
+    """Read the table that a run extracted; raises `ValueError` that says to delete a damaged one."""
+    with files.reading(path, files.REMADE):
+        return read_table(path)
 
 
 def write_table(table: pd.DataFrame, path: Path | str) -> None:

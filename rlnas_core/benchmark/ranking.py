@@ -1,6 +1,6 @@
 """How well scores rank the whole space: rank correlations, and baselines that need no supernet."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -56,8 +56,8 @@ def gain_at_top(scores: np.ndarray, accuracies: np.ndarray, share: float = 0.01)
 def kendall_within(scores: np.ndarray, accuracies: np.ndarray, groups: np.ndarray) -> float:
     """Return the mean of Kendall's tau within groups (N,) of architectures, weighted by their sizes.
 
-    A group whose scores all tie counts as 0; groups of one, or of one accuracy, have nothing to rank. Raises
-    `ValueError` as `kendall` does.
+    A group whose scores all tie counts as 0; groups of one, or of one accuracy, have nothing to rank; nan
+    where no others are. Raises `ValueError` as `kendall` does.
     """
     scores, accuracies = _checked(scores, accuracies)
     taus, sizes = [], []
@@ -66,7 +66,7 @@ def kendall_within(scores: np.ndarray, accuracies: np.ndarray, groups: np.ndarra
         if len(np.unique(accuracies[rows])) > 1:
             sizes.append(rows.sum())
             taus.append(np.nan_to_num(kendall(scores[rows], accuracies[rows], "discounted")))
-    return float(np.average(taus, weights=sizes))
+    return float(np.average(taus, weights=sizes)) if sizes else np.nan
 
 
 def measures(space: NASBench201, scores: np.ndarray, accuracies: np.ndarray) -> dict[str, float]:
@@ -74,12 +74,18 @@ def measures(space: NASBench201, scores: np.ndarray, accuracies: np.ndarray) -> 
 
     Those that end in `_connected` are of the 9,445 architectures whose operations are all on live paths, the
     other set that leader boards are of. `tau_within_size` is of architectures with equally many parameters:
-    what scores know beyond size.
+    what scores know beyond size. `top` is the accuracy of the architecture that scores highest, the first of
+    those that tie, and `top_permille` the mean of the 16 highest.
     """
     genes = space.enumerate()
     params, _ = space.cost(genes)
     connected = (space.canonical(genes) == genes).all(axis=1)
-    found = {"tau_within_size": kendall_within(scores, accuracies, params)}
+    best = np.asarray(accuracies)[np.argsort(-np.asarray(scores), kind="stable")]
+    found = {
+        "tau_within_size": kendall_within(scores, accuracies, params),
+        "top": float(best[0]),
+        "top_permille": float(best[: len(best) // 1000 + 1].mean()),
+    }
     for suffix, rows in (("", slice(None)), ("_connected", connected)):
         pair = np.asarray(scores)[rows], np.asarray(accuracies)[rows]
         found |= {
@@ -138,6 +144,14 @@ def correlate(
 def add_ranks(*scores: np.ndarray) -> np.ndarray:
     """Return the sums (N,) of the ranks of each architecture under several scores (N,); ties share a rank."""
     return np.sum([rankdata(values) for values in scores], axis=0)
+
+
+def add_log_ranks(scores: Iterable[np.ndarray]) -> np.ndarray:
+    """Return the sums (N,) of log(rank / N) over several scores (N,), the best of N ranking N.
+
+    AZ-NAS adds its parts up so: a low rank in any of them costs more than a high one gains.
+    """
+    return np.sum([np.log(rankdata(values) / len(values)) for values in scores], axis=0)
 
 
 def baselines(space: NASBench201) -> dict[str, np.ndarray]:

@@ -137,7 +137,7 @@ def unusable_files(config: Mapping[str, Any], read: Collection[str]) -> list[str
             if key == "transfer.cityscapes":
                 segmentation.read_cityscapes(entry["path"])
                 continue
-            asked = {name: entry[name] for name in ("classes", "split")}
+            asked = {name: entry[name] for name in ("classes", "split", "decode")}
             size = _largest_batch(config, key.removeprefix("datasets."))
             found, *_ = arrays.inspect(
                 entry["source"], entry["path"], downloads="resources/downloads", batch_size=size, **asked
@@ -329,9 +329,22 @@ def _contradictions(config: Mapping[str, Any], schema: Mapping[str, Any]) -> Ite
             )
         elif entry["classes"] not in (None, fixed):
             yield f"{key}.classes: got {entry['classes']}; {entry['source']} has {fixed}, leave it out"
+        yield from _contradictions_of_images(key, entry)
     yield from _contradictions_of_training(config, "supernet", config["supernet"], "supernet")
     yield from _contradictions_of_evolution("evolution", config["evolution"])
     yield from _unused_sizes("supernet", "nas_bench_201", config["supernet"], described)
+
+
+def _contradictions_of_images(key: str, entry: Mapping[str, Any]) -> Iterator[str]:
+    source, size, pad = entry["source"], entry["image_size"], entry["pad"]
+    if pad is not None and pad > size:
+        yield f"{key}.pad: got {pad}; accepted: at most image_size ({size})"
+    if entry["decode"] == "each-time" and source != "image-folder":
+        yield f"{key}.decode: got each-time; accepted with {source}: once"
+    if entry["jitter"] and entry["decode"] == "once":
+        yield f"{key}.jitter: got {_in_yaml(entry['jitter'])}; accepted with decode once: null"
+    if entry["path"] is not None and source == "digits":
+        yield f"{key}.path: got {_in_yaml(entry['path'])}; digits come with scikit-learn, leave it out"
 
 
 def _contradictions_of_training(
@@ -340,6 +353,15 @@ def _contradictions_of_training(
     epochs, schedule = settings["epochs"], settings.get("schedule_epochs")
     if schedule is not None and schedule < epochs:
         yield f"{key}.schedule_epochs: got {schedule}; accepted: {key}.epochs ({epochs}) or more"
+    rates = settings["learning_rate"], settings.get("final_learning_rate", 0)
+    if rates[1] > rates[0]:
+        yield f"{key}.final_learning_rate: got {rates[1]:g}; accepted: at most learning_rate ({rates[0]:g})"
+    warmup = settings.get("warmup_epochs", 0)
+    if warmup and warmup >= epochs:
+        yield f"{key}.warmup_epochs: got {warmup:g}; accepted: less than epochs ({epochs})"
+    if settings.get("short_side", 0) > settings.get("long_side", 0):
+        short, long = settings["short_side"], settings["long_side"]
+        yield f"{key}.short_side: got {short}; accepted: at most long_side ({long})"
     size, gpus = settings["batch_size"], config["jobs"][job]["gpus"]
     if gpus and size % gpus:
         yield f"{key}.batch_size: got {size}; accepted: a multiple of jobs.{job}.gpus ({gpus})"
@@ -399,11 +421,18 @@ def _contradictions_of_networks(config: Mapping[str, Any], schema: Mapping[str, 
 
 
 def found_architectures(config: Mapping[str, Any], space: str) -> list[str]:
-    """Names of what a run's searches in a large space find: DATASET-CATEGORIES-SEED-LIMIT, also `-scaled`.
+    """Names of what a run's searches by angle in a space find: DATASET-CATEGORIES-SEED-LIMIT, also `-scaled`.
 
     What DARTS searches find without a limit is scaled to the channels that 600 million allow. What other
     methods than RLNAS find has the method at the end.
     """
+    if space == "nas_bench_201":
+        return [
+            str(ArchitectureName(seed, None, dataset, classes(config, dataset)))
+            for dataset in sorted(set(config["searches"].values()))
+            if dataset in config["datasets"]
+            for seed in config["seeds"]["uniform-once"]
+        ]
     return [
         str(ArchitectureName(seed, limit, dataset, classes(config, dataset), scaled, method))
         for dataset, search in config["large_spaces"].get(space, {}).items()

@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from rlnas_core.images import sources
 from rlnas_core.images.sources import ImageSource, Pool
+from rlnas_core.machine import files
 from rlnas_core.machine.devices import upload
 from rlnas_core.machine.fingerprints import marks_of
 
@@ -227,11 +228,9 @@ def prepare(
     if source not in SOURCES:
         raise ValueError(f"source: got '{source}'; accepted: {', '.join(SOURCES)}")
     found, train_rows, (valid_pool, valid_rows) = inspect(
-        source, path, downloads=downloads, classes=classes, split=split, batch_size=batch_size
+        source, path, downloads=downloads, classes=classes, split=split, batch_size=batch_size, decode=decode
     )
     each_time = decode == "each-time"
-    if each_time and not len(found.train.files):
-        raise ValueError(f"decode: got each-time; {path or source} isn't a folder of images: give once")
     out = Path(out_dir)
     out.mkdir(parents=True, exist_ok=True)
     log(f"{name or source}: {len(train_rows)} training and {len(valid_rows)} validation images")
@@ -273,12 +272,15 @@ def inspect(
     classes: int | None = None,
     split: str | None = None,
     batch_size: int = 1,
+    decode: str = "once",
 ) -> tuple[ImageSource, np.ndarray, tuple[Pool, np.ndarray]]:
     """Open a source without decoding it: the images, training rows, and validation rows with their pool.
 
     Raises what `prepare` raises, but for images that turn out damaged when they are decoded.
     """
     found = _open(source, Path(path) if path else None, Path(downloads))
+    if decode == "each-time" and not len(found.train.files):
+        raise ValueError(f"decode: got each-time; {path or source} isn't a folder of images: give once")
     if classes is not None and found.classes not in (0, classes):
         raise ValueError(
             f"classes: got {classes}, but {path} has {found.classes} class folders; give {found.classes}"
@@ -295,10 +297,11 @@ def inspect(
 def load(folder: Path | str, split: str) -> ImageArray:
     """Open the prepared `train` or `valid` images of a folder, memory-mapped."""
     folder = Path(folder)
-    description = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
-    known = {name: description[name] for name in ("pad", "flip")}
-    known |= {name: tuple(description[name]) for name in ("mean", "std")}
-    images = np.load(folder / f"{split}_images.npy", mmap_mode="r")
+    with files.reading(folder / "dataset.json", files.REMADE):
+        description = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
+        known = {name: description[name] for name in ("pad", "flip")}
+        known |= {name: tuple(description[name]) for name in ("mean", "std")}
+    images = files.read_array(folder / f"{split}_images.npy", mmap_mode="r")
     if description["decode"] == "once":
         return ImageArray(images, **known)
     return ImageFiles(images, size=description["image_size"], jitter=description["jitter"], **known)
@@ -420,13 +423,15 @@ def _channel_statistics(images: np.ndarray) -> tuple[list[float], list[float]]:
 def _sampled_statistics(paths: np.ndarray, size: int, log: sources.Log) -> tuple[list[float], list[float]]:
     """Return mean and standard deviation of the centres of some images, the same ones each time."""
     chosen = np.random.default_rng(_SPLIT_SEED).permutation(len(paths))[:_SAMPLE]
-    files = ImageFiles(paths, (0.0,) * 3, (1 / 255,) * 3, 0, False, size=size)
+    sample = ImageFiles(paths, (0.0,) * 3, (1 / 255,) * 3, 0, False, size=size)
     wide = 0
     for path in paths[chosen]:
         with sources.opened(path) as picture:
             wide += sources.is_wide(picture)
     if wide:
         log(sources.SCALED.format(wide, len(chosen)))
-    means = [files.plain(part, torch.device("cpu")) for part in np.array_split(chosen, 1 + len(chosen) // 64)]
+    means = [
+        sample.plain(part, torch.device("cpu")) for part in np.array_split(chosen, 1 + len(chosen) // 64)
+    ]
     pixels = torch.cat(means).permute(0, 2, 3, 1).round().to(torch.uint8)
     return _channel_statistics(pixels.numpy())

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from rlnas_core.machine import files
 from rlnas_core.machine.downloads import DOWNLOADS
@@ -224,7 +224,7 @@ def opened(path: Path) -> Iterator[Image.Image]:
         with Image.open(path) as picture:
             yield picture
     except Exception as error:  # Pillow's readers raise nearly anything
-        raise ValueError(f"{path} is no sound image: {error}; replace it") from error
+        raise ValueError(f"{path} is no sound image: {_reason(error)}; replace it") from error
 
 
 def read_picture(path: Path, mode: str) -> Image.Image:
@@ -275,8 +275,13 @@ def _refuse(path: Path, unreadable: dict[str, Exception]) -> None:
     if unreadable:
         raise ValueError(
             f"{path}: {len(unreadable)} unreadable images, remove or replace them: "
-            f"{', '.join(sorted(unreadable))}; the first: {next(iter(unreadable.values()))}"
+            f"{', '.join(sorted(unreadable))}; the first: {_reason(next(iter(unreadable.values())))}"
         )
+
+
+def _reason(error: Exception) -> str:
+    """What Pillow says, but for the address of an object in memory."""
+    return "not an image" if isinstance(error, UnidentifiedImageError) else str(error)
 
 
 def _array_pool(images: np.ndarray, labels: np.ndarray) -> Pool:
@@ -292,13 +297,14 @@ def _file_pool(path: Path, members: dict[str, str], number: dict[str, int]) -> P
     rows = {name: row for row, name in enumerate(members)}
 
     def read(size: int, log: Log) -> Chunks:
-        unreadable, wide = {}, 0
+        unreadable, wide, several = {}, 0, 0
         for name, content in _contents(path, read=True):
             if name not in rows:
                 continue
             try:
                 with Image.open(io.BytesIO(content)) as picture:
                     wide += is_wide(picture)
+                    several += getattr(picture, "n_frames", 1) > 1
                     image = np.asarray(_as_rgb(picture))
             except Exception as error:
                 unreadable[name] = error
@@ -307,6 +313,8 @@ def _file_pool(path: Path, members: dict[str, str], number: dict[str, int]) -> P
         _refuse(path, unreadable)
         if wide:
             log(SCALED.format(wide, len(rows)))
+        if several:
+            log(f"{several} of {len(rows)} images have several frames or pages: only the first is used")
 
     files = np.array([str(path / name) for name in members]) if path.is_dir() else np.empty(0, "U1")
     return Pool(np.array([number[name] for name in members.values()], dtype=np.int64), read, files)
@@ -317,7 +325,8 @@ def _contents(path: Path, read: bool) -> Iterator[tuple[str, bytes]]:
     try:
         if path.is_dir():
             for file in sorted(path.rglob("*")):
-                if _is_image(file.relative_to(path).as_posix()) and file.is_file():
+                broken_link = file.is_symlink() and not file.exists()
+                if _is_image(file.relative_to(path).as_posix()) and (file.is_file() or broken_link):
                     yield file.relative_to(path).as_posix(), _bytes(file.read_bytes) if read else b""
         elif zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:

@@ -7,8 +7,7 @@ process that ends, however it ends. They lie in the temporary folder: TMPDIR has
 import os
 import tempfile
 import time
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
@@ -64,14 +63,24 @@ def environment(held: list[torch.device]) -> dict[str, str]:
     return os.environ | ({"CUDA_VISIBLE_DEVICES": ",".join(entries)} if entries else {})
 
 
+def absent(names: Iterable[str]) -> list[str]:
+    """Return one line for each name of a device of which this machine has none."""
+    seen = os.environ.get("CUDA_VISIBLE_DEVICES", "not set")
+    return [
+        f"device: got {name}, and there is none (CUDA_VISIBLE_DEVICES: {seen}); accepted here: auto, cpu"
+        for name in sorted(set(names) - {"auto", "cpu"})
+        if not available(name)
+    ]
+
+
 @contextmanager
 def hold(
     name: str = "auto", count: int = 1, share: int = 1, *, log: Callable[[str], None] = print
 ) -> Iterator[list[torch.device]]:
     """Hold `count` different devices, the least used first, each beside at most `share` - 1 other jobs.
 
-    Waits until there are enough. `auto` takes CUDA, then MPS, then with a warning the CPU, which isn't locked
-    and is listed `count` times. All jobs have to give the same `share`. Raises ValueError for a wrong
+    Waits until there are enough. `auto` takes CUDA, then MPS, then the CPU, which isn't locked and
+    is listed `count` times. All jobs have to give the same `share`. Raises ValueError for a wrong
     argument, DeviceError where there are fewer devices of that kind than asked for.
     """
     if name not in NAMES:
@@ -81,7 +90,7 @@ def hold(
     if name == "auto":
         name = next((kind for kind in ("cuda", "mps") if available(kind)), "cpu")
         if name == "cpu":
-            warnings.warn("device is auto and there is no GPU: this job runs on the CPU", stacklevel=3)
+            log("device is auto and there is no GPU: this job runs on the CPU")
     if name == "cpu":
         yield [torch.device("cpu")] * count
         return

@@ -5,10 +5,13 @@ import os
 import pickle
 import time
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal
+
+import numpy as np
+import pandas as pd
 
 _BUILTINS = {"bytearray", "complex", "dict", "float", "frozenset", "int", "list", "set", "tuple"}
 _PLAIN_CLASSES = {
@@ -24,6 +27,8 @@ _PLAIN_CLASSES = {
 }
 
 _TORCH_MAGIC = 0x1950A86A20F9469CFC6C
+_ALGORITHMS = ("md5", "sha1", "sha224", "sha256", "sha384", "sha512")
+REMADE = "delete it and give the same command again, which makes it anew"
 _CLOCK_TOLERANCE = 1.0  # seconds, between clocks of a network
 
 
@@ -36,14 +41,12 @@ def digest(path: Path, algorithm: str = "sha256") -> str:
 def verify(path: Path, checksum: str) -> None:
     """Compare a file with a checksum written as `algorithm:digest` (a bare digest is SHA-256).
 
-    Raises `ValueError` on a mismatch or an algorithm that hashlib doesn't have.
+    Raises `ValueError` on a mismatch or another algorithm than MD5 and the SHA family's.
     """
     algorithm, _, expected = checksum.rpartition(":")
     algorithm = algorithm or "sha256"
-    if algorithm not in hashlib.algorithms_guaranteed:
-        raise ValueError(
-            f"checksum '{checksum}': unknown algorithm '{algorithm}'; accepted: md5, sha1, sha256"
-        )
+    if algorithm not in _ALGORITHMS:
+        raise ValueError(f"checksum '{checksum}': got {algorithm}; accepted: {', '.join(_ALGORITHMS)}")
     got = digest(path, algorithm)
     if got != expected.lower():
         raise ValueError(
@@ -71,15 +74,48 @@ def obstacles(folder: Path, inputs: Iterable[Path]) -> list[str]:
 
 
 @contextmanager
-def reading(name: Path | str) -> Iterator[None]:
-    """Turn whatever a damaged file makes its reader raise into a ValueError that names the file."""
+def reading(name: Path | str, remedy: str = "replace it") -> Iterator[None]:
+    """Turn whatever a damaged file makes its reader raise into a ValueError that names file and remedy."""
     try:
         yield
     except Exception as error:
-        reason = f"{type(error).__name__}: {error}".removesuffix(": ")
+        reason = " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
         raise ValueError(
-            f"{name} can't be read ({reason}); the file is damaged or of another kind: replace it"
+            f"{name} can't be read ({reason}); the file is damaged or of another kind: {remedy}"
         ) from error
+
+
+def read_result(path: Path | str, columns: Iterable[str], rows: int | None = None) -> pd.DataFrame:
+    """Read a CSV that another rule wrote; limits are text, `none` among them.
+
+    Raises `ValueError` that says which file to delete, where it isn't whole: the last line has no end, a
+    column is absent or has gaps, or there are more or fewer rows than the space or the search has.
+    """
+    with reading(path, REMADE):
+        with Path(path).open("rb") as stream:
+            stream.seek(-1, os.SEEK_END)
+            if stream.read() != b"\n":
+                raise ValueError("its last line has no end")
+        table = pd.read_csv(path, dtype={"limit": str}, keep_default_na=False, na_values=[""])
+        if absent := set(columns) - set(table.columns):
+            raise ValueError(f"it has no column {', '.join(sorted(absent))}")
+        if rows not in (None, len(table)):
+            raise ValueError(f"got {len(table)} rows, expected {rows}")
+        if (gaps := table[[*columns]].isna().any(axis=1)).any():
+            raise ValueError(f"row {int(gaps.argmax())} has gaps")
+    return table
+
+
+def read_results(paths: Sequence[Path | str], columns: Sequence[str]) -> pd.DataFrame:
+    """Read a kind of CSV of any number of experiments, none too; raises what `read_result` does."""
+    tables = [read_result(path, columns) for path in paths]
+    return pd.concat(tables) if tables else pd.DataFrame(columns=[*columns])
+
+
+def read_array(path: Path | str, mmap_mode: Literal["r"] | None = None) -> np.ndarray:
+    """Open a .npy that another rule wrote; raises `ValueError` that says to delete it where it's cut off."""
+    with reading(path, REMADE):
+        return np.load(path, mmap_mode=mmap_mode, allow_pickle=False)
 
 
 class _PlainUnpickler(pickle.Unpickler):

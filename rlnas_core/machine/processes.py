@@ -42,6 +42,12 @@ def count() -> int:
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
+def described() -> str:
+    """How many processes with how many threads each there are, as a log says it."""
+    threads = f"{torch.get_num_threads()} thread{'s' * (torch.get_num_threads() > 1)}"
+    return threads if count() == 1 else f"{count()} processes of {threads}"
+
+
 def rank() -> int:
     """The number of this process, from 0; the first alone writes."""
     return dist.get_rank() if dist.is_initialized() else 0

@@ -134,6 +134,27 @@ class Model(nn.Module):
         return resize(pixels.reshape(1, *pixels.shape[:2], channels), size)[0]
 
 
+def describe(dataset: Mapping[str, Any], made_by: Mapping[str, Any]) -> ModelDescription:
+    """Describe a network by its prepared dataset (`dataset.json`) and by what its weights were made by.
+
+    Classes without names are called by their numbers.
+    """
+    space, settings = made_by["space"], made_by["settings"]
+    names = dataset["class_names"] or [str(number) for number in range(dataset["classes"])]
+    return ModelDescription(
+        space=space,
+        arch=made_by["arch"],
+        sizes={name: settings[name] for name in get(space).sizes if name in settings},
+        class_names=names,
+        in_channels=dataset["in_channels"],
+        image_size=dataset["image_size"],
+        mean=dataset["mean"],
+        std=dataset["std"],
+        crop="whole" if dataset["decode"] == "once" else "centre",
+        made_by={name: value for name, value in made_by.items() if name not in ("space", "arch")},
+    )
+
+
 def _is_prepared(images: Images) -> bool:
     return isinstance(images, Tensor) and images.is_floating_point()
 

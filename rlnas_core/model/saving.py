@@ -115,7 +115,8 @@ def card(model: Model, accuracies: Mapping[str, float]) -> str:
         "## Data",
         "",
         f"- dataset: {made_by.get('dataset', 'not recorded')}",
-        f"- images: {of.in_channels} channels, {of.image_size} pixels a side ({of.crop} image)",
+        f"- images: {'grey' if of.in_channels == 1 else 'colour'}, {of.image_size} pixels a side "
+        f"({of.crop} image)",
         f"- {len(names)} classes: {shown}",
         "",
         "## Network",

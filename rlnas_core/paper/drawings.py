@@ -6,6 +6,7 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
@@ -52,7 +53,7 @@ def draw_cells(architectures: Mapping[str, np.ndarray]) -> Figure:
                 zip(("Normal cell", "Reduction cell"), DARTS().genotype(genes), strict=True)
             ):
                 _draw_cell(axes[row, column], pairs)
-                axes[row, column].set_title(f"{title}: {kind.lower()}" if len(architectures) > 1 else kind)
+                axes[row, column].set_title(f"{title}: {kind.lower()}")
     return figure
 
 
@@ -164,6 +165,13 @@ def draw_blocks(architectures: Mapping[str, np.ndarray]) -> Figure:
     return figure
 
 
+def _is_dark(colour: str) -> bool:
+    """Whether white text on a colour has more contrast than black, by its relative luminance (WCAG 2.2)."""
+    values = np.array(to_rgb(colour))
+    linear = np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
+    return float(linear @ (0.2126, 0.7152, 0.0722)) < 0.179
+
+
 def _draw_chain(axes: Axes, genes: np.ndarray) -> None:
     axes.set_axis_off()
     axes.set_xlim(-0.2, 26.4)
@@ -204,7 +212,7 @@ def _draw_chain(axes: Axes, genes: np.ndarray) -> None:
             ha="center",
             va="center",
             fontsize=7,
-            color="white" if label != "skip" else "black",
+            color="white" if _is_dark(colour) else "black",
         )
         axes.text(middle, -0.75, note, ha="center", va="center", fontsize=7.5, color="#444444")
         x += pitch

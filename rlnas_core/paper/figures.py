@@ -20,7 +20,7 @@ from rlnas_core.benchmark.ranking import kendall
 from rlnas_core.paper.tables import title
 
 # Okabe and Ito's colours, apart in every kind of colour vision; markers and dashes tell lines apart too.
-_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#555555")
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#555555")
 _MARKERS = ("o", "s", "^", "D", "v", "P")
 _DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))
 _RED = "#D00000"
@@ -110,7 +110,7 @@ def draw_methods(table: pd.DataFrame, rows: Sequence[str] = METHODS) -> Figure:
             axes.axvline(0, color="#888888", linewidth=1)
             axes.errorbar(
                 *(cells["mean"], places), xerr=[below, above],
-                fmt="o", color=_COLOURS[0], markersize=6, capsize=3, label="this run, 95% interval",
+                fmt="o", color=COLOURS[0], markersize=6, capsize=3, label="this run, 95% interval",
             )  # fmt: skip
             axes.plot(
                 *(cells["paper_mean"], places), "D", color=_RED, markersize=7, markerfacecolor="none",
@@ -183,10 +183,10 @@ def draw_trajectory(taus: pd.DataFrame) -> Figure:
             for place, method in enumerate(methods):
                 runs = taus[(taus["dataset"] == dataset) & (taus["method"] == method)]
                 by_seed = runs.pivot(index="epoch", columns="seed", values="tau")
-                axes.plot(by_seed.index, by_seed, color=_COLOURS[place], linewidth=0.7, alpha=0.5)
+                axes.plot(by_seed.index, by_seed, color=COLOURS[place], linewidth=0.7, alpha=0.5)
                 mean = by_seed.mean(axis=1)
                 axes.plot(
-                    mean.index, mean, color=_COLOURS[place], linestyle=_DASHES[place], label=title(method)
+                    mean.index, mean, color=COLOURS[place], linestyle=_DASHES[place], label=title(method)
                 )
             axes.set_title(title(str(dataset)))
             axes.set_xlabel("Epoch")
@@ -212,7 +212,7 @@ def draw_initialisations(results: pd.DataFrame) -> Figure:
         for column, dataset in zip(panels.T, datasets, strict=True):
             for place, name in enumerate(dict.fromkeys(results["initialisation"])):
                 runs = results[(results["dataset"] == dataset) & (results["initialisation"] == name)]
-                style = {"color": _COLOURS[place], "marker": _MARKERS[place]}
+                style = {"color": COLOURS[place], "marker": _MARKERS[place]}
                 for axes, value in zip(column, ("tau", "accuracy"), strict=True):
                     mean = runs.groupby("scale")[value].mean()
                     axes.plot(mean.index, mean, markersize=5, label=title(f"untrained-{name}"), **style)
@@ -242,7 +242,7 @@ def _draw_runs(axes: Axes, runs: pd.DataFrame, value: str, place: int, label: st
     """Draw the mean over seeds with a band of a standard deviation, and return the mean."""
     groups = runs.groupby("categories")[value]
     mean, std = groups.mean(), groups.std().fillna(0)
-    look: Any = {"color": _COLOURS[place], "linestyle": _DASHES[place], "marker": _MARKERS[place]}
+    look: Any = {"color": COLOURS[place], "linestyle": _DASHES[place], "marker": _MARKERS[place]}
     axes.fill_between(mean.index, mean - std, mean + std, color=look["color"], alpha=0.18, linewidth=0)
     axes.plot(mean.index, mean, **look, markersize=5, label=label)
     return mean

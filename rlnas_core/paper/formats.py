@@ -124,7 +124,7 @@ def _markdown(table: pd.DataFrame, number: int) -> str:
 
 
 def _latex(table: pd.DataFrame, number: int) -> str:
-    cells = _cells(table, number).map(_tex).rename(index=_tex, columns=_tex)
+    cells = _cells(table, number).map(tex).rename(index=tex, columns=tex)
     body = cells.style.to_latex(
         hrules=True, multicol_align="l", column_format="l" * (cells.shape[1] + 1), clines=None
     ).splitlines()
@@ -134,18 +134,19 @@ def _latex(table: pd.DataFrame, number: int) -> str:
         "% needs the packages booktabs and graphicx",
         r"\begin{table}",
         r"\centering",
-        rf"\caption{{{_tex(_caption(number))}}}",
+        rf"\caption{{{tex(_caption(number))}}}",
         rf"\label{{tab:rlnas-{number}}}",
         r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
         *body[:-1],
         body[-1] + "}",
-        *(rf"\par\smallskip\raggedright\footnotesize {_tex(note)}" for note in _notes(table)),
+        *(rf"\par\smallskip\raggedright\footnotesize {tex(note)}" for note in _notes(table)),
         r"\end{table}",
     ]
     return "\n".join(lines) + "\n"
 
 
-def _tex(text: str) -> str:
+def tex(text: str) -> str:
+    """Return text as LaTeX shows it."""
     return "".join(_TEX.get(character, character) for character in text)
 
 

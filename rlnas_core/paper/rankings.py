@@ -1,47 +1,236 @@
-"""Every measure of every ranking of the whole space, beyond the one of table 2."""
+"""The table and the figure of all rankings of the enumerated space: quality beside cost and needs."""
 
-from collections.abc import Mapping
+import html
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import matplotlib as mpl
+import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
-MEASURES = {
-    "tau_in_order": "tau, ties in order",
-    "tau_discounted": "tau-b",
-    "rho": "Spearman's rho",
-    "gain_at_top": "nDCG, top 1%",
-    "tau_in_order_connected": "tau, ties in order (9,445)",
-    "tau_discounted_connected": "tau-b (9,445)",
-    "rho_connected": "rho (9,445)",
-    "gain_at_top_connected": "nDCG (9,445)",
-    "tau_within_size": "tau-b within equal size",
+from rlnas_core.benchmark.ranking import baselines
+from rlnas_core.paper.figures import COLOURS, STYLE
+from rlnas_core.paper.formats import page, tex
+from rlnas_core.paper.numbers import PAPER
+from rlnas_core.paper.tables import DASH, title
+from rlnas_core.search.angle import architecture_angles
+from rlnas_core.spaces import NASBench201
+from rlnas_core.training.statistics import Statistics
+
+_COLUMNS = {
+    "tau_discounted_connected": ("tau-b, connected", 3),
+    "rho_connected": ("rho, connected", 3),
+    "gain_at_top_connected": ("nDCG, connected", 3),
+    "tau_discounted": ("tau-b, all", 3),
+    "rho": ("rho, all", 3),
+    "gain_at_top": ("nDCG, all", 3),
+    "tau_within_size": ("tau-b within size", 3),
+    "top": ("best", 2),
+    "top_permille": ("best 0.1%", 2),
 }
-"""How each of `ranking.measures` is shown."""
+"""How measures of `ranking.measures` are headed, and with how many decimals they stand."""
+_KEY = "tau_discounted_connected"
+_NAMED = {
+    "uniform-once/angle",
+    "ground-truth/angle",
+    "naswot",
+    "jacobian-covariance",
+    "synflow",
+    "zen",
+    "az-nas",
+}
 
 
-def label_rows(results: pd.DataFrame, baselines: pd.DataFrame, table: Mapping[str, Any]) -> pd.DataFrame:
-    """Return rankings with the `row` of a table of paper.yaml that each belongs to.
+@dataclass
+class Ranking:
+    """Scores (15625,) of the whole space, what they need, and which jobs made them: runtime file to share."""
 
-    Beside the measures `results` has the columns labels, indicator, seed and column; `baselines` has
-    indicator, which names its rows, and column. What else the sums of the angle give follows as
-    METHOD/INDICATOR, for the table's `indicator_rows`.
+    scores: np.ndarray
+    needs: str
+    jobs: dict[str, float]
+
+
+def collect(
+    space: NASBench201, runs: Iterable[Mapping[str, Any]]
+) -> dict[tuple[str, int], dict[str, Ranking]]:
+    """Return every ranking by (image dataset, seed) and row.
+
+    A run has dataset, labels, seed and indicator, its file of scores, the runtimes of its jobs, and the
+    statistics of its supernet where earlier epochs are to be ranked by too.
     """
-    methods = {(method["labels"], method["indicator"]): row for row, method in table["methods"].items()}
-    rows, others = [], [baselines.assign(row=baselines["indicator"], seed=0)]
-    for (labels, indicator), runs in results.groupby(["labels", "indicator"], sort=False):
-        angle = methods.get((labels, "angle"))
-        if row := methods.get((labels, indicator)):
-            rows.append(runs.assign(row=row))
-        elif angle in table["indicator_rows"]:
-            others.append(runs.assign(row=f"{angle}/{indicator}"))
-    order = {row: place for place, row in enumerate(table["methods"])}
-    rows.sort(key=lambda runs: order[runs["row"].iloc[0]])
-    return pd.concat([*rows, *others], ignore_index=True)
+    found: dict[tuple[str, int], dict[str, Ranking]] = {}
+    for run in runs:
+        rankings = found.setdefault((run["dataset"], int(run["seed"])), {})
+        columns = pd.read_csv(run["scores"]).drop(columns="index")
+        alone = _stands_alone(run["indicator"])
+        wanted = needs(run["labels"], run["indicator"])
+        jobs = dict.fromkeys(run["runtimes"], 1.0)
+        for name, column in columns.items():
+            row = str(name) if alone else f"{run['labels']}/{name}"
+            rankings[row] = Ranking(column.to_numpy(np.float64), wanted, jobs)
+        if run.get("statistics"):
+            statistics = Statistics.load(run["statistics"])
+            *before, last = statistics.epochs.tolist()
+            for place, epoch in enumerate(before):
+                if epoch in PAPER["rankings"]["angle_epochs"]:
+                    angles = architecture_angles(space, statistics, space.enumerate(), place)
+                    jobs = dict.fromkeys(run["runtimes"], epoch / last)
+                    rankings[f"{run['labels']}/angle/epoch {epoch}"] = Ranking(angles, wanted, jobs)
+    for dataset in {dataset for dataset, _ in found}:
+        first = min(key for key in found if key[0] == dataset)
+        for name, sizes in baselines(space).items():
+            found[first][name] = Ranking(sizes, "", {})
+    return found
 
 
-def summarise(rankings: pd.DataFrame) -> pd.DataFrame:
-    """Return column, row, runs and the mean of each measure over seeds, a line a column and row."""
-    grouped = rankings.groupby(["column", "row"], sort=False)
-    means = grouped[list(MEASURES)].mean().round(4)
-    means.insert(0, "runs", grouped.size())
-    return means.reset_index().sort_values("column", kind="stable", ignore_index=True)
+def needs(labels: str, indicator: str) -> str:
+    """Return what a ranking needs of images, labels and training; random labels are no need."""
+    proxies, sums = PAPER["rankings"]["proxies"], PAPER["rankings"]["rank_sums"]
+    wanted: set[str] = set()
+    for part in sums.get(indicator, [indicator]):
+        if part in proxies:
+            wanted |= set(proxies[part]["needs"])
+        elif not labels.startswith("untrained"):
+            wanted |= {"images", "labels", "training"}
+    if labels != "ground-truth":
+        wanted -= {"labels"}
+    return ", ".join(need for need in ("images", "labels", "training") if need in wanted)
+
+
+def _stands_alone(indicator: str) -> bool:
+    """Whether a ranking is named without labels: what needs none, and sums, which are of random ones."""
+    proxy = PAPER["rankings"]["proxies"].get(indicator)
+    return indicator in PAPER["rankings"]["rank_sums"] or (
+        proxy is not None and "labels" not in proxy["needs"]
+    )
+
+
+def core_seconds(rankings: Iterable[Mapping[str, Ranking]]) -> dict[str, float]:
+    """Return the mean over seeds of the core seconds of each row's jobs, from their runtime files."""
+    spent: dict[str, list[float]] = {}
+    for of_seed in rankings:
+        for row, ranking in of_seed.items():
+            seconds = (share * _seconds(file) for file, share in ranking.jobs.items())
+            spent.setdefault(row, []).append(sum(seconds))
+    return {row: float(np.mean(values)) for row, values in spent.items()}
+
+
+def _seconds(file: str) -> float:
+    """CPU time of a job, or its duration where Snakemake could not measure that."""
+    runtime = pd.read_csv(file, sep="\t", na_values=["-", "NA"]).iloc[0]
+    return float(runtime["cpu_time"] if runtime.get("cpu_time", 0) > 0 else runtime["s"])
+
+
+def summarise(measured: pd.DataFrame) -> pd.DataFrame:
+    """Return row, needs, column, runs, and the mean and MEASURE_std of each measure, seeds summarised.
+
+    `measured` has the columns row, needs, seed and column, and all `ranking.measures`. Rows are sorted by
+    their mean tau-b on connected architectures over the columns, the best first.
+    """
+    keys = ["row", "needs", "column"]
+    grouped = measured.drop(columns="seed").groupby(keys, sort=False)
+    table = grouped.mean().join(grouped.std().add_suffix("_std")).round(6)
+    table.insert(0, "runs", grouped.size())
+    order = -table[_KEY].groupby("row").transform("mean").fillna(-np.inf)
+    return table.loc[order.sort_values(kind="stable").index].reset_index()
+
+
+def lay_out(table: pd.DataFrame, costs: Mapping[str, float]) -> pd.DataFrame:
+    """Return what people read of what `summarise` gives: text, a row a ranking, quoted ones last.
+
+    `costs` are in core seconds. A cell holds one value for each of the table's columns.
+    """
+    datasets = list(dict.fromkeys(table["column"]))
+
+    def values(numbers: Iterable[float], digits: int) -> str:
+        return " / ".join(DASH if np.isnan(number) else f"{number:.{digits}f}" for number in numbers)
+
+    rows = [
+        {
+            "Ranking": title(str(row)),
+            "Needs": str(cells["needs"].iat[0] or "nothing"),
+            "Core seconds": f"{costs[str(row)]:,.0f}",
+            **{head: values(cells[name], digits) for name, (head, digits) in _COLUMNS.items()},
+            "Runs": str(cells["runs"].iat[0]),
+        }
+        for row, cells in table.groupby("row", sort=False)
+    ]
+    rows += [
+        {"Ranking": name, _COLUMNS[_KEY][0]: values((taus[of] for of in datasets), 3), "Runs": "quoted"}
+        for name, taus in PAPER["rankings"]["quoted"].items()
+        if set(datasets) <= taus.keys()
+    ]
+    return pd.DataFrame(rows).fillna(DASH)
+
+
+def write(table: pd.DataFrame, costs: Mapping[str, float], stem: Path | str) -> None:
+    """Write STEM.csv, tidy and without costs, and as people read it STEM.md, STEM.tex and STEM.html."""
+    stem, shown = Path(stem), lay_out(table, costs)
+    datasets = " / ".join(map(title, dict.fromkeys(table["column"])))
+    caption = f"{PAPER['rankings']['caption']} {datasets}."
+    lines = [f"**Rankings.** {caption}", "", shown.to_markdown(index=False, disable_numparse=True), ""]
+    body = shown.map(tex).rename(columns=tex).style.hide(axis="index").to_latex(hrules=True)
+    latex = [
+        "% needs the packages booktabs and graphicx",
+        r"\begin{table}",
+        rf"\caption{{{tex(caption)}}}",
+        r"\label{tab:rlnas-rankings}",
+        r"\resizebox{\linewidth}{!}{%",
+        body.rstrip() + "}",
+        r"\end{table}",
+        "",
+    ]
+    heading = f"<b>Rankings.</b> {html.escape(caption)}"
+    style = shown.map(html.escape).style.hide(axis="index").set_uuid("rankings")
+    texts = {
+        "csv": table.to_csv(index=False, lineterminator="\n"),
+        "md": "\n".join(lines),
+        "tex": "\n".join(latex),
+        "html": page("Rankings", style.to_html(caption=heading, cell_ids=False), []),
+    }
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    for extension, text in texts.items():
+        stem.with_name(f"{stem.name}.{extension}").write_text(text, encoding="utf-8", newline="\n")
+
+
+def draw(table: pd.DataFrame, costs: Mapping[str, float]) -> Figure:
+    """Draw each ranking's Kendall's tau on connected architectures against its cost in core seconds.
+
+    A point is the mean over the datasets, a bar their range; filled where no true label is needed. Named are
+    those that nothing cheaper beats, the angle, and the best known proxies. What needs no computation stands
+    at the left edge, published numbers are lines.
+    """
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(10, 6.2), layout="constrained")
+        axes = figure.add_subplot()
+        least = min([cost for cost in costs.values() if cost > 0], default=1.0) / 4
+        means = table.groupby("row", sort=False)[_KEY].agg(["mean", "min", "max"]).dropna()
+        wants = dict(zip(table["row"], table["needs"], strict=True))
+        for row, (mean, low, high) in means.iterrows():
+            free = "labels" not in wants[row]
+            cost = costs[str(row)]
+            x = max(cost, least)
+            colour = COLOURS[0] if free else COLOURS[1]
+            axes.plot([x, x], [low, high], color=colour, linewidth=1, zorder=2)
+            face = colour if free else "white"
+            axes.plot(x, mean, "o" if free else "s", color=colour, markerfacecolor=face, zorder=3)
+            cheaper = [other for other in means.index if costs[str(other)] <= cost]
+            if row in _NAMED or mean >= means.loc[cheaper, "mean"].max():
+                place: Any = {"textcoords": "offset points", "fontsize": 7, "va": "center"}
+                axes.annotate(title(str(row)), (x, mean), (6, 0), **place).set_in_layout(False)
+        axes.set_xscale("log")
+        for name, quoted in PAPER["rankings"]["quoted"].items():
+            if set(table["column"]) <= quoted.keys():
+                level = np.mean([quoted[dataset] for dataset in dict.fromkeys(table["column"])])
+                axes.axhline(level, color="#888888", linewidth=1, linestyle=":")
+                axes.text(least, level, f"{name}, quoted", fontsize=7, va="bottom", color="#555555")
+        axes.plot([], [], "o", color=COLOURS[0], label="needs no true label")
+        axes.plot([], [], "s", color=COLOURS[1], markerfacecolor="white", label="needs true labels")
+        axes.set_xlabel("Core seconds to rank the whole space (left edge: none)")
+        axes.set_ylabel("Kendall's tau-b, connected architectures")
+        axes.set_xlim(left=least / 2, right=max([*costs.values(), 10 * least]) * 12)
+        figure.legend(loc="outside lower center", ncols=2)
+    return figure

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.stats import rankdata
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name that torch code gives it
 
+from rlnas_core.benchmark.ranking import add_log_ranks
 from rlnas_core.kernels.engine import Eager
 from rlnas_core.networks.layers import initialise
 from rlnas_core.networks.nas_bench_201 import Supernet
@@ -173,25 +173,23 @@ def _trainability(source: Tensor, target: Tensor, batch: Batch) -> float:
 
 @dataclass(frozen=True)
 class Proxy:
-    """A proxy, what it needs besides weights, and how those are drawn."""
+    """What a proxy measures, and how the weights are drawn; paper.yaml says what it needs besides them."""
 
     measure: Callable[[Supernet, np.ndarray, Batch], Any]
-    images: bool
-    labels: bool
     initialisation: str = "default"
 
 
 PROXIES = {
-    "naswot": Proxy(naswot, images=True, labels=False),
-    "jacobian-covariance": Proxy(jacobian_covariance, images=True, labels=False),
-    "synflow": Proxy(synflow, images=False, labels=False, initialisation="absolute"),
-    "gradient-norm": Proxy(gradient_norm, images=True, labels=True),
-    "snip": Proxy(snip, images=True, labels=True),
-    "grasp": Proxy(grasp, images=True, labels=True),
-    "fisher": Proxy(fisher, images=True, labels=True),
-    "zen": Proxy(zen, images=False, labels=False, initialisation="gaussian"),
-    "zico": Proxy(zico, images=True, labels=True),
-    "az-nas": Proxy(az_nas, images=False, labels=False, initialisation="normal"),
+    "naswot": Proxy(naswot),
+    "jacobian-covariance": Proxy(jacobian_covariance),
+    "synflow": Proxy(synflow, initialisation="absolute"),
+    "gradient-norm": Proxy(gradient_norm),
+    "snip": Proxy(snip),
+    "grasp": Proxy(grasp),
+    "fisher": Proxy(fisher),
+    "zen": Proxy(zen, initialisation="gaussian"),
+    "zico": Proxy(zico),
+    "az-nas": Proxy(az_nas, initialisation="normal"),
 }
 
 
@@ -251,13 +249,9 @@ def score(
     scores = {key: np.array([row[key] if row else -np.inf for row in rows])[inverse] for key in names}
     if name == "az-nas":
         _, macs = space.cost(space.canonical(genes))
-        scores[name] = rank_sum([*scores.values(), macs])
+        scores["complexity"] = np.asarray(macs, np.float64)
+        scores[name] = add_log_ranks(scores.values())
     return scores
-
-
-def rank_sum(scores: Sequence[np.ndarray]) -> np.ndarray:
-    """Sum over the rankings of log(rank / N), (N,), the best of N ranking N: how AZ-NAS adds scores up."""
-    return np.sum([np.log(rankdata(values, "average") / len(values)) for values in scores], axis=0)
 
 
 class _Codes(Eager):

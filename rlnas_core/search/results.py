@@ -1,17 +1,41 @@
-"""What a search leaves: a row for each architecture that it found (best.csv)."""
+"""What a search leaves: the architecture that it found (best.csv), and those that tie with it (tied.csv)."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from rlnas_core.spaces import SearchSpace
+from rlnas_core.machine import files
+from rlnas_core.spaces import NASBench201, SearchSpace
+
+_ROUNDING = 1e-9  # scores that differ by less are the same
 
 
-def results(
-    space: SearchSpace, found_by: Sequence[str], genes: np.ndarray, scores: np.ndarray, **others: Any
+def result(
+    space: SearchSpace, found_by: str, genes: np.ndarray, score: float, /, **others: Any
 ) -> pd.DataFrame:
-    """Return the columns `found_by`, `arch` and `score` of architectures (N, genes), and any others."""
-    found = {"found_by": list(found_by), "arch": space.to_string(genes), "score": scores}
-    return pd.DataFrame({**found, **others})
+    """Return one row: `found_by`, `arch` of genes (genes,), `score`, and any others.
+
+    Of several architectures with the highest score, a search finds the one that it scored first; `tied` says
+    how many there are.
+    """
+    (arch,) = space.to_string(genes[None])
+    return pd.DataFrame([{"found_by": found_by, "arch": arch, "score": score, **others}])
+
+
+def tied(archs: Sequence[str], scores: np.ndarray, score: float) -> pd.DataFrame:
+    """Return `arch` and `score` of those of N architectures whose score is the same but for rounding."""
+    same = np.isclose(scores, score, rtol=0, atol=_ROUNDING)
+    return pd.DataFrame({"arch": np.asarray(archs, object)[same], "score": np.asarray(scores)[same]})
+
+
+def read_best(path: Path | str) -> pd.Series:
+    """Read the architecture of a best.csv; raises `ValueError` that says to delete a damaged one."""
+    return files.read_result(path, ("found_by", "arch", "score", "tied"), rows=1).iloc[0]
+
+
+def read_scores(path: Path | str, space: NASBench201) -> pd.DataFrame:
+    """Read the scores of an enumerated space, by index; raises `ValueError` as `read_best` does."""
+    return files.read_result(path, ("index",), rows=len(space.enumerate())).set_index("index")

@@ -20,7 +20,7 @@ class Networks(ABC):
     sizes: tuple[str, ...] = ()
     """The sizes of a network that its user may choose."""
     channels: int | None = None
-    """The initial channels of its networks for ImageNet, where they can be chosen."""
+    """The initial channels of its stand-alone networks by default, where they can be chosen."""
     extras: tuple[str, ...] = ()
     """What a stand-alone network may have besides: an `auxiliary` head, paths that `drop` out."""
 
@@ -93,7 +93,7 @@ class SearchSpace(Networks):
 
     def sum_chosen(self, table: np.ndarray, genes: np.ndarray) -> np.ndarray:
         """Sums (..., N) of the entries of a table (..., num_genes, operations) that architectures choose."""
-        return table[..., np.arange(self.num_genes), np.asarray(genes, dtype=np.int64)].sum(axis=-1)
+        return table[..., np.arange(self.num_genes), self._rows(genes)].sum(axis=-1)
 
     def supernet(self, **network: Any) -> "SupernetModule":
         """The supernet as a torch module; arguments as of `Supernet` in the space's module of networks."""
@@ -108,9 +108,22 @@ class SearchSpace(Networks):
         """The operations that each gene may have, (num_genes, operations) bool."""
         return np.ones((self.num_genes, len(self.operations)), dtype=bool)
 
+    def _rows(self, genes: np.ndarray) -> np.ndarray:
+        """Genes (N, num_genes) as int64; ValueError says what else was given."""
+        rows = np.asarray(genes, dtype=np.int64)
+        if rows.ndim != 2 or rows.shape[1] != self.num_genes:
+            raise ValueError(
+                f"genes: got the shape {rows.shape}; accepted: (N, {self.num_genes}), a row an architecture "
+                "(genes[None] of one)"
+            )
+        last = len(self.operations) - 1
+        if rows.size and not 0 <= rows.min() <= rows.max() <= last:
+            raise ValueError(f"genes: got values from {rows.min()} to {rows.max()}; accepted: 0 to {last}")
+        return rows
+
     def _usage(self, genes: np.ndarray, fixed: Any, counts: Any) -> np.ndarray:
         """Usage of the fixed part (N,) and, gene by gene, of the operation chosen: (N, num_genes)."""
-        genes = np.asarray(genes, dtype=np.int64)
+        genes = self._rows(genes)
         usage = np.zeros((len(genes), 1 + self.num_genes * len(self.operations)))
         usage[:, 0] = fixed
         groups = 1 + len(self.operations) * np.arange(self.num_genes) + genes

@@ -97,7 +97,7 @@ class DARTS(SearchSpace):
         Groups are the fixed part, then, cell by cell and edge by edge, the eight operations; an operation
         counts once for every path through its edge.
         """
-        cells = np.split(np.asarray(genes), 2, axis=1)
+        cells = np.split(self._rows(genes), 2, axis=1)
         return self._usage(genes, 1, np.concatenate([self._paths(cell) for cell in cells], axis=1))
 
     def _paths(self, cell: np.ndarray) -> np.ndarray:

@@ -25,6 +25,7 @@ class NASBench201(SearchSpace):
     num_genes = len(EDGES)
     operations = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
     sizes = ("channels", "cells")
+    channels = 16
 
     def enumerate(self) -> np.ndarray:
         """All 15,625 architectures in lexicographic order of their genes, (15625, 6) int8."""
@@ -32,7 +33,7 @@ class NASBench201(SearchSpace):
 
     def index(self, genes: np.ndarray) -> np.ndarray:
         """The row of each architecture in `enumerate()`, (N,) int64."""
-        return np.asarray(genes, dtype=np.int64) @ 5 ** np.arange(5, -1, -1)
+        return self._rows(genes) @ 5 ** np.arange(5, -1, -1)
 
     def repair(self, genes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Redraw a node's incoming edges until one of them is not `none`; shape kept, (N, 6) int8."""
@@ -45,7 +46,7 @@ class NASBench201(SearchSpace):
 
     def live_paths(self, genes: np.ndarray) -> np.ndarray:
         """Which of the four paths hold no `none`, (N, 4) bool."""
-        some = np.asarray(genes) != NONE
+        some = self._rows(genes) != NONE
         return np.stack([np.logical_and.reduce(some.T[path]) for path in PATHS], axis=1)
 
     def live_edges(self, genes: np.ndarray) -> np.ndarray:

@@ -79,10 +79,9 @@ class Checkpoint:
                 os.fsync(stream.fileno())
         except OSError as error:
             new.unlink(missing_ok=True)
+            kept = "the last one is kept" if last.exists() else "there is none before it"
             raise OSError(
-                error.errno,
-                f"the checkpoint can't be saved: {error.strerror}; the last one is kept",
-                str(last),
+                error.errno, f"the checkpoint can't be saved: {error.strerror}; {kept}", str(last)
             ) from error
         if last.exists():
             last.replace(before)
@@ -131,6 +130,10 @@ def save_weights(model: nn.Module, path: str | Path, **made_by: Any) -> None:
     """Write a model's weights, with what they were made by (all that JSON can hold) and the versions used."""
     # One entry, as safetensors writes several in any order.
     save_model(model, str(path), {"made_by": json.dumps({**made_by, "versions": versions()}, sort_keys=True)})
+    # safetensors lets nobody but the owner read it; others get what they get of any new file.
+    mask = os.umask(0)
+    os.umask(mask)
+    Path(path).chmod(0o666 & ~mask)
 
 
 def versions() -> dict[str, str]:

@@ -288,7 +288,7 @@ def fit(
     starts, order_rng = range(0, images, size), np.random.default_rng(order_seed)
     steps, leads = len(starts), processes.rank() == 0
     log = run.log if leads else lambda line: None
-    threads = f"{processes.count()} processes of {torch.get_num_threads()} threads"
+    threads = processes.described()
     log(f"device {device}, {threads}, kernels: {task.kernels}")
     model, weights = task.model, list(task.model.parameters())
     decays = [settings.weight_decay * (settings.decayed == "all" or weight.ndim == 4) for weight in weights]

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from rlnas_core.machine import files
+
 
 @dataclass
 class Statistics:
@@ -29,7 +31,7 @@ class Statistics:
 
     @classmethod
     def load(cls, path: str | Path) -> "Statistics":
-        """Read what `save` wrote."""
-        with np.load(path, allow_pickle=False) as file:
+        """Read what `save` wrote; raises `ValueError` that says to delete it where it is damaged."""
+        with files.reading(path, files.REMADE), np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in ("epochs", "operations", "fixed", "channels")}
             return cls(**arrays, meta=json.loads(str(file["meta"])))

@@ -232,6 +232,12 @@ def test_a_damaged_nats_bench_file_is_always_refused_by_name(name, tmp_path):
     assert all(str(tmp_path) in message for message in refused)
 
 
+@pytest.mark.parametrize("algorithm", ["crc32", "shake_128"])
+def test_an_algorithm_that_gives_no_digest_is_refused(algorithm, official):
+    with pytest.raises(ValueError, match=rf"got {algorithm}; accepted: md5, sha1"):
+        extract_official(official, f"{algorithm}:00")
+
+
 @pytest.mark.parametrize("algorithm", ["md5", "sha256"])
 def test_a_given_checksum_names_its_algorithm(official, algorithm):
     digest = hashlib.new(algorithm, official.read_bytes()).hexdigest()
@@ -318,6 +324,9 @@ def test_a_wrong_table_is_refused_with_what_is_wrong(change, message, tmp_path):
         b"index,arch,cifar10_test\n",
         b"index,arch,cifar10_test,cifar10_test\n0,a,1,2\n",
         b"\x00" * 1000,
+        b"index,arch,cifar10_test\n0,a,1,2\n1,b,2,3\n",
+        b"# a comment\nindex,arch,cifar10_test\n",
+        "index,arch,cifar10_test\n0,a,1\n".encode("utf-16"),
     ],
 )
 def test_what_is_no_table_is_refused_by_name(content, tmp_path):

@@ -6,6 +6,7 @@ from sklearn.metrics import ndcg_score
 from rlnas_core import spaces
 from rlnas_core.benchmark.accuracies import INCLUDED, read_table
 from rlnas_core.benchmark.ranking import (
+    add_log_ranks,
     add_ranks,
     baselines,
     bootstrap_interval,
@@ -50,10 +51,23 @@ def test_tau_within_groups_is_weighted_by_their_size_and_counts_constant_scores_
     scores = np.array([1, 2, 3, 2, 1, 5, 7, 7])
     accuracies = np.array([1, 2, 3, 1, 2, 9, 1, 2])
     assert kendall_within(scores, accuracies, groups) == pytest.approx((3 * 1 + 2 * -1 + 2 * 0) / 7)
+    assert np.isnan(kendall_within(scores, groups, groups))
 
 
 def test_added_ranks_share_ties():
     assert add_ranks([0.1, 0.2, 0.2], [3, 1, 2]).tolist() == [4, 3.5, 4.5]
+    expected = np.log([1 / 3, 2.5 / 3, 2.5 / 3]) + np.log([3 / 3, 1 / 3, 2 / 3])
+    np.testing.assert_allclose(add_log_ranks([[-np.inf, 0.2, 0.2], [3, 1, 2]]), expected)
+
+
+def test_the_top_is_what_scores_highest():
+    rng = np.random.default_rng(0)
+    accuracies = rng.uniform(10, 90, 15625)
+    scores = accuracies + rng.normal(0, 20, 15625)
+    found = measures(spaces.get("nas_bench_201"), scores, accuracies)
+    assert found["top"] == accuracies[scores.argmax()]
+    best = sorted(range(15625), key=lambda place: -scores[place])[:16]
+    assert found["top_permille"] == pytest.approx(accuracies[best].mean())
 
 
 @pytest.mark.parametrize(

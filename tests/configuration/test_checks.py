@@ -21,6 +21,9 @@ SCHEMA = yaml.safe_load((CONFIG / "schema.yaml").read_text())
 DEMO = {"run": "x", "datasets": {"digits": {"source": "digits"}}, "searches": {"cifar10": "digits"}}
 
 
+FOLDER = {"source": "image-folder", "classes": 2}
+
+
 def read(name):
     return yaml.safe_load((CONFIG / name).read_text())
 
@@ -94,6 +97,30 @@ def test_defaults_are_filled_in_at_every_depth_and_the_input_is_left_alone():
         ({"retraining__mobilenet__digits__network__cells": 8}, "mobilenet.digits.network.cells: got 8;"),
         ({"supernet__imagenet": True}, "supernet.imagenet: got true; networks of nas_bench_201"),
         ({"datasets__digits__jitter": [0.4, 0.4]}, "jitter: got [0.4, 0.4]; accepted: 4 or more of them"),
+        ({"datasets__digits__pad": 33}, "datasets.digits.pad: got 33; accepted: at most image_size (32)"),
+        ({"datasets__digits__decode": "each-time"}, "decode: got each-time; accepted with digits: once"),
+        (
+            {"datasets__digits__jitter": [0.1] * 4},
+            "jitter: got [0.1, 0.1, 0.1, 0.1]; accepted with decode once",
+        ),
+        (
+            {"datasets__digits__path": "x.zip"},
+            "path: got 'x.zip'; digits come with scikit-learn, leave it out",
+        ),
+        ({"datasets__digits__image_size": 10**6}, "image_size: got 1000000; accepted: at most 4096"),
+        ({"figure1__categories": [10**9]}, "figure1.categories.0: got 1000000000; accepted: at most 100000"),
+        (
+            {"supernet__final_learning_rate": 5.0},
+            "supernet.final_learning_rate: got 5; accepted: at most learn",
+        ),
+        (
+            {"retraining__darts__digits__network": {"epochs": 5, "warmup_epochs": 5}},
+            "retraining.darts.digits.network.warmup_epochs: got 5; accepted: less than epochs (5)",
+        ),
+        (
+            {"transfer__coco__training": {"short_side": 200, "long_side": 100}},
+            "transfer.coco.training.short_side: got 200; accepted: at most long_side (100)",
+        ),
         ({"datasets__digits__path": []}, "datasets.digits.path: got []; accepted: 1 or more of them"),
         ({"supernet__momentum": 1}, "supernet.momentum: got 1; accepted: less than 1"),
         ({"supernet__path_per": "edge"}, "supernet.path_per: got 'edge'; accepted: cell, architecture"),
@@ -194,7 +221,7 @@ def test_all_mistakes_are_reported_at_once():
 
 
 def test_paths_that_do_not_exist_are_named(tmp_path):
-    config = validate(changed(datasets__digits__path=str(tmp_path / "gone")), SCHEMA)
+    config = validate(changed(datasets__digits={**FOLDER, "path": str(tmp_path / "gone")}), SCHEMA)
     with pytest.raises(ConfigurationError, match=r"datasets\.digits\.path: got .*gone, which doesn't exist"):
         resolve_paths(config)
 
@@ -202,14 +229,16 @@ def test_paths_that_do_not_exist_are_named(tmp_path):
 def test_braces_that_snakemake_would_fill_in_are_refused(tmp_path):
     folder = tmp_path / "{x}"
     folder.mkdir()
-    config = validate(changed(datasets__digits__path="{data}", data=str(folder)), SCHEMA)
+    config = validate(changed(datasets__digits={**FOLDER, "path": "{data}"}, data=str(folder)), SCHEMA)
     with pytest.raises(ConfigurationError, match=r"datasets\.digits\.path: got .*\{x\}; accepted: no braces"):
         resolve_paths(config)
 
 
 def test_data_stands_for_the_folder_in_paths(tmp_path):
     (tmp_path / "b").touch()
-    config = validate(changed(datasets__digits__path=["{data}/a", "{data}/b"], data=str(tmp_path)), SCHEMA)
+    config = validate(
+        changed(datasets__digits={**FOLDER, "path": ["{data}/a", "{data}/b"]}, data=str(tmp_path)), SCHEMA
+    )
     assert resolve_paths(config)["datasets"]["digits"]["path"] == str(tmp_path / "b")
     with pytest.raises(ConfigurationError, match="data: got null"):
         resolve_paths(config | {"data": None})

@@ -71,6 +71,23 @@ def test_a_plan_has_the_jobs_of_a_dry_run_that_are_still_to_do(tmp_path):
     assert "tabulate_correlations" not in text
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--configfile", "gone.yaml"], "argument --configfile: got gone.yaml, which is no file"),
+        (["--config", "run"], "argument --config: got run; accepted: KEY=VALUE"),
+        (["--config", "run=[1"], "argument --config: got run=[1; accepted: KEY=VALUE"),
+        (["--gpu-tflops", "0"], "argument --gpu-tflops: got 0; accepted: a number above 0"),
+        (["--gpu-tflops", "nan"], "argument --gpu-tflops: got nan; accepted: a number above 0"),
+    ],
+)
+def test_a_plan_of_what_isnt_there_says_so_in_one_line(arguments, message, tmp_path):
+    command = [sys.executable, ROOT / "workflow_scripts/print_plan.py", *arguments]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert message in result.stderr.splitlines()[-1]
+    assert result.returncode == 2
+
+
 def test_hours_grow_with_epochs_images_and_pixels():
     once = of_one("train_supernet", SUPERNET)
     config = configuration()

@@ -16,7 +16,7 @@ import torchvision
 from cifar import facts, pickled, serving, tarred, tiny_cifar10
 from PIL import Image
 
-from rlnas_core.images import sources
+from rlnas_core.images import arrays, sources
 from rlnas_core.images.arrays import Reader, augment, draw_crops, load, normalise, prepare
 
 CIFAR10_JPEG = Path(__file__).parents[3] / "shared" / "data" / "cifar10_jpeg.tar.xz"
@@ -114,6 +114,15 @@ def test_a_folder_without_test_images_is_halved(split, tmp_path):
         np.testing.assert_array_equal(half % 10, labels_of(tmp_path / "out", part))
 
 
+def test_a_tenth_of_the_training_images_is_held_out_and_no_test_image(tmp_path):
+    names = {f"train/{'ab'[number % 2]}/{number}.png": number for number in range(30)}
+    names |= {f"test/{'ab'[number % 2]}/{number}.png": number for number in range(100, 104)}
+    prepare("image-folder", tmp_path / "out", 8, path=as_folder(tmp_path, names), split="held-out")
+    train, valid = (set(load(tmp_path / "out", part).images[:, 0, 0, 0]) for part in ("train", "valid"))
+    assert len(valid) == 3
+    assert train | valid == set(range(30))
+
+
 def test_images_without_class_folders_are_unlabelled_and_all_train(tmp_path):
     path = image_folder(tmp_path / "images", {f"{number}.png": number for number in range(5)})
     description = prepare("image-folder", tmp_path / "out", 8, path=path, classes=7)
@@ -164,6 +173,23 @@ def test_images_of_many_bits_and_floats_are_scaled_by_their_range(dtype, suffix,
     assert [line for line in lines if "more than 8 bits or floating-point values" in line]
 
 
+def test_further_pages_of_an_image_are_left_out_and_the_log_says_so(tmp_path):
+    path, lines = as_folder(tmp_path, FOLDER), []
+    pages = [Image.new("RGB", (8, 8), (value,) * 3) for value in (7, 200)]
+    pages[0].save(path / "train/a/0.tif", save_all=True, append_images=pages[1:])
+    prepare("image-folder", tmp_path / "out", 8, path=path, log=lines.append)
+    assert lines[1:] == ["1 of 9 images have several frames or pages: only the first is used"]
+
+
+def test_a_link_to_an_image_that_is_gone_is_named(tmp_path):
+    path = as_folder(tmp_path, FOLDER)
+    (path / "train/a/gone.png").symlink_to("nowhere.png")
+    with pytest.raises(
+        ValueError, match=r"1 unreadable images.*: train/a/gone\.png; the first: not an image"
+    ):
+        sources.refuse_unreadable(path, 9)
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_images_with_values_that_are_no_numbers_are_refused_by_name(value, tmp_path):
     path = scientific(tmp_path / "images", "float32", "tif", np.eye(8))
@@ -172,6 +198,11 @@ def test_images_with_values_that_are_no_numbers_are_refused_by_name(value, tmp_p
         sources.refuse_unreadable(path, 12)
     with pytest.raises(ValueError, match=r"a/4\.tif"):
         prepare("image-folder", tmp_path / "out", 8, path=path, split="half-of-train")
+
+
+def test_an_archive_cant_be_decoded_each_time_and_that_is_known_before(tmp_path):
+    with pytest.raises(ValueError, match=r"decode: got each-time; .*images\.zip isn't a folder"):
+        arrays.inspect("image-folder", as_zip(tmp_path, FOLDER), decode="each-time")
 
 
 def test_a_damaged_entry_of_an_archive_is_named(tmp_path):
@@ -254,7 +285,9 @@ def test_wrong_settings_say_what_was_got_and_what_is_accepted(tmp_path):
     folder = partial(prepare, "image-folder", tmp_path / "out", 8, path=path)
     with pytest.raises(ValueError, match=r"got 'mnist'; accepted: cifar10, cifar100, imagenet16-120"):
         prepare("mnist", tmp_path / "out", 8)
-    with pytest.raises(ValueError, match=r"got 'thirds'; accepted with these images: half-of-train, held-out$"):
+    with pytest.raises(
+        ValueError, match=r"got 'thirds'; accepted with these images: half-of-train, held-out$"
+    ):
         folder(split="thirds")
     with pytest.raises(ValueError, match=r"got 3, but .* has 2 class folders"):
         folder(classes=3)

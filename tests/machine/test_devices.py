@@ -225,11 +225,21 @@ def test_a_device_is_free_again_when_its_job_fails(machine):
             raise ZeroDivisionError
 
 
-def test_auto_falls_back_to_the_cpu_with_a_warning(machine):
+def test_auto_falls_back_to_the_cpu_and_the_log_says_so(machine):
     machine(gpus=0)
-    with pytest.warns(UserWarning, match="there is no GPU") as caught, devices.hold() as held:
+    lines = []
+    with devices.hold(log=lines.append) as held:
         assert held == [torch.device("cpu")]
-    assert caught[0].filename == __file__
+    assert lines == ["device is auto and there is no GPU: this job runs on the CPU"]
+
+
+def test_devices_that_are_not_there_are_named(machine):
+    machine(visible="", gpus=0)
+    assert devices.absent(["auto", "cpu"]) == []
+    (line,) = devices.absent(["cuda", "auto", "cuda"])
+    assert line.startswith("device: got cuda, and there is none (CUDA_VISIBLE_DEVICES: )")
+    machine(gpus=1)
+    assert devices.absent(["cuda"]) == []
 
 
 def test_auto_takes_mps_where_there_is_no_cuda(machine, monkeypatch):

@@ -1,8 +1,11 @@
 """A saved model gives the network's own scores, in PyTorch and in ONNX, for images as they are."""
 
 import json
+import re
 import subprocess
 import sys
+from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 import onnxruntime
@@ -11,10 +14,13 @@ import torch
 from PIL import Image
 
 import rlnas_core
-from rlnas_core.model.loading import Model, ModelDescription, set_weights
+from rlnas_core.model.loading import Model, ModelDescription, describe, set_weights
 from rlnas_core.model.saving import onnx_difference, save_model
 from rlnas_core.networks.layers import initialise
 from rlnas_core.spaces import get, published
+from rlnas_core.training.checkpoint import read_weights, save_weights
+from rlnas_core.training.loop import Run
+from rlnas_core.training.standalone import RetrainingSettings, retrain
 
 SPACES = {
     "nas_bench_201": ({"channels": 8, "cells": 1}, 1, 8),
@@ -145,6 +151,36 @@ def test_an_onnx_file_of_other_weights_is_refused(saved):
         other.network.classifier.bias.add_(0.01)
     with pytest.raises(ArithmeticError, match="differ from PyTorch's by"):
         onnx_difference(other, folder / "model.onnx")
+
+
+def test_a_retrained_network_is_described_by_its_weights_and_dataset(digits, tmp_path):
+    space, genes = get("nas_bench_201"), get("nas_bench_201").from_string([ARCH])[0]
+    settings = RetrainingSettings(
+        epochs=4, channels=8, cells=1, batch_size=64, learning_rate=0.1, device="cpu", schedule="cosine"
+    )
+    network, found = retrain(space, genes, *digits, settings, 0, run=Run(lambda line: None))
+    assert found["top1"] > 50  # chance is 10
+    path = tmp_path / "weights.safetensors"
+    save_weights(network, path, space=space.name, arch=ARCH, settings=asdict(settings))
+    weights, made_by = read_weights(path)
+    images = digits[1].images
+    dataset = {"class_names": [], "classes": 10, "in_channels": 1, "image_size": 8, "decode": "once"}
+    model = Model(describe(dataset | {"mean": images.mean, "std": images.std}, made_by))
+    set_weights(model, weights, path)
+    assert model.description.class_names == list("0123456789")
+    right = model(np.asarray(images.images)).argmax(1).numpy() == digits[1].labels
+    assert 100 * right.mean() == pytest.approx(found["top1"])
+
+
+def test_the_examples_of_the_page_run(saved, tmp_path, monkeypatch):
+    _model, folder = saved
+    (tmp_path / "model").symlink_to(folder)
+    Image.new("RGB", (50, 40), "teal").save(tmp_path / "photo.jpg")
+    monkeypatch.chdir(tmp_path)
+    page = (Path(__file__).parents[2] / "docs/model.md").read_text()
+    blocks = re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    assert len(blocks) == 3
+    exec("\n".join(blocks), {"__name__": "page"})
 
 
 def test_importing_the_library_loads_no_torch():

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgb
 
 from rlnas_core.paper.drawings import draw_blocks, draw_cells, found
 from rlnas_core.spaces import get, published
@@ -29,6 +30,30 @@ def test_chain_shows_every_block():
     blocks = [text for text in shown if text.startswith("MB") or text == "skip"][1:]
     expected = ["skip" if gene == SKIP else "MB{0}\n{1}x{1}".format(*SHAPES[gene]) for gene in genes.tolist()]
     assert blocks == expected
+
+
+def luminance(colour):
+    """Relative luminance of a colour (WCAG 2.2)."""
+    return sum(
+        share * (value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4)
+        for share, value in zip((0.2126, 0.7152, 0.0722), to_rgb(colour), strict=True)
+    )
+
+
+def test_text_on_blocks_can_be_read():
+    figure = draw_blocks({"all": np.arange(21) % 7})
+    (axes,) = figure.axes
+    for block, text in zip(axes.patches, axes.texts[::2], strict=True):
+        low, high = sorted([luminance(block.get_facecolor()[:3]), luminance(text.get_color())])
+        assert (high + 0.05) / (low + 0.05) >= 4.5, text.get_text()
+
+
+def test_a_single_architecture_is_named_too():
+    axes = draw_cells({"RLNAS-imagenet": published()["RLNAS-imagenet"].genes}).axes
+    assert [ax.get_title(loc="left") for ax in axes] == [
+        "RLNAS-imagenet: normal cell",
+        "RLNAS-imagenet: reduction cell",
+    ]
 
 
 def test_every_architecture_of_a_figure_gets_a_column():

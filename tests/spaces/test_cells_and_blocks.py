@@ -109,6 +109,17 @@ def test_wrong_block_is_named():
         MOBILENET.from_string(["|".join(["skip_connect", *blocks[1:]])])
 
 
+@pytest.mark.parametrize("name", ["nas_bench_201", "darts", "mobilenet"])
+@pytest.mark.parametrize("use", ["cost", "usage"])
+def test_genes_of_another_shape_or_value_are_refused(name, use):
+    space = get(name)
+    genes = space.sample(2, np.random.default_rng(0))
+    with pytest.raises(ValueError, match=rf"genes: got the shape .*accepted: \(N, {space.num_genes}\)"):
+        getattr(space, use)(genes[0])
+    with pytest.raises(ValueError, match="genes: got values from -1 to"):
+        getattr(space, use)(np.where(np.arange(space.num_genes) == 1, -1, genes))
+
+
 def test_node_of_a_cell_may_have_one_input_and_must_have_some():
     genes = published()["FairDARTS-B"].genes
     assert [pair for pair in DARTS.genotype(genes)[0] if pair[0] == "none"] == [("none", 0), ("none", 0)]

@@ -148,8 +148,11 @@ def test_full_disk_is_named_and_leaves_the_last_state(tmp_path):
     try:
         checkpoint = Checkpoint(disk / "one.safetensors", "key", log=lambda line: None)
         checkpoint.save({"a": torch.zeros(1000)}, {"n": 1})
-        with pytest.raises(OSError, match="the checkpoint can't be saved: No space left on device"):
+        with pytest.raises(OSError, match="No space left on device; the last one is kept"):
             checkpoint.save({"a": torch.zeros(200_000)}, {"n": 2})
+        first = Checkpoint(disk / "two.safetensors", "key", log=lambda line: None)
+        with pytest.raises(OSError, match=r"the checkpoint can't be saved: No space left.*; there is none"):
+            first.save({"a": torch.zeros(200_000)}, {"n": 1})
         assert checkpoint.restore()[1]["n"] == 1
     finally:
         subprocess.run(["umount", str(disk)], check=True)
@@ -165,6 +168,8 @@ def test_weights_say_what_made_them_and_have_the_same_bytes_each_time(tmp_path):
     assert torch.equal(weights["weight"], model.weight)
     assert read.pop("versions")["torch"] == torch.__version__.split("+")[0]
     assert read == json.loads(json.dumps(made_by))
+    (tmp_path / "other").touch()
+    assert (tmp_path / "first").stat().st_mode == (tmp_path / "other").stat().st_mode
 
 
 def test_files_are_known_by_size_and_time_of_change(tmp_path):

@@ -1,0 +1,119 @@
+# Beyond the paper: training-free proxies, and everything that ranks the enumerated space in one table
+
+
+# Labels are random unless the experiment says otherwise; proxies that need none don't look at them.
+rule score_proxy:
+    input:
+        images=f"{RESULTS}/data/{{dataset}}/train_images.npy",
+        description=f"{RESULTS}/data/{{dataset}}/dataset.json",
+        labels=label_file("train"),
+    output:
+        scores=f"{RESULTS}/scores/{EXPERIMENT}/{{proxy}}.csv",
+    params:
+        supernet=config["supernet"],
+        images=config["proxies"]["images"],
+    log:
+        f"{RESULTS}/logs/score_proxy/{EXPERIMENT}/{{proxy}}.log",
+    benchmark:
+        f"{RESULTS}/runtimes/score_proxy/{EXPERIMENT}/{{proxy}}.tsv"
+    threads: config["jobs"]["proxy"]["threads"]
+    resources:
+        mem_mb=job_resource("proxy", "mem_mb"),
+        runtime=job_resource("proxy", "runtime"),
+        gpu=config["jobs"]["proxy"]["gpus"],
+    conda:
+        "../envs/rlnas.yaml"
+    wildcard_constraints:
+        proxy="|".join(PAPER["rankings"]["proxies"]),
+    script:
+        "../workflow_scripts/score_proxy.py"
+
+
+rule add_log_ranks:
+    input:
+        rank_sum_scores,
+    output:
+        scores=f"{RESULTS}/scores/{EXPERIMENT}/{{rank_sum}}.csv",
+    params:
+        parts=rank_sum_parts,
+    log:
+        f"{RESULTS}/logs/add_log_ranks/{EXPERIMENT}/{{rank_sum}}.log",
+    benchmark:
+        f"{RESULTS}/runtimes/add_log_ranks/{EXPERIMENT}/{{rank_sum}}.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    conda:
+        "../envs/analysis.yaml"
+    wildcard_constraints:
+        rank_sum="|".join(PAPER["rankings"]["rank_sums"]),
+    script:
+        "../workflow_scripts/add_log_ranks.py"
+
+
+rule tabulate_rankings:
+    input:
+        unpack(ranking_inputs),
+        accuracies=f"{RESULTS}/benchmark/accuracies.csv",
+    output:
+        csv=f"{RESULTS}/tables/rankings.csv",
+        md=f"{RESULTS}/tables/rankings.md",
+        tex=f"{RESULTS}/tables/rankings.tex",
+        html=report(
+            f"{RESULTS}/tables/rankings.html",
+            caption="../report/rankings.rst",
+            category="Tables",
+            labels={"table": "rankings", "shows": "everything that ranks the space"},
+        ),
+        svg=report(
+            f"{RESULTS}/figures/rankings.svg",
+            caption="../report/rankings.rst",
+            category="Figures",
+            labels={"figure": "rankings", "shows": "quality against cost"},
+        ),
+        pdf=f"{RESULTS}/figures/rankings.pdf",
+        png=f"{RESULTS}/figures/rankings.png",
+    params:
+        runs=RANKINGS,
+        searches=config["searches"],
+    log:
+        f"{RESULTS}/logs/tabulate/rankings.log",
+    benchmark:
+        f"{RESULTS}/runtimes/tabulate/rankings.tsv"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    conda:
+        "../envs/analysis.yaml"
+    script:
+        "../workflow_scripts/tabulate_rankings.py"
+
+
+rule build_explorer:
+    input:
+        unpack(ranking_inputs),
+        accuracies=f"{RESULTS}/benchmark/accuracies.csv",
+    output:
+        html=report(
+            f"{RESULTS}/explore.html",
+            caption="../report/explorer.rst",
+            category="Explorer",
+            labels={"shows": "every architecture in every ranking"},
+        ),
+    params:
+        runs=RANKINGS,
+        dataset=DATASETS[0],
+    log:
+        f"{RESULTS}/logs/build_explorer.log",
+    benchmark:
+        f"{RESULTS}/runtimes/build_explorer.tsv"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    conda:
+        "../envs/analysis.yaml"
+    script:
+        "../workflow_scripts/build_explorer.py"

@@ -1,0 +1,149 @@
+"""The explorer, in a real browser without a screen and without a network."""
+
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from rlnas_core.benchmark.ranking import baselines, kendall
+from rlnas_core.paper.explorer import LIMIT, explorer
+from rlnas_core.paper.rankings import Ranking
+from rlnas_core.spaces import get
+
+SPACE = get("nas_bench_201")
+GENES = SPACE.enumerate()
+ACCURACIES = pd.DataFrame({"cifar10_test": 50 + GENES @ np.array([1, 2, 3, 4, 0.5, 0.25])})
+RANKINGS = {
+    "uniform-once/angle": Ranking(-GENES @ np.arange(6.0), "images, training", {}),
+    **{name: Ranking(scores, "", {}) for name, scores in baselines(SPACE).items()},
+}
+CHOSEN = "|nor_conv_3x3~0|+|skip_connect~0|none~1|+|nor_conv_1x1~0|avg_pool_3x3~1|nor_conv_3x3~2|"
+
+
+@pytest.fixture(scope="module")
+def page():
+    return explorer(SPACE, RANKINGS, ACCURACIES)
+
+
+def test_a_page_is_small_and_always_the_same_and_asks_no_one(page):
+    assert len(page.encode()) < LIMIT
+    assert page == explorer(SPACE, RANKINGS, ACCURACIES)
+    own = page[page.index("const plotItem") :]
+    assert "http" not in own.replace("http://www.w3.org/2000/svg", "")
+    assert "<link" not in page.split("</style>")[0]
+
+
+def test_a_page_that_is_too_large_is_refused(monkeypatch):
+    monkeypatch.setattr("rlnas_core.paper.explorer.LIMIT", 1000)
+    with pytest.raises(ValueError, match="show fewer rankings"):
+        explorer(SPACE, RANKINGS, ACCURACIES)
+
+
+@pytest.fixture(scope="module")
+def browser(page, tmp_path_factory):
+    programs = shutil.which("chromium"), shutil.which("chromedriver")
+    if None in programs:
+        pytest.skip("needs chromium and chromedriver (Debian's chromium and chromium-driver)")
+    from selenium.webdriver import Chrome, ChromeOptions
+    from selenium.webdriver.chrome.service import Service
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    file = tmp_path_factory.mktemp("explorer") / "explore.html"
+    file.write_text(page, encoding="utf-8")
+    options = ChromeOptions()
+    options.binary_location = programs[0]
+    quiet = ["disable-background-networking", "disable-component-update", "disable-sync", "no-first-run"]
+    for flag in ["headless", "no-sandbox", "disable-gpu", "disable-quic", "window-size=1400,1000", *quiet]:
+        options.add_argument(f"--{flag}")
+    options.add_argument("--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = Chrome(options, Service(programs[1]))
+    try:
+        driver.get(file.as_uri())
+        WebDriverWait(driver, 60).until(lambda d: d.execute_script("return explorer.ready === true"))
+        yield driver
+    finally:
+        driver.quit()
+
+
+def details(browser):
+    return browser.find_element("id", "details").text
+
+
+def test_it_loads_without_an_error(browser):
+    assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
+    strings = browser.execute_script("return explorer.strings")
+    assert strings == SPACE.to_string(GENES)
+    tau = kendall(RANKINGS["uniform-once/angle"].scores, ACCURACIES["cifar10_test"].to_numpy())
+    status = browser.find_element("id", "status").text
+    assert "15,625 of 15,625" in status
+    assert f"{tau:.3f}" in status
+
+
+def test_it_filters_and_shows_what_it_found(browser):
+    field = browser.find_element("id", "search")
+    field.send_keys("|nor_conv_3x3~0|+|skip_connect~0|none~1|+ nor_conv_3x3~2")
+    strings = SPACE.to_string(GENES)
+    expected = [i for i, s in enumerate(strings) if s.startswith("|nor_conv_3x3~0|+|skip_connect~0|none~1|+")]
+    expected = [i for i in expected if "nor_conv_3x3~2" in strings[i]]
+    assert browser.execute_script("return explorer.matching") == expected
+    field.clear()
+    field.send_keys(CHOSEN)
+    field.send_keys("\ue007")  # the Enter key
+    index = int(SPACE.index(SPACE.from_string([CHOSEN]))[0])
+    assert browser.execute_script("return explorer.chosen") == index
+    shown = details(browser)
+    assert CHOSEN in shown
+    assert f"{ACCURACIES['cifar10_test'][index]:.2f}%" in shown
+    scores = RANKINGS["live-conv-weights"].scores
+    place = 1 + int((scores > scores[index]).sum())
+    assert f"Convolution weights on live edges {place:,}" in shown
+    drawn = [node.text for node in browser.find_elements("css selector", "#cell text")]
+    assert drawn == ["conv 3x3", "skip", "conv 1x1", "pool 3x3", "conv 3x3", "in", "1", "2", "out"]
+    field.clear()
+    field.send_keys(" ")
+
+
+def test_a_click_shows_the_architecture_under_it(browser):
+    """Only one point is left by the search, so that the click can't meet another."""
+    from selenium.webdriver import ActionChains
+
+    field = browser.find_element("id", "search")
+    field.clear()
+    field.send_keys(SPACE.to_string(GENES[7:8])[0])
+    before = browser.execute_script("return explorer.chosen")
+    assert before != 7
+    x, y = browser.execute_script(
+        """
+        const view = Bokeh.index[Object.keys(Bokeh.index)[0]] ?? [...Bokeh.index.roots][0];
+        const source = Bokeh.documents[0].get_model_by_name('points');
+        const area = view.el.getBoundingClientRect();
+        const [sx, sy] = [view.frame.x_scale, view.frame.y_scale].map(
+            (scale, k) => scale.compute(k ? source.data.y[0] : source.data.x[0]));
+        return [area.left + sx, area.top + sy];
+        """
+    )
+    actions = ActionChains(browser)
+    actions.w3c_actions.pointer_action.move_to_location(round(x), round(y))
+    actions.click().perform()
+    assert browser.execute_script("return explorer.chosen") == 7
+    assert SPACE.to_string(GENES[7:8])[0] in details(browser)
+
+
+def test_arrow_keys_step_through_the_ranking(browser):
+    field = browser.find_element("id", "search")
+    field.clear()
+    field.send_keys("none~0|+ ")
+    field.clear()
+    field.send_keys(" ")
+    plot = browser.find_element("id", "plot")
+    order = np.argsort(-RANKINGS["uniform-once/angle"].scores, kind="stable")
+    at = int(np.flatnonzero(order == browser.execute_script("return explorer.chosen"))[0])
+    plot.send_keys("\ue012")  # the left arrow: one place further down
+    expected = order[min(at + 1, len(order) - 1)]
+    assert browser.execute_script("return explorer.chosen") == expected
+    start = browser.execute_script("return explorer.plot.x_range.start")
+    plot.send_keys("+")
+    assert browser.execute_script("return explorer.plot.x_range.start") < start
+    assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []

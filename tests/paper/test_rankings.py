@@ -1,0 +1,115 @@
+"""The table and the figure of all rankings."""
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from rlnas_core.benchmark.ranking import kendall, measures
+from rlnas_core.paper import rankings
+from rlnas_core.paper.numbers import PAPER
+from rlnas_core.spaces import get
+
+SPACE = get("nas_bench_201")
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Scores of two seeds of random labels, an untrained supernet and two proxies, and their runtimes."""
+    folder, made = tmp_path_factory.mktemp("runs"), []
+    for labels, indicator, columns in [
+        ("uniform-once", "angle", ["angle", "layer-angle-sum-times-mean", "operation-average-control"]),
+        ("untrained-normal", "angle", ["angle"]),
+        ("uniform-once", "jacobian-covariance", ["jacobian-covariance"]),
+        ("uniform-once", "angles-and-jacobians", ["angles-and-jacobians"]),
+        ("uniform-once", "snip", ["snip"]),
+        ("ground-truth", "snip", ["snip"]),
+    ]:
+        for seed in (0, 1) if labels == "uniform-once" else (0,):
+            rng = np.random.default_rng([seed, len(made)])
+            stem = folder / f"{labels}-{indicator}-{seed}"
+            table = pd.DataFrame({"index": range(15625), **{c: rng.normal(size=15625) for c in columns}})
+            table.to_csv(f"{stem}.csv", index=False)
+            stem.with_suffix(".tsv").write_text(f"s\tcpu_time\n{90}\t{10 * (seed + 1)}\n")
+            run = {"dataset": "cifar10", "labels": labels, "categories": 10, "seed": seed}
+            files = {"scores": f"{stem}.csv", "runtimes": [f"{stem}.tsv"]}
+            made.append(run | files | {"indicator": indicator})
+    return made
+
+
+def test_random_labels_are_no_need(runs):
+    first = rankings.collect(SPACE, runs)["cifar10", 0]
+    assert {row: ranking.needs for row, ranking in first.items()} == {
+        "uniform-once/angle": "images, training",
+        "uniform-once/layer-angle-sum-times-mean": "images, training",
+        "uniform-once/operation-average-control": "images, training",
+        "untrained-normal/angle": "",
+        "jacobian-covariance": "images",
+        "uniform-once/snip": "images",
+        "ground-truth/snip": "images, labels",
+        "angles-and-jacobians": "images, training",
+        "conv-weights": "",
+        "live-conv-weights": "",
+        "macs": "",
+    }
+
+
+def test_a_ranking_costs_what_its_jobs_cost(runs):
+    both = runs[0] | {"indicator": "angles-and-jacobians", "scores": runs[5]["scores"]}
+    both["runtimes"] = [*runs[0]["runtimes"], *runs[1]["runtimes"]]
+    costs = rankings.core_seconds(rankings.collect(SPACE, [*runs[:2], both]).values())
+    assert costs["uniform-once/angle"] == 15
+    assert costs["angles-and-jacobians"] == 30
+    assert costs["macs"] == 0
+
+
+def test_earlier_epochs_cost_a_share(runs, tmp_path):
+    from rlnas_core.training.supernet import SupernetSettings, build, compare
+
+    models = [build(SPACE, 4, 1, SupernetSettings(channels=4, cells=1), seed) for seed in range(2)]
+    statistics = compare(*models, {})
+    statistics.epochs = np.array([0, 3, 6])
+    statistics.operations = np.repeat(statistics.operations[-1:], 3, axis=0)
+    statistics.fixed = np.repeat(statistics.fixed[-1:], 3, axis=0)
+    statistics.save(tmp_path / "statistics.npz")
+    found = rankings.collect(SPACE, [runs[0] | {"statistics": tmp_path / "statistics.npz"}])
+    rows = found["cifar10", 0]
+    assert [row for row in rows if "epoch" in row] == ["uniform-once/angle/epoch 3"]
+    assert rankings.core_seconds([rows])["uniform-once/angle/epoch 3"] == pytest.approx(10 * 3 / 6)
+
+
+def test_table_and_figure_show_every_ranking_best_first(runs, tmp_path):
+    accuracies = np.random.default_rng(5).uniform(10, 90, 15625)
+    found = rankings.collect(SPACE, runs)
+    measured = pd.DataFrame(
+        {"row": row, "needs": ranking.needs, "seed": seed, "column": "cifar10"}
+        | measures(SPACE, ranking.scores, accuracies)
+        for (_, seed), rows in found.items()
+        for row, ranking in rows.items()
+    )
+    table, costs = rankings.summarise(measured), rankings.core_seconds(found.values())
+    taus = [
+        kendall(found["cifar10", seed]["uniform-once/angle"].scores, accuracies, "discounted")
+        for seed in (0, 1)
+    ]
+    line = table.set_index("row").loc["uniform-once/angle"]
+    assert (line["tau_discounted"], line["tau_discounted_std"], line["runs"]) == (
+        pytest.approx(np.mean(taus), abs=1e-6),
+        pytest.approx(np.std(taus, ddof=1), abs=1e-6),
+        2,
+    )
+    assert np.isnan(table.set_index("row").loc["macs", "tau_discounted_std"])
+    shown = rankings.lay_out(table, costs)
+    taus = shown["tau-b, connected"][: table["row"].nunique()].astype(float)
+    assert taus.is_monotonic_decreasing
+    assert list(shown["Runs"][table["row"].nunique() :]) == ["quoted"] * len(PAPER["rankings"]["quoted"])
+    rankings.write(table, costs, tmp_path / "rankings")
+    assert list(pd.read_csv(tmp_path / "rankings.csv")["row"]) == list(table["row"])
+    marks = {"md": "| untrained, normal: whole-vector angle", "tex": "tab:rlnas-rankings", "html": "AZ-NAS"}
+    for kind, mark in marks.items():
+        assert mark in (tmp_path / f"rankings.{kind}").read_text()
+    figure = rankings.draw(table, costs)
+    assert len(figure.axes[0].collections) + len(figure.axes[0].lines) > 2 * table["row"].nunique()
+    texts = [text.get_text() for text in figure.axes[0].texts]
+    assert any(re.search("quoted", text) for text in texts)

@@ -1,0 +1,44 @@
+"""A search leaves one architecture, and says how many tie with it."""
+
+import numpy as np
+import pytest
+
+from rlnas_core.search.evolution import evolve
+from rlnas_core.search.results import read_best, read_scores, result, tied
+from rlnas_core.spaces import get
+
+SPACE = get("nas_bench_201")
+ARCHS = SPACE.to_string(SPACE.enumerate())
+
+
+def test_of_ties_the_one_scored_first_is_the_result_and_all_are_listed(tmp_path):
+    scores = np.zeros(len(ARCHS))
+    scores[7::50] = 1
+    order = []
+
+    def fitness(genes):
+        order.extend(SPACE.index(genes))
+        return scores[SPACE.index(genes)]
+
+    found = evolve(SPACE, fitness, np.random.default_rng(0), iterations=3)
+    ties = tied(ARCHS, scores + 1e-14 * np.arange(len(ARCHS)), found.fitness)
+    assert ties["arch"].tolist() == ARCHS[7::50]
+    result(SPACE, "evolution", found.genes, found.fitness, tied=len(ties), space="x").to_csv(
+        tmp_path / "best.csv", index=False
+    )
+    best = read_best(tmp_path / "best.csv")
+    assert best["arch"] == ARCHS[next(index for index in order if scores[index] == 1)]
+    assert best["tied"] == len(ARCHS[7::50])
+
+
+def test_two_architectures_are_no_result(tmp_path):
+    (tmp_path / "best.csv").write_text("found_by,arch,score,tied\nevolution,a,1,1\nenumeration,b,1,1\n")
+    with pytest.raises(ValueError, match=r"best\.csv can't be read .*got 2 rows, expected 1.*delete it"):
+        read_best(tmp_path / "best.csv")
+
+
+def test_scores_of_a_part_of_the_space_are_refused(tmp_path):
+    lines = ["index,angle\n", *(f"{index},0.5\n" for index in range(8247))]
+    (tmp_path / "angle.csv").write_text("".join(lines))
+    with pytest.raises(ValueError, match=r"angle\.csv .*got 8247 rows, expected 15625.*delete it"):
+        read_scores(tmp_path / "angle.csv", SPACE)

@@ -1,0 +1,19 @@
+"""Build one page that shows every ranking of a first seed against every accuracy."""
+
+from pathlib import Path
+
+import job
+from rlnas_core.benchmark.accuracies import read_table
+from rlnas_core.paper import rankings
+from rlnas_core.paper.explorer import explorer
+from rlnas_core.spaces import get
+
+log = job.start(snakemake)
+space, accuracies = get("nas_bench_201"), read_table(snakemake.input.accuracies)
+found = rankings.collect(space, snakemake.params.runs)
+dataset = snakemake.params.dataset
+shown = next(rows for (images, _), rows in sorted(found.items()) if images == dataset)
+columns = [column for column in accuracies.columns if column.endswith("_test")]
+page = explorer(space, shown, accuracies[columns])
+Path(snakemake.output.html).write_text(page, encoding="utf-8", newline="\n")
+log(f"{len(shown)} rankings with the images of {dataset}, {len(page):,} bytes")

@@ -1,0 +1,20 @@
+"""Write a retrained network as a model to use elsewhere."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+
+import job
+from rlnas_core.model.loading import Model, describe, set_weights
+from rlnas_core.model.saving import save_model
+from rlnas_core.training.checkpoint import read_weights
+
+log = job.start(snakemake)
+weights, made_by = read_weights(snakemake.input.weights)
+dataset = json.loads(Path(snakemake.input.description).read_text(encoding="utf-8"))
+model = Model(describe(dataset, made_by))
+set_weights(model, weights, snakemake.input.weights)
+accuracies = pd.read_csv(snakemake.input.accuracy).set_index("column")["value"].to_dict()
+save_model(model, snakemake.output.model, accuracies)
+log(f"{snakemake.output.model}: {made_by['arch']}")
