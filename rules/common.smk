@@ -28,8 +28,7 @@ except ConfigurationError as error:
 RESULTS = f"results/{config['run']}"
 SUPERNET = "{space}/{dataset}/{labels}/{categories}/{seed}"
 EXPERIMENT = SUPERNET.replace("{space}", "nas_bench_201")
-RANDOM_LABELS = SUPERNET.replace("{labels}", "uniform-once")
-LARGE = f"{RESULTS}/searches/{RANDOM_LABELS}/{{limit}}/best.csv"
+LARGE = f"{RESULTS}/searches/{SUPERNET}/{{limit}}/{{search}}/best.csv"
 # Architectures with a network of their own have the name of a published one or that of an ArchitectureName.
 RETRAINED = "{space}/{dataset}/{architecture}/{seed}"
 MODEL = f"{RESULTS}/model/{RETRAINED}"
@@ -101,6 +100,19 @@ def supernet_settings(wildcards):
     if wildcards.space == "nas_bench_201":
         return config["supernet"]
     return config["large_spaces"][wildcards.space][wildcards.dataset]["supernet"]
+
+
+def validation_settings(wildcards):
+    """Images of a validation accuracy, and those that batch norms are recalibrated on."""
+    return {key: config["validation"][key] for key in ("images", "calibration_images", "calibration_batch")}
+
+
+def accuracy_evolution(wildcards):
+    """Settings of a search by validation accuracy; a random one has one generation."""
+    if wildcards.search == "random-search":
+        none = {"iterations": 1, "keep": 1, "mutations": 0, "crossovers": 0}
+        return {"population": config["random_search"]["architectures"], **none}
+    return search_settings(wildcards)["evolution"]
 
 
 def search_settings(wildcards):

@@ -13,7 +13,7 @@ CORRELATION_TABLE = 2
 COST_TABLES = [3, 4, 5, 8, 9, 10, 11]
 ARCHITECTURE_FIGURES = [2, 3, 4, 5]
 
-# What is searched by angle in the large spaces; limits in million FLOPs
+# What is searched in the large spaces; limits in million FLOPs
 LARGE_SEARCHES = [
     {
         "space": space,
@@ -21,11 +21,14 @@ LARGE_SEARCHES = [
         "categories": classes(config, dataset),
         "seed": seed,
         "limit": "none" if limit is None else limit,
+        "labels": PAPER["large_methods"][method]["labels"],
+        "search": PAPER["large_methods"][method]["indicator"],
     }
     for space, searches in config["large_spaces"].items()
     for dataset, search in searches.items()
     for seed in search["seeds"]
     for limit in search["limits"]
+    for method in search["methods"]
 ]
 
 

@@ -57,6 +57,8 @@ def architecture_inputs(wildcards):
         best = f"{RESULTS}/searches/{EXPERIMENT}/angle/best.csv"
         return {"search": best.format(labels="uniform-once", **of)}
     limit = "none" if name.limit is None else name.limit
+    method = PAPER["large_methods"][name.method]
+    of |= {"labels": method["labels"], "search": method["indicator"]}
     return {"search": LARGE.format(space=wildcards.space, limit=limit, **of)}
 
 
@@ -154,6 +156,8 @@ def large_searches(kind, *files):
             and search["space"] == of["space"]
             and of.get("on_imagenet") in (None, search["dataset"] == "imagenet")
             and of.get("limited") in (None, search["limit"] != "none")
+            and (file != "optimum.csv" or search["search"] == "angle")
+            and (kind == "table" or search["labels"] == "uniform-once")
         ]
 
     return paths

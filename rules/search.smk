@@ -35,9 +35,7 @@ rule score_validation_accuracy:
     params:
         supernet=config["supernet"],
         labels=validation_method,
-        settings={
-            key: config["validation"][key] for key in ("images", "calibration_images", "calibration_batch")
-        },
+        settings=validation_settings,
     log:
         f"{RESULTS}/logs/score_validation_accuracy/{EXPERIMENT}.log",
     benchmark:
@@ -122,7 +120,7 @@ rule search_randomly:
 # The large spaces are not enumerated: statistics alone score what evolution proposes, and bound what it can miss.
 rule search_large_space:
     input:
-        statistics=f"{RESULTS}/supernets/{RANDOM_LABELS}/statistics.npz",
+        statistics=f"{RESULTS}/supernets/{SUPERNET}/statistics.npz",
     output:
         best=report(
             LARGE,
@@ -131,21 +129,23 @@ rule search_large_space:
             labels={
                 "space": "{space}",
                 "dataset": "{dataset}",
-                "categories": "{categories}",
+                "labels": "{labels}",
                 "seed": "{seed}",
                 "limit": "{limit}",
             },
         ),
         trace=LARGE.replace("best.csv", "trace.csv"),
+        structure=LARGE.replace("best.csv", "structure.csv"),
         tied=LARGE.replace("best.csv", "tied.csv"),
         optimum=LARGE.replace("best.csv", "optimum.csv"),
     params:
         settings=search_settings,
         pooling=config["angle"]["pooling"],
+        architectures=config["random_search"]["architectures"],
     log:
-        f"{RESULTS}/logs/search_large_space/{{space}}/{{dataset}}/{{categories}}/{{seed}}/{{limit}}.log",
+        LARGE.replace("searches", "logs/search_large_space").replace("/best.csv", ".log"),
     benchmark:
-        f"{RESULTS}/runtimes/search_large_space/{{space}}/{{dataset}}/{{categories}}/{{seed}}/{{limit}}.tsv"
+        LARGE.replace("searches", "runtimes/search_large_space").replace("/best.csv", ".tsv")
     threads: 1
     resources:
         mem_mb=4000,
@@ -154,5 +154,41 @@ rule search_large_space:
         "../envs/rlnas.yaml"
     wildcard_constraints:
         space="darts|mobilenet",
+        search="angle",
     script:
         "../workflow_scripts/search_large_space.py"
+
+
+# Random search is evolution's first generation alone.
+rule search_by_accuracy:
+    input:
+        weights=f"{RESULTS}/supernets/{SUPERNET}/weights.safetensors",
+        train_images=f"{RESULTS}/data/{{dataset}}/train_images.npy",
+        valid_images=f"{RESULTS}/data/{{dataset}}/valid_images.npy",
+        description=f"{RESULTS}/data/{{dataset}}/dataset.json",
+        labels=validation_labels,
+    output:
+        best=LARGE,
+        trace=LARGE.replace("best.csv", "trace.csv"),
+        tied=LARGE.replace("best.csv", "tied.csv"),
+    params:
+        supernet=supernet_settings,
+        labels=validation_method,
+        settings=validation_settings,
+        evolution=accuracy_evolution,
+    log:
+        LARGE.replace("searches", "logs/search_by_accuracy").replace("/best.csv", ".log"),
+    benchmark:
+        LARGE.replace("searches", "runtimes/search_by_accuracy").replace("/best.csv", ".tsv")
+    threads: config["jobs"]["validation"]["threads"]
+    resources:
+        mem_mb=job_resource("validation", "mem_mb"),
+        runtime=job_resource("validation", "runtime"),
+        gpu=config["jobs"]["validation"]["gpus"],
+    conda:
+        "../envs/rlnas.yaml"
+    wildcard_constraints:
+        space="darts|mobilenet",
+        search="validation-accuracy|random-search",
+    script:
+        "../workflow_scripts/search_by_accuracy.py"

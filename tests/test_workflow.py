@@ -48,8 +48,9 @@ TINY = {
                 "limits": [None, 600],
             }
         },
-        "mobilenet": {"digits": {"supernet": SHORT, "limits": [475]}},
+        "mobilenet": {"digits": {"supernet": SHORT, "limits": [475], "methods": ["D", "random-search"]}},
     },
+    "random_search": {"architectures": 5},
     "retraining": {
         "darts": {
             "digits": {
@@ -257,6 +258,20 @@ def test_retrained_networks_have_columns_of_their_own_beside_the_papers(runs):
     assert table.loc[("cifar10/RLNAS", "top1"), "runs"] == 0
     assert "datasets.imagenet.path" in table.loc[("cifar10/RLNAS", "top1"), "note"]
     assert pd.read_csv(runs[0] / "tables/table5.csv")["column"].isin(["digits/top5"]).any()
+
+
+def test_large_spaces_are_searched_by_accuracy_and_with_true_labels_too(runs):
+    table = pd.read_csv(runs[0] / "tables/table5.csv").set_index(["row", "column"])
+    for search in ("SPOS by evolution", "angle with true labels by evolution", "evolution", "random search"):
+        assert 0 < table.loc[(f"this run, digits within 475M, {search}", "flops"), "mean"] <= 475
+    trace = {
+        search: pd.read_csv(runs[0] / f"searches/mobilenet/digits/ground-truth/10/0/475/{search}/trace.csv")
+        for search in ("validation-accuracy", "random-search")
+    }
+    assert trace["random-search"]["origin"].eq("random").all()
+    assert {"mutation", "crossover"} <= set(trace["validation-accuracy"]["origin"])
+    structure = pd.read_csv(runs[0] / "searches/mobilenet/digits/uniform-once/10/0/475/angle/structure.csv")
+    assert structure["tau"].between(-1, 1).all()
 
 
 def test_transferred_networks_are_measured_in_columns_that_say_miniature(runs):

@@ -1,10 +1,11 @@
 """Search a large space by angle within a FLOPs limit: by evolution, and to optimality."""
 
 import numpy as np
+import pandas as pd
 
 import job
-from rlnas_core.search.angle import angles, group_sums
-from rlnas_core.search.evolution import evolve
+from rlnas_core.search.angle import angles, group_sums, structure
+from rlnas_core.search.evolution import evolve, random_architectures
 from rlnas_core.search.optimum import largest_angle
 from rlnas_core.search.results import result, tied
 from rlnas_core.spaces import get
@@ -16,18 +17,19 @@ space = get(wildcards.space, **({"paths": params.settings["paths"]} if wildcards
 statistics = Statistics.load(snakemake.input.statistics)
 sums = group_sums(space, statistics, pooling=params.pooling)
 limit = np.inf if wildcards.limit == "none" else 1e6 * int(wildcards.limit)
+rng = np.random.default_rng(int(wildcards.seed))
 found = evolve(
     space,
     lambda genes: angles(space.usage(genes), sums),
-    np.random.default_rng(int(wildcards.seed)),
+    rng,
     feasible=None if wildcards.limit == "none" else lambda genes: space.cost(genes)[1] <= limit,
     **params.settings["evolution"],
 )
 found.trace.to_csv(snakemake.output.trace, index=False)
 exact = largest_angle(space, sums, found.genes, limit=limit)
 ties = tied(found.trace["arch"].tolist(), found.trace["fitness"].to_numpy(), found.fitness)
-known = {name: wildcards[name] for name in ("limit", "space", "dataset", "categories", "seed")}
-known |= {"bound": exact.bound, "proven": exact.proven}
+names = ("limit", "space", "dataset", "labels", "categories", "seed", "search")
+known = {name: wildcards[name] for name in names} | {"bound": exact.bound, "proven": exact.proven}
 for name, found_by, genes, score, others in (
     ("best", "evolution", found.genes, found.fitness, {"tied": len(ties)}),
     ("optimum", "optimum", exact.genes, exact.angle, {}),
@@ -39,3 +41,7 @@ for name, found_by, genes, score, others in (
     log(row.to_string(index=False))
 ties.to_csv(snakemake.output.tied, index=False)
 log(f"{exact.visited} partial architectures looked at; {len(ties)} of those scored have the same angle")
+sample = random_architectures(space, rng, params.architectures, limit)
+alike = pd.DataFrame(structure(space, sums, sample).items(), columns=["with", "tau"])
+alike.assign(architectures=len(sample)).to_csv(snakemake.output.structure, index=False)
+log(alike.to_string(index=False))

@@ -423,7 +423,8 @@ def _contradictions_of_networks(config: Mapping[str, Any], schema: Mapping[str, 
 def found_architectures(config: Mapping[str, Any], space: str) -> list[str]:
     """Names of what a run's searches by angle in a space find: DATASET-CATEGORIES-SEED-LIMIT, also `-scaled`.
 
-    What DARTS searches find without a limit is scaled to the channels that 600 million allow.
+    What DARTS searches find without a limit is scaled to the channels that 600 million allow. What other
+    methods than RLNAS find has the method at the end.
     """
     if space == "nas_bench_201":
         return [
@@ -433,11 +434,12 @@ def found_architectures(config: Mapping[str, Any], space: str) -> list[str]:
             for seed in config["seeds"]["uniform-once"]
         ]
     return [
-        str(ArchitectureName(seed, limit, dataset, classes(config, dataset), scaled))
+        str(ArchitectureName(seed, limit, dataset, classes(config, dataset), scaled, method))
         for dataset, search in config["large_spaces"].get(space, {}).items()
         if dataset in config["datasets"]
         for seed in search["seeds"]
         for limit in search["limits"]
+        for method in search["methods"]
         for scaled in ([False, True] if space == "darts" and limit is None else [False])
     ]
 

@@ -81,6 +81,8 @@ def count_images(dataset: Mapping[str, Any]) -> tuple[int, int]:
     match dataset["split"] or ("half-of-train" if of_train else "half-of-test"):
         case "half-of-train":
             return math.ceil(train / 2), train // 2
+        case "held-out":
+            return train - min(50_000, train // 10), min(50_000, train // 10)
         case "half-of-test":
             return train, math.ceil(test / 2)
     return train, test

@@ -21,7 +21,8 @@ from rlnas_core.machine.fingerprints import marks_of
 
 CPU = torch.device("cpu")
 SOURCES = ("cifar10", "cifar100", "imagenet16-120", "image-folder", "digits")
-SPLITS = ("half-of-train", "half-of-test", "test")
+SPLITS = ("half-of-train", "held-out", "half-of-test", "test")
+_HELD_OUT = 50_000
 _SPLIT_SEED = 0
 _SAMPLE = 2048  # images that stand for all where mean and deviation of all would take hours
 _KEPT = 0.25  # share of a GPU's free memory that images may take for good
@@ -373,16 +374,17 @@ def _split(found: ImageSource, split: str | None) -> tuple[np.ndarray, tuple[Poo
     everything = np.arange(len(found.train.labels))
     if split is None:
         return everything, (found.train, everything[:0])
-    if split == "half-of-train":
+    if split in ("half-of-train", "held-out"):
         order = rng.permutation(everything)
-        half = (len(order) + 1) // 2
-        return np.sort(order[:half]), (found.train, np.sort(order[half:]))
+        valid = len(order) // 2 if split == "half-of-train" else min(_HELD_OUT, len(order) // 10)
+        kept = len(order) - valid
+        return np.sort(order[:kept]), (found.train, np.sort(order[kept:]))
     if split == "half-of-test" and found.test is not None:
         order = rng.permutation(len(found.test.labels))
         return everything, (found.test, np.sort(order[: (len(order) + 1) // 2]))
     if split == "test" and found.test is not None:
         return everything, (found.test, np.arange(len(found.test.labels)))
-    accepted = SPLITS if found.test is not None else SPLITS[:1]
+    accepted = SPLITS if found.test is not None else SPLITS[:2]
     raise ValueError(f"split: got '{split}'; accepted with these images: {', '.join(accepted)}")
 
 

@@ -12,6 +12,7 @@ from rlnas_core.spaces import published
 
 _QUOTED = "quoted: nobody published what it is made of"
 _PAPERS_DATA = ("imagenet", "coco", "cityscapes")
+_METHODS = {(of["labels"], of["indicator"]): method for method, of in PAPER["large_methods"].items()}
 Record = Mapping[Any, Any]
 
 
@@ -43,7 +44,9 @@ def cost_table(
         own = ArchitectureName.parse(name)
         if own is None:
             return rows.get(name, name), ""
-        return "random-search" if own.random and own.limit == limit else own.title(), own.seed
+        if own.method == "random-search":
+            return "random-search" if limit and own.limit == limit else own.title("random search"), own.seed
+        return own.title(), own.seed
 
     def belongs(name: str) -> bool:
         """Whether an architecture has a place in this table."""
@@ -64,9 +67,12 @@ def cost_table(
         disagrees |= {(row, column): why for column, why in entry.disagrees.get(number, {}).items()}
     for search in searches:
         limit_of_search = None if search["limit"] == "none" else int(search["limit"])
-        own = ArchitectureName(search["seed"], limit_of_search, search["dataset"], search["categories"])
-        row = own.title(search["found_by"])
-        if search["found_by"] != "evolution":
+        method = _METHODS[search["labels"], search["search"]]
+        of = search["seed"], limit_of_search, search["dataset"], search["categories"]
+        own = ArchitectureName(*of, method=method)
+        row, _ = row_of(str(own))
+        if search["found_by"] == "optimum":
+            row = own.title("optimum")
             never[row] = "not measured: retraining takes what evolution found"
         add(row, own.seed, search["params"], search["macs"])
     known = {(row, seed) for row, _, seed, _ in measured}
@@ -92,5 +98,6 @@ def cost_table(
     }
     if limit:
         key = f"transfer.{scenes}.architectures.{table['space']}"
-        notes["random-search"] = f"not measured: name random-0-{limit} in {key}"
+        name = f"DATASET-CATEGORIES-SEED-{limit}-random-search"
+        notes["random-search"] = f"not measured: name {name} in {key}, which large_spaces has to search for"
     return tidy(cells, number, notes, never)

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from rlnas_core.benchmark.ranking import kendall
 from rlnas_core.spaces import SearchSpace
 from rlnas_core.spaces.nas_bench_201 import CONV_1X1, CONV_3X3, POOL, NASBench201
 from rlnas_core.training.statistics import Statistics
@@ -85,3 +86,25 @@ def indicators(
         "operation-average-control": times_mean(sums(average)),
     }
     return {name: values.round(_DECIMALS) for name, values in scores.items()}
+
+
+def structure(space: SearchSpace, sums: np.ndarray, genes: np.ndarray) -> dict[str, float]:
+    """Kendall's tau of the angle with what needs no training, over architectures (N, genes).
+
+    Those are parameters and FLOPs, and `operation-average-control`: the angle after each weight group's own
+    was replaced by the average of its operation's, so that only structure remains. `sums` (G, 3) are those of
+    `group_sums`.
+    """
+    operations = sums[1:].reshape(space.num_genes, -1, 3)
+    lengths = np.sqrt(operations[..., 1] * operations[..., 2])
+    trained = lengths > 0
+    cosines = np.divide(operations[..., 0], lengths, out=np.ones_like(lengths), where=trained)
+    turned = np.arccos(np.clip(cosines, -1, 1))
+    mean = turned.sum(axis=0, where=trained) / np.maximum(trained.sum(axis=0), 1)
+    control = sums.copy()
+    control[1:, 0] = (np.cos(mean) * lengths).ravel()
+    usage = space.usage(genes)
+    scores = angles(usage, sums)
+    params, macs = space.cost(genes)
+    others = {"params": params, "flops": macs, "operation-average-control": angles(usage, control)}
+    return {name: kendall(values, scores) for name, values in others.items()}

@@ -104,20 +104,28 @@ def evolve(
     return Result(kept[0], float(scores.max()), pd.concat(trace, ignore_index=True))
 
 
-def random_architecture(space: SearchSpace, rng: np.random.Generator, limit: float) -> np.ndarray:
-    """Draw an architecture (genes,) whose ImageNet network keeps a limit on multiply-accumulates.
+def random_architectures(
+    space: SearchSpace, rng: np.random.Generator, count: int, limit: float
+) -> np.ndarray:
+    """Draw architectures (count, genes) whose ImageNet networks keep a limit on FLOPs; some may be equal.
 
-    Raises ValueError where none turns up.
+    Raises ValueError where too few turn up.
     """
+    found = np.empty((0, space.num_genes), np.int8)
     for _ in range(_ROUNDS):
         genes = space.sample(1000, rng)
-        genes = genes[space.cost(genes)[1] <= limit]
-        if len(genes):
-            return genes[0]
+        found = np.concatenate([found, genes[space.cost(genes)[1] <= limit]])
+        if len(found) >= count:
+            return found[:count]
     raise ValueError(
-        f"limit: got {limit:.4g}, which none of {1000 * _ROUNDS} random architectures keeps; accepted: "
-        f"more than {space.cheapest():.4g}, what the cheapest takes"
+        f"limit: got {limit:.4g}, which {len(found)} of {1000 * _ROUNDS} random architectures keep, of "
+        f"{count} asked for; accepted: more than {space.cheapest():.4g}, what the cheapest takes"
     )
+
+
+def random_architecture(space: SearchSpace, rng: np.random.Generator, limit: float) -> np.ndarray:
+    """Draw an architecture (genes,) as `random_architectures` does."""
+    return random_architectures(space, rng, 1, limit)[0]
 
 
 def exact_best(space: NASBench201, scores: np.ndarray) -> np.ndarray:

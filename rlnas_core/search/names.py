@@ -3,15 +3,18 @@
 import re
 from dataclasses import dataclass
 
-_FOUND = re.compile(r"([a-z0-9]+)-(\d+)-(\d+)-(none|\d+)(-scaled)?")
+_FOUND = re.compile(r"([a-z0-9]+)-(\d+)-(\d+)-(none|\d+)(-scaled)?(?:-(A|B|random-search))?")
 _RANDOM = re.compile(r"random-(\d+)-(\d+)")
+
+_METHODS = {"A": "SPOS by ", "B": "angle with true labels by ", "random-search": ""}
 
 
 @dataclass(frozen=True)
 class ArchitectureName:
-    """An architecture of a run: found by evolution on a supernet's angles, or drawn at random (no dataset).
+    """An architecture of a run: what a search found, or one drawn at random (no dataset).
 
-    `limit` is in million FLOPs; `scaled` says that its channels are scaled to 600 million.
+    `limit` is in million FLOPs; `scaled` says that its channels are scaled to 600 million. `method` is the
+    search: those of table 1, or `random-search`, the best of random architectures by A's validation accuracy.
     """
 
     seed: int
@@ -19,15 +22,16 @@ class ArchitectureName:
     dataset: str | None = None
     categories: int | None = None
     scaled: bool = False
+    method: str = "D"
 
     @classmethod
     def parse(cls, name: str) -> "ArchitectureName | None":
-        """Read DATASET-CATEGORIES-SEED-LIMIT[-scaled] or random-SEED-LIMIT; None for any other name."""
+        """Read DATASET-CATEGORIES-SEED-LIMIT[-scaled][-METHOD] or random-SEED-LIMIT; None for any other."""
         if drawn := _RANDOM.fullmatch(name):
             return cls(int(drawn[1]), int(drawn[2]))
         if found := _FOUND.fullmatch(name):
             limit = None if found[4] == "none" else int(found[4])
-            return cls(int(found[3]), limit, found[1], int(found[2]), found[5] is not None)
+            return cls(int(found[3]), limit, found[1], int(found[2]), found[5] is not None, found[6] or "D")
         return None
 
     @property
@@ -39,11 +43,13 @@ class ArchitectureName:
         if self.random:
             return f"random-{self.seed}-{self.limit}"
         limit = "none" if self.limit is None else self.limit
-        return f"{self.dataset}-{self.categories}-{self.seed}-{limit}{'-scaled' if self.scaled else ''}"
+        ends = ("-scaled" if self.scaled else "") + ("" if self.method == "D" else f"-{self.method}")
+        return f"{self.dataset}-{self.categories}-{self.seed}-{limit}{ends}"
 
     def title(self, found_by: str = "evolution") -> str:
         """How tables call it, whatever its seed."""
         if self.random:
             return f"this run, random within {self.limit}M"
         within = "" if self.limit is None else f" within {self.limit}M"
+        found_by = found_by if self.method == "D" else f"{_METHODS[self.method]}{found_by}"
         return f"this run, {self.dataset}{within}, {found_by}{', scaled within 600M' if self.scaled else ''}"

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,7 +13,7 @@ from rlnas_core.kernels.engine import accelerate
 from rlnas_core.labels.sources import LabelSource
 from rlnas_core.machine.devices import pick_device
 from rlnas_core.networks.layers import SupernetModule
-from rlnas_core.spaces.nas_bench_201 import NASBench201
+from rlnas_core.spaces import SearchSpace
 
 _BATCH = 256  # images evaluated at once, so that memory doesn't grow with their number
 
@@ -21,11 +22,9 @@ def _draw(data: ImageArray, images: int, rng: np.random.Generator) -> np.ndarray
     return rng.choice(len(data), size=min(images, len(data)), replace=False)
 
 
-@torch.no_grad()
-def validation_accuracy(
-    space: NASBench201,
+def scorer(
+    space: SearchSpace,
     model: SupernetModule,
-    genes: np.ndarray,
     calibration: ImageArray,
     validation: ImageArray,
     labels: LabelSource,
@@ -36,14 +35,14 @@ def validation_accuracy(
     seed: int,
     device: str = "auto",
     log: Callable[[str], None] = print,
-) -> np.ndarray:
-    """Accuracy in percent of each architecture, (N,), batch-norm statistics recomputed for each (Sec. 4.1).
+) -> Callable[[np.ndarray], np.ndarray]:
+    """Return a function from genes (N, genes) to accuracies in percent (N,), of any space (Sec. 4.1).
 
-    Statistics come from `calibration_images` training images, running ones over batches of
-    `calibration_batch` or those of all at once; accuracy comes from `images` validation images, None for all.
-    Both are drawn once with `seed`; `labels` are asked for the latter's classes once. Over several positions
-    of an image accuracy is the mean. Architectures of one canonical form are evaluated once.
-    Raises ValueError where there are no validation images.
+    Batch-norm statistics are recomputed for each architecture from `calibration_images` training images,
+    running ones over batches of `calibration_batch` or those of all at once; accuracy comes from `images`
+    validation images, None for all. Both are drawn once with `seed`; `labels` are asked for the latter's
+    classes once. Over several positions of an image accuracy is the mean. Architectures of one canonical form
+    are evaluated once. Raises ValueError where there are no validation images.
     """
     if len(validation) == 0:
         raise ValueError(
@@ -67,14 +66,32 @@ def validation_accuracy(
     y, target = posed(validation, chosen, labels(chosen))
     size = _BATCH if target_device.type == "cpu" else 8 * _BATCH
     batches = list(zip(y.split(size), target.split(size), strict=True))
-    distinct, inverse = np.unique(space.canonical(genes), axis=0, return_inverse=True)
-    accuracies = np.empty(len(distinct))
-    started = time.monotonic()
-    for k, architecture in enumerate(distinct):
-        with network.calibrated(x, architecture, calibration_batch):
-            hits = sum((network(part, architecture).argmax(1) == true).sum() for part, true in batches)
-        accuracies[k] = 100 * int(hits) / target.numel()
-        if (k + 1) % 1000 == 0:
-            left = (time.monotonic() - started) / (k + 1) * (len(distinct) - k - 1)
-            log(f"{k + 1} of {len(distinct)} distinct architectures evaluated, {left:.0f} s left")
-    return accuracies[inverse.reshape(-1)]
+
+    @torch.no_grad()
+    def score(genes: np.ndarray) -> np.ndarray:
+        distinct, inverse = np.unique(space.canonical(genes), axis=0, return_inverse=True)
+        accuracies = np.empty(len(distinct))
+        started = time.monotonic()
+        for k, architecture in enumerate(distinct):
+            with network.calibrated(x, architecture, calibration_batch):
+                hits = sum((network(part, architecture).argmax(1) == true).sum() for part, true in batches)
+            accuracies[k] = 100 * int(hits) / target.numel()
+            if (k + 1) % 1000 == 0:
+                left = (time.monotonic() - started) / (k + 1) * (len(distinct) - k - 1)
+                log(f"{k + 1} of {len(distinct)} distinct architectures evaluated, {left:.0f} s left")
+        return accuracies[inverse.reshape(-1)]
+
+    return score
+
+
+def validation_accuracy(
+    space: SearchSpace,
+    model: SupernetModule,
+    genes: np.ndarray,
+    calibration: ImageArray,
+    validation: ImageArray,
+    labels: LabelSource,
+    **options: Any,
+) -> np.ndarray:
+    """Accuracy in percent of each architecture, (N,); arguments and errors are those of `scorer`."""
+    return scorer(space, model, calibration, validation, labels, **options)(genes)

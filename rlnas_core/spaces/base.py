@@ -61,6 +61,10 @@ class SearchSpace(Networks):
     def repair(self, genes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Valid architectures (N, num_genes), redrawing only what makes an architecture invalid."""
 
+    def canonical(self, genes: np.ndarray) -> np.ndarray:
+        """Genes (N, num_genes) that are the same for architectures of one function under shared weights."""
+        return genes
+
     @abstractmethod
     def usage(self, genes: np.ndarray) -> np.ndarray:
         """How often each architecture's weight vector holds each weight group, (N, groups) float64."""

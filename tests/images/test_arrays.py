@@ -114,6 +114,15 @@ def test_a_folder_without_test_images_is_halved(split, tmp_path):
         np.testing.assert_array_equal(half % 10, labels_of(tmp_path / "out", part))
 
 
+def test_a_tenth_of_the_training_images_is_held_out_and_no_test_image(tmp_path):
+    names = {f"train/{'ab'[number % 2]}/{number}.png": number for number in range(30)}
+    names |= {f"test/{'ab'[number % 2]}/{number}.png": number for number in range(100, 104)}
+    prepare("image-folder", tmp_path / "out", 8, path=as_folder(tmp_path, names), split="held-out")
+    train, valid = (set(load(tmp_path / "out", part).images[:, 0, 0, 0]) for part in ("train", "valid"))
+    assert len(valid) == 3
+    assert train | valid == set(range(30))
+
+
 def test_images_without_class_folders_are_unlabelled_and_all_train(tmp_path):
     path = image_folder(tmp_path / "images", {f"{number}.png": number for number in range(5)})
     description = prepare("image-folder", tmp_path / "out", 8, path=path, classes=7)
@@ -276,7 +285,9 @@ def test_wrong_settings_say_what_was_got_and_what_is_accepted(tmp_path):
     folder = partial(prepare, "image-folder", tmp_path / "out", 8, path=path)
     with pytest.raises(ValueError, match=r"got 'mnist'; accepted: cifar10, cifar100, imagenet16-120"):
         prepare("mnist", tmp_path / "out", 8)
-    with pytest.raises(ValueError, match=r"got 'thirds'; accepted with these images: half-of-train$"):
+    with pytest.raises(
+        ValueError, match=r"got 'thirds'; accepted with these images: half-of-train, held-out$"
+    ):
         folder(split="thirds")
     with pytest.raises(ValueError, match=r"got 3, but .* has 2 class folders"):
         folder(classes=3)

@@ -25,6 +25,7 @@ def test_empty_cells_of_networks_say_quoted_or_name_their_key(
     accuracies = [run | {"dataset": dataset, "column": top} for run in runs for top in ("top1", "top5")]
     measures = [run | {"dataset": scenes, "column": measure} for run in runs if scenes]
     search = {"dataset": "digits", "categories": 10, "seed": 0, "limit": "none", "params": 1, "macs": 1}
+    search |= {"labels": "uniform-once", "search": "angle"}
     searches = [search | {"found_by": by} for by in ("evolution", "optimum") if not scenes]
     table = cost_table(number, searches, [], accuracies, measures, {scenes: source})
     assert (table["mean"] == 50).sum() == 2 + bool(scenes)
@@ -38,7 +39,8 @@ def test_empty_cells_of_networks_say_quoted_or_name_their_key(
             assert note == "not measured: retraining takes what evolution found"
         elif column in ("params", "flops"):
             limit = {"darts": 600, "mobilenet": 475}[space]
-            assert note == f"not measured: name random-0-{limit} in transfer.{scenes}.architectures.{space}"
+            key = f"transfer.{scenes}.architectures.{space}"
+            assert f"not measured: name DATASET-CATEGORIES-SEED-{limit}-random-search in {key}" in note
         else:
             top = column.split("/")[-1] in ("top1", "top5")
             of = dataset if "/" in column else "imagenet"
@@ -50,11 +52,12 @@ def test_empty_cells_of_networks_say_quoted_or_name_their_key(
     assert empty["note"].nunique() <= 6
 
 
-def test_random_architecture_of_the_papers_limit_fills_the_papers_row():
-    choices = [
-        {"architecture": f"random-{seed}-{limit}", "params": 5e6, "macs": 5e8}
-        for seed, limit in ((0, 600), (1, 600), (0, 500))
+def test_random_search_within_the_papers_limit_fills_the_papers_row():
+    names = [f"cifar10-10-{seed}-600-random-search" for seed in (0, 1)]
+    choices = [{"architecture": name, "params": 5e6, "macs": 5e8} for name in [*names, "random-0-500"]]
+    measures = [
+        {"architecture": name, "dataset": "coco", "seed": 0, "column": "AP", "value": 1} for name in names
     ]
-    table = cost_table(8, [], choices, [], [], {}).set_index(["row", "column"])
+    table = cost_table(8, [], choices, [], measures, {"coco": "coco"}).set_index(["row", "column"])
     assert table.loc[("random-search", "params"), ["mean", "runs"]].tolist() == [5.0, 2]
     assert table.loc[("this run, random within 500M", "flops"), "mean"] == 500

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rlnas_core import spaces
-from rlnas_core.search.evolution import evolve, exact_best, random_architecture
+from rlnas_core.search.evolution import evolve, exact_best, random_architecture, random_architectures
 
 
 class ToySpace:
@@ -176,5 +176,8 @@ def test_random_architectures_keep_their_limit(space, limit):
     drawn = np.array([random_architecture(space, np.random.default_rng(seed), limit) for seed in range(20)])
     assert (space.cost(drawn)[1] <= limit).all()
     assert len(np.unique(drawn, axis=0)) == 20
+    many = random_architectures(space, np.random.default_rng(0), 30, limit)
+    assert len(many) == 30
+    assert (space.cost(many)[1] <= limit).all()
     with pytest.raises(ValueError, match="what the cheapest takes"):
         random_architecture(space, np.random.default_rng(0), 1e6)

@@ -17,6 +17,16 @@ from rlnas_core.search.names import ArchitectureName
             ArchitectureName(0, None, "imagenet", 1000, True),
             "this run, imagenet, evolution, scaled within 600M",
         ),
+        (
+            "cifar10-10-0-600-A",
+            ArchitectureName(0, 600, "cifar10", 10, method="A"),
+            "this run, cifar10 within 600M, SPOS by evolution",
+        ),
+        (
+            "cifar10-10-0-none-scaled-B",
+            ArchitectureName(0, None, "cifar10", 10, True, "B"),
+            "this run, cifar10, angle with true labels by evolution, scaled within 600M",
+        ),
     ],
 )
 def test_names_of_found_and_random_architectures_are_read_and_written(name, parsed, title):

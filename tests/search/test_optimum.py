@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from rlnas_core.search.angle import angles
+from rlnas_core.search.angle import angles, structure
 from rlnas_core.search.evolution import evolve
 from rlnas_core.search.optimum import largest_angle
 from rlnas_core.spaces import DARTS, MobileNet
@@ -100,3 +100,16 @@ def test_start_over_the_limit_is_refused():
         ValueError, match=r"limit: the architecture to start from costs .*; accepted: at most 1e"
     ):
         largest_angle(space, sums, start, limit=1e6)
+
+
+@pytest.mark.parametrize("space", [MobileNet(), DARTS()])
+def test_control_ranks_as_the_angle_where_all_weights_of_an_operation_turn_alike(space):
+    rng = np.random.default_rng(0)
+    sums = plausible_sums(space, 1, rng)
+    turns = np.tile(rng.uniform(0.5, 1.5, len(space.operations)), space.num_genes)
+    genes = space.sample(200, rng)
+    before = structure(space, sums, genes)
+    sums[1:, 0] = np.sqrt(sums[1:, 1] * sums[1:, 2]) * np.cos(turns)
+    after = structure(space, sums, genes)
+    assert after["operation-average-control"] > 0.999 > before["operation-average-control"]
+    assert set(after) == {"params", "flops", "operation-average-control"}
