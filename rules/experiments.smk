@@ -31,7 +31,9 @@ LARGE_SEARCHES = [
 
 def asked_architectures(space, retraining):
     """The architectures of a space that a section of the configuration asks for."""
-    random = [f"random-0-{limit}" for limit in retraining["random"]]
+    random = [
+        f"random-{draw}-{limit}" for limit in retraining["random"] for draw in range(retraining["draws"])
+    ]
     found = found_architectures(config, space) if retraining["found"] else []
     return retraining["published"] + random + found
 
