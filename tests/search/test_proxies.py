@@ -304,7 +304,7 @@ def test_proxies_of_outputs_and_weights_score_other_spaces():
         assert np.isfinite(scores).all()
         assert scores[0] == scores[3]
         assert len(set(scores)) == 3
-    with pytest.raises(ValueError, match="'zen'; accepted in the space darts: jacobian-covariance"):
+    with pytest.raises(ValueError, match="'zen'; accepted in the space darts: naswot"):
         score(space, "zen", genes, batch.images, batch.labels, **sizes)
 
     model = proxies.supernet(
