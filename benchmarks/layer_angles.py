@@ -70,6 +70,9 @@ def ideas(folder: Path, dataset: str) -> Iterator[tuple[str, tuple[np.ndarray, n
         angles, growth, rates = trajectory(place)
         last, final[place] = len(angles) - 1, angles[-1]
         yield "angle at the end", score(angles[-1])
+        for draw in range(10):
+            order = np.random.default_rng(draw).permutation(angles.shape[2])
+            yield "angle at the end, edges shuffled", score(angles[-1][:, order])
         for share in (10, 4, 2):
             yield f"angle after 1/{share} of the training", score(angles[last // share])
         yield "angle gained in the second half", score(angles[-1] - angles[last // 2])
