@@ -5,6 +5,7 @@ import functools
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from torch.nn import functional as F  # noqa: N812 - the name that torch code gi
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from rlnas_core.kernels.engine import accelerate
 from rlnas_core.spaces import get
 from rlnas_core.training.optimiser import SGD
 from rlnas_core.training.supernet import SupernetSettings, build
@@ -29,7 +31,7 @@ def main() -> None:
     images = torch.randn(settings.batch_size, 3, arguments.image_size, arguments.image_size)
     target = torch.randint(10, (settings.batch_size,))
     times: dict[str, list[float]] = {"plain": [], "ours": []}
-    runs = {}
+    runs: dict[str, Any] = {}
     for name in times:
         model = build(space, 10, 3, settings, 0)
         weights = list(model.parameters())
@@ -39,8 +41,9 @@ def main() -> None:
             plain = torch.optim.SGD(weights, 0.025, 0.9, weight_decay=5e-4, nesterov=True, foreach=False)
             runs[name] = model, plain.step
         else:
-            print("kernels:", "own" if model.accelerate() else "torch")
-            runs[name] = model, functools.partial(SGD(weights, 0.9, 5e-4, "zero").step, 0.025)
+            engine = accelerate(model)
+            print("kernels:", "own" if engine else "torch")
+            runs[name] = engine or model, functools.partial(SGD(weights, 0.9, 5e-4, "zero").step, 0.025)
     rng = np.random.default_rng(0)
     for step in range(arguments.steps + 3):
         path = space.sample(15, rng)

@@ -31,7 +31,9 @@ LARGE_SEARCHES = [
 
 def asked_architectures(space, retraining):
     """The architectures of a space that a section of the configuration asks for."""
-    random = [f"random-0-{limit}" for limit in retraining["random"]]
+    random = [
+        f"random-{draw}-{limit}" for limit in retraining["random"] for draw in range(retraining["draws"])
+    ]
     found = found_architectures(config, space) if retraining["found"] else []
     return retraining["published"] + random + found
 
@@ -43,6 +45,15 @@ RETRAININGS = [
     for architecture in asked_architectures(space, retraining)
     for seed in retraining["seeds"]
 ]
+# Of these, what is ranked: where random draws make a sample of the space. Scaled channels are no other architecture.
+RANKED_NETWORKS = {
+    (space, dataset): [
+        name for name in asked_architectures(space, retraining) if not name.endswith("-scaled")
+    ]
+    for space in config["large_spaces"]
+    for dataset, retraining in config["retraining"][space].items()
+    if retraining["draws"] > 1 and dataset in config["large_spaces"][space]
+}
 NETWORKS = [f"{RESULTS}/retrained/{RETRAINED}/accuracy.csv".format(**run) for run in RETRAININGS]
 MODELS = [
     MODEL.format(**run) for run in RETRAININGS if config["retraining"][run["space"]][run["dataset"]]["export"]
@@ -61,7 +72,11 @@ TABLES = expand(
     f"{RESULTS}/tables/{{table}}.{{format}}",
     table=[*(f"table{number}" for number in ALL_TABLES), "rankings"],
     format=["csv", "md", "tex"],
-) + expand(f"{RESULTS}/tables/comparison.{{format}}", format=["csv", "md"])
+) + expand(
+    f"{RESULTS}/tables/{{table}}.{{format}}",
+    table=["comparison", *(f"networks_{space}_{dataset}" for space, dataset in RANKED_NETWORKS)],
+    format=["csv", "md"],
+)
 EXPLORER = f"{RESULTS}/explore.html"
 CHOSEN = [
     f"{RESULTS}/searches/{EXPERIMENT}/{{search}}/accuracy.csv".format(

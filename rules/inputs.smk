@@ -258,3 +258,38 @@ def ranking_inputs(wildcards):
         "runtimes": sorted({file for run in RANKINGS for file in run["runtimes"]}),
         "statistics": [run["statistics"] for run in RANKINGS if "statistics" in run],
     }
+
+
+def ranked_architectures(wildcards):
+    """The architectures of a large space whose networks are trained and ranked."""
+    names = RANKED_NETWORKS[wildcards.space, wildcards.dataset]
+    return [f"{RESULTS}/architectures/{wildcards.space}/{name}.csv" for name in names]
+
+
+def random_labels(wildcards):
+    """Random labels of an image dataset at its true number of classes."""
+    categories = classes(config, wildcards.dataset)
+    return f"{RESULTS}/labels/{{dataset}}/uniform-once/{categories}/{{seed}}/train.npy"
+
+
+def network_inputs(wildcards):
+    """Files of everything that ranks networks of a large space, and of their accuracies."""
+    of = {"space": wildcards.space, "dataset": wildcards.dataset}
+    searched = [run for run in LARGE_SEARCHES if of.items() <= run.items()]
+    retrained = [run for run in RETRAININGS if of.items() <= run.items()]
+    names, seeds = RANKED_NETWORKS[wildcards.space, wildcards.dataset], {run["seed"] for run in retrained}
+    return {
+        "architectures": ranked_architectures(wildcards),
+        "accuracies": [
+            f"{RESULTS}/retrained/{RETRAINED}/accuracy.csv".format(**run)
+            for run in retrained
+            if run["architecture"] in names
+        ],
+        "statistics": sorted(
+            {f"{RESULTS}/supernets/{RANDOM_LABELS}/statistics.npz".format(**run) for run in searched}
+        ),
+        "scores": [
+            f"{RESULTS}/scores/{{space}}/{{dataset}}/networks/{seed}.csv".format(**of)
+            for seed in sorted(seeds)
+        ],
+    }

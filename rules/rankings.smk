@@ -1,4 +1,4 @@
-# Beyond the paper: training-free proxies, and everything that ranks the enumerated space in one table
+# Beyond the paper: training-free proxies, everything that ranks the enumerated space in one table, and whether it holds elsewhere
 
 
 # Labels are random unless the experiment says otherwise; proxies that need none don't look at them.
@@ -117,3 +117,58 @@ rule build_explorer:
         "../envs/analysis.yaml"
     script:
         "../workflow_scripts/build_explorer.py"
+
+
+# Random labels: what ranks networks of a large space sees no true one.
+rule score_networks:
+    input:
+        architectures=ranked_architectures,
+        images=f"{RESULTS}/data/{{dataset}}/train_images.npy",
+        description=f"{RESULTS}/data/{{dataset}}/dataset.json",
+        labels=random_labels,
+    output:
+        scores=f"{RESULTS}/scores/{{space}}/{{dataset}}/networks/{{seed}}.csv",
+    params:
+        settings=retraining_settings,
+        classes=dataset_classes,
+        images=config["proxies"]["images"],
+    log:
+        f"{RESULTS}/logs/score_networks/{{space}}/{{dataset}}/{{seed}}.log",
+    benchmark:
+        f"{RESULTS}/runtimes/score_networks/{{space}}/{{dataset}}/{{seed}}.tsv"
+    threads: config["jobs"]["proxy"]["threads"]
+    resources:
+        mem_mb=job_resource("proxy", "mem_mb"),
+        runtime=job_resource("proxy", "runtime"),
+        gpu=config["jobs"]["proxy"]["gpus"],
+    conda:
+        "../envs/rlnas.yaml"
+    script:
+        "../workflow_scripts/score_networks.py"
+
+
+rule tabulate_networks:
+    input:
+        unpack(network_inputs),
+    output:
+        csv=f"{RESULTS}/tables/networks_{{space}}_{{dataset}}.csv",
+        md=f"{RESULTS}/tables/networks_{{space}}_{{dataset}}.md",
+    params:
+        settings=retraining_settings,
+        search=search_settings,
+        dataset=dataset_settings,
+        classes=dataset_classes,
+        pooling=config["angle"]["pooling"],
+        resamples=config["ranking"]["resamples"],
+    log:
+        f"{RESULTS}/logs/tabulate/networks_{{space}}_{{dataset}}.log",
+    benchmark:
+        f"{RESULTS}/runtimes/tabulate/networks_{{space}}_{{dataset}}.tsv"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    conda:
+        "../envs/analysis.yaml"
+    script:
+        "../workflow_scripts/tabulate_networks.py"

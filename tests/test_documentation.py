@@ -5,6 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jupytext
+from nbclient import NotebookClient
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -27,3 +30,19 @@ def test_the_examples_of_extending_run():
     )
     assert len(blocks) >= 5
     exec("\n".join(blocks), {"__name__": "extend"})
+
+
+def test_the_example_of_the_library_is_short_and_runs_as_a_notebook(tmp_path, monkeypatch):
+    page = ROOT / "docs/example.md"
+    notebook = jupytext.read(page)
+    code = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+    assert len("\n".join(code).splitlines()) < 40
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    executed = NotebookClient(
+        notebook, timeout=120, kernel_name="python3", resources={"metadata": {"path": tmp_path}}
+    ).execute()
+    text = executed.cells[-2].outputs[0].text
+    found, angle, shape = re.fullmatch(r"(\|.+\|) (\S+) (\(.+\))\n", text).groups()
+    assert 0 < float(angle) < 3.2
+    assert shape == "(2, 10)"
+    assert found.count("+") == 2

@@ -143,7 +143,7 @@ for path in {sorted(map(str, (ROOT / "benchmarks").glob("*.py")))}:
 
 
 FLOORS = (
-    *("machine", "spaces", "kernels", "networks", "images", "labels", "benchmark", "training", "search"),
+    *("machine", "spaces", "networks", "kernels", "images", "labels", "benchmark", "training", "search"),
     *("transfer", "paper", "model", "configuration"),
 )
 

@@ -55,6 +55,7 @@ TINY = {
             "digits": {
                 "published": ["RLNAS-cifar10"],
                 "random": [600],
+                "draws": 2,
                 "network": {"channels": 2, "cells": 3, "imagenet": False, "auxiliary": 0.4, **SHORT},
             }
         },
@@ -139,6 +140,13 @@ def test_everything_that_ranks_is_in_one_table_with_its_cost_and_in_the_explorer
     for kind in ("tex", "html"):
         assert (runs[0] / f"tables/rankings.{kind}").stat().st_size > 0
     assert (runs[0] / "explore.html").stat().st_size < LIMIT
+
+
+def test_networks_that_are_trained_by_themselves_judge_rankings_of_their_space(runs):
+    table = pd.read_csv(runs[0] / "tables/networks_darts_digits.csv").set_index("row")
+    assert {"parameters", "macs", "uniform-once/angle", "synflow", "angles-and-jacobians"} <= set(table.index)
+    assert table["tau_one"].between(-1, 1).all()
+    assert "5 networks" in (runs[0] / "tables/networks_darts_digits.md").read_text()
 
 
 def test_tables_hold_measured_values_beside_the_papers(runs):

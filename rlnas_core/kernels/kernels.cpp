@@ -33,12 +33,10 @@ constexpr int ROWS = 8, LONE_ROWS = 16;  // rows of a register block that is two
 constexpr int ROWS = 2, LONE_ROWS = 6;
 #endif
 
-enum Operation { CONVOLVE, NORMALISE, POOL, RECTIFY };
-
-// Offsets are in floats; `weight` is a place in the list of weights, -1 for none.
+// Both lists are given by tape.py when this file is compiled; tape.py says what an instruction's fields mean.
+enum Operation { OPERATIONS };
 struct Instruction {
-    int64_t operation, source, target, source_gradient, target_gradient, side, target_side, inputs, outputs, kernel,
-        stride, weight, statistics, adds, gradient_adds, wants_gradient;
+    int64_t INSTRUCTION_FIELDS;
 };
 
 struct Shape {

@@ -12,11 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name that torch code gives it
 
-from rlnas_core.kernels.engine import Engine
 from rlnas_core.machine import processes
 
 _EPS = 1e-5
-_MOMENTUM = 0.1  # of running statistics, torch's own
+RUNNING_MOMENTUM = 0.1  # of running statistics, torch's own
 
 
 class BatchNorm(nn.Module):
@@ -34,7 +33,10 @@ class BatchNorm(nn.Module):
         if self.collecting:
             now = torch.var_mean(x, dim=(0, 2, 3), correction=0)
             before = self.statistics or now
-            self.statistics = before[0].lerp(now[0], _MOMENTUM), before[1].lerp(now[1], _MOMENTUM)
+            self.statistics = (
+                before[0].lerp(now[0], RUNNING_MOMENTUM),
+                before[1].lerp(now[1], RUNNING_MOMENTUM),
+            )
         elif self.statistics is None and processes.count() > 1:
             return _standardise(x, *processes.var_mean(x)[:2], self.weight, self.bias)
         if self.collecting or self.statistics is None:
@@ -95,7 +97,6 @@ class SupernetModule(nn.Module, ABC):
 
     groups: tuple[int, int, int]
     paths: int = 1
-    engine: Engine | None = None
 
     @abstractmethod
     def forward(self, images: Tensor, path: np.ndarray) -> Tensor:
@@ -113,14 +114,6 @@ class SupernetModule(nn.Module, ABC):
     def cell_channels(self) -> list[int]:
         """The width of each cell."""
 
-    def accelerate(self) -> bool:
-        """Run from now on by the CPU kernels, where they can run such a network."""
-        return False
-
-    def decelerate(self) -> None:
-        """Run from now on by torch again."""
-        self.engine = None
-
     @contextmanager
     def calibrated(self, images: Tensor, path: np.ndarray, batch: int | None = None) -> Iterator[None]:
         """Normalise within the context by the statistics of these images (B, C, H, W) under this path.
@@ -132,21 +125,14 @@ class SupernetModule(nn.Module, ABC):
         try:
             for norm in norms:
                 norm.collecting = True
-            kept = None
             for part in images.split(batch or len(images)):
                 self(part, path)
-                if self.engine and len(part) < len(images):
-                    kept = self.engine.blend(kept, _MOMENTUM)
             for norm in norms:
                 norm.collecting = False
-            if self.engine:
-                self.engine.frozen = True
             yield
         finally:
             for norm in norms:
                 norm.collecting, norm.statistics = False, None
-            if self.engine:
-                self.engine.frozen = False
 
 
 _CLASSIFIER = partial(nn.init.normal_, std=0.01)

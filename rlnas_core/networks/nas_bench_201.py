@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 - the name that torch code gives it
 
-from rlnas_core.kernels.engine import Eager, Operations, accelerate
 from rlnas_core.networks.layers import SupernetModule, check_sizes, convolution, norm
 from rlnas_core.spaces.nas_bench_201 import CONV_1X1, CONV_3X3, EDGES, KERNELS, NONE, POOL
 
@@ -24,26 +25,28 @@ class Cell(nn.Module):
                         convolution(channels, channels, KERNELS[gene]), norm(channels, affine, running)
                     )
 
-    def forward(self, run: Operations, x: Any, genes: list[int]) -> Any:
+    def forward(self, x: Tensor, genes: list[int]) -> Tensor:
         """The output node, zeros where no path is live."""
         ahead = {3}  # nodes that reach the output
         for gene, (source, destination) in zip(reversed(genes), reversed(EDGES), strict=True):
             if gene != NONE and destination in ahead:
                 ahead.add(source)
-        nodes: list[Any] = [x, None, None, None]
-        active: dict[int, Any] = {}  # a node's ReLU serves every convolution that reads the node
+        nodes: list[Tensor | None] = [x, None, None, None]
+        active: dict[int, Tensor] = {}  # a node's ReLU serves every convolution that reads the node
         for edge, (gene, (source, destination)) in enumerate(zip(genes, EDGES, strict=True)):
-            inner, onto = nodes[source], nodes[destination]
+            inner, total = nodes[source], nodes[destination]
             if gene == NONE or inner is None or destination not in ahead:
                 continue
             if gene in KERNELS:
                 if source not in active:
-                    active[source] = run.rectify(inner)
-                convolution, norm = self.convolutions[f"{edge}_{gene}"].children()
-                nodes[destination] = run.normalise(run.convolve(active[source], convolution), norm, onto)
+                    active[source] = F.relu(inner)
+                output = self.convolutions[f"{edge}_{gene}"](active[source])
+            elif gene == POOL:
+                output = F.avg_pool2d(inner, 3, 1, 1, count_include_pad=False)
             else:
-                nodes[destination] = run.pool(inner, 3 if gene == POOL else 1, 1, onto)
-        return run.zeros(x) if nodes[-1] is None else nodes[-1]
+                output = torch.positive(inner)  # the identity
+            nodes[destination] = output if total is None else total + output
+        return torch.zeros_like(x) if nodes[-1] is None else nodes[-1]
 
 
 class Reduction(nn.Module):
@@ -57,11 +60,11 @@ class Reduction(nn.Module):
         self.second_norm = norm(2 * channels, True, running)
         self.shortcut = convolution(channels, 2 * channels, 1)
 
-    def forward(self, run: Operations, x: Any) -> Any:
+    def forward(self, x: Tensor) -> Tensor:
         """Halve the resolution and double the channels."""
-        inner = run.normalise(run.convolve(run.rectify(x), self.first), self.first_norm)
-        inner = run.normalise(run.convolve(run.rectify(inner), self.second), self.second_norm)
-        return run.convolve(run.pool(x, 2, 2), self.shortcut, inner)
+        y = self.first_norm(self.first(F.relu(x)))
+        y = self.second_norm(self.second(F.relu(y)))
+        return y + self.shortcut(F.avg_pool2d(x, 2))
 
 
 class Supernet(SupernetModule):
@@ -69,8 +72,7 @@ class Supernet(SupernetModule):
 
     `channels` is the width of the first of three stages of `cells` cells each; normalisation inside cells has
     no affine parameters unless `affine`, and nothing has running statistics unless `running`. `by_position`,
-    the classifier answers for each position of the last feature map. On the CPU, `accelerate` moves it to
-    kernels of its own. Raises ValueError for a size below 1.
+    the classifier answers for each position of the last feature map. Raises ValueError for a size below 1.
     """
 
     def __init__(
@@ -106,35 +108,29 @@ class Supernet(SupernetModule):
 
         By position they are (B, classes, H/4, W/4).
         """
+        return self.head(self.last_features(images, path))
 
-        def features(run: Operations, x: Any) -> Any:
-            return self.last_features(run, x, path)
-
-        x = self.engine(images, features) if self.engine else features(Eager(), images)
-        if self.by_position:
-            return self.classifier(x.movedim(1, -1)).movedim(-1, 1)
-        return self.classifier(x.flatten(1))
-
-    def blocks(self, run: Operations, x: Any, path: np.ndarray) -> Iterator[Any]:
+    def blocks(self, x: Tensor, path: np.ndarray) -> Iterator[Tensor]:
         """The feature maps after the stem and after every cell and reduction, from the input on."""
         genes = np.broadcast_to(np.asarray(path), (len(self.cells), len(EDGES))).tolist()
-        yield (x := run.normalise(run.convolve(x, self.stem), self.stem_norm))
+        yield (x := self.stem_norm(self.stem(x)))
         for k, cell in enumerate(self.cells):
             if k and k % self.cells_per_stage == 0:
-                yield (x := self.reductions[k // self.cells_per_stage - 1](run, x))
-            yield (x := cell(run, x, genes[k]))
+                yield (x := self.reductions[k // self.cells_per_stage - 1](x))
+            yield (x := cell(x, genes[k]))
 
-    def last_features(self, run: Operations, x: Any, path: np.ndarray) -> Any:
-        """What the classifier reads: means (B, 4C, 1, 1) of the last feature map, or itself `by_position`."""
-        for block in self.blocks(run, x, path):
+    def last_features(self, x: Tensor, path: np.ndarray) -> Tensor:
+        """What the head reads: means (B, 4C, 1, 1) of the last feature map, or that map `by_position`."""
+        for block in self.blocks(x, path):
             x = block
-        x = run.rectify(run.normalise(x, self.last_norm))
-        return x if self.by_position else run.average(x)
+        x = F.relu(self.last_norm(x))
+        return x if self.by_position else x.mean(dim=(2, 3), keepdim=True)
 
-    def accelerate(self) -> bool:
-        """Run from now on by the CPU kernels, where there is a compiler and the widths are multiples of 8."""
-        self.engine = accelerate(self)
-        return self.engine is not None
+    def head(self, features: Tensor) -> Tensor:
+        """Class scores of what `last_features` gives."""
+        if self.by_position:
+            return self.classifier(features.movedim(1, -1)).movedim(-1, 1)
+        return self.classifier(features.flatten(1))
 
     def operation_weights(self) -> list[tuple[int, int, int, Tensor]]:
         """(cell, edge, operation, weight) of every convolution of the cells."""
@@ -171,7 +167,7 @@ class Network(Supernet):
 
     def features(self, images: Tensor) -> list[Tensor]:
         """What the stem, each cell and each reduction put out of images (B, C, H, W)."""
-        return list(self.blocks(Eager(), images, np.array(self.genes)))
+        return list(self.blocks(images, np.array(self.genes)))
 
     def body(self) -> list[tuple[int, int]]:
         """(channels, stride) of each of the features; the stride is in pixels of the image."""

@@ -101,7 +101,7 @@ def draw_methods(table: pd.DataFrame, rows: Sequence[str] = METHODS) -> Figure:
     """
     with mpl.rc_context(STYLE):
         datasets = [str(name) for name in dict.fromkeys(table["column"])]
-        figure = Figure(figsize=(1.9 + 2.6 * len(datasets), 1.3 + 0.36 * len(rows)), layout="constrained")
+        figure = Figure(figsize=(1.9 + 2.8 * len(datasets), 1.3 + 0.36 * len(rows)), layout="constrained")
         panels = figure.subplots(1, len(datasets), sharex=True, sharey=True, squeeze=False)[0]
         for axes, dataset in zip(panels, datasets, strict=True):
             cells = table[table["column"] == dataset].set_index("row").reindex(list(rows))
@@ -121,7 +121,7 @@ def draw_methods(table: pd.DataFrame, rows: Sequence[str] = METHODS) -> Figure:
             for place in places[cells["mean"].isna()]:
                 why = "undefined: all tie" if cells["runs"].iloc[place] > 0 else "not measured"
                 axes.text(0.16, place, why, va="center", fontsize=8, color="#777777")
-            axes.set_title(panel(dataset, next(iter(cells["images"].dropna()), "")))
+            axes.set_title(panel(dataset, next(iter(cells["images"].dropna()), "")), fontsize="medium")
             axes.set_xlabel("Kendall's tau")
         panels[0].set_yticks(places, [_METHODS.get(row, title(row)) for row in rows])
         panels[0].invert_yaxis()

@@ -3,7 +3,6 @@
 import numpy as np
 
 from rlnas_core.spaces import SearchSpace
-from rlnas_core.spaces.nas_bench_201 import CONV_1X1, CONV_3X3, POOL, NASBench201
 from rlnas_core.training.statistics import Statistics
 
 POOLING_SHAPES = ("reference", "paper")
@@ -55,7 +54,7 @@ def architecture_angles(
 
 
 def indicators(
-    space: NASBench201, statistics: Statistics, genes: np.ndarray, epoch: int = -1, pooling: str = "reference"
+    space: SearchSpace, statistics: Statistics, genes: np.ndarray, epoch: int = -1, pooling: str = "reference"
 ) -> dict[str, np.ndarray]:
     """The angle and what else the same sums give, name to scores (N,).
 
@@ -64,24 +63,23 @@ def indicators(
     each layer's angle is replaced by its operation's average, so that only structure remains.
     """
     layers = _angle_of(statistics.operations[epoch])
-    convolutions = [CONV_1X1, CONV_3X3]
-    layers[:, :, [g for g in range(len(space.operations)) if g not in convolutions]] = 0
+    trained: np.ndarray = statistics.operations[epoch, ..., 1] > 0
+    pooling_operations = np.array(["pool" in operation for operation in space.operations])
+    pools = np.logical_and(trained.any(axis=2, keepdims=True), pooling_operations)
     genes = np.asarray(genes)
     live = space.live_edges(genes)
-    counted = (live & np.isin(genes, [*convolutions, POOL])).sum(axis=1) * len(layers)
 
     def sums(table: np.ndarray) -> np.ndarray:
         return (table.sum(axis=0)[np.arange(space.num_genes), genes] * live).sum(axis=1)
 
-    def times_mean(total: np.ndarray) -> np.ndarray:
-        return total * total / np.maximum(counted, 1)
-
+    counted = np.maximum(sums(trained | pools), 1)
     total = sums(layers)
-    average = np.broadcast_to(layers.mean(axis=(0, 1)), layers.shape)
+    operations = layers.sum(axis=(0, 1)) / np.maximum(trained.sum(axis=(0, 1)), 1)
+    average = sums(np.where(trained, operations, 0))
     scores = {
         "angle": architecture_angles(space, statistics, genes, epoch, pooling),
         "layer-angle-sum": total,
-        "layer-angle-sum-times-mean": times_mean(total),
-        "operation-average-control": times_mean(sums(average)),
+        "layer-angle-sum-times-mean": total * total / counted,
+        "operation-average-control": average * average / counted,
     }
     return {name: values.round(_DECIMALS) for name, values in scores.items()}

@@ -1,6 +1,7 @@
 """Training-free proxies: scores of architectures from untrained weights and one batch of images.
 
 All architectures share the initial weights of one supernet, so that they differ in structure and not in luck.
+Those of `ANYWHERE` score every space's; the others look at the feature maps between NAS-Bench-201's cells.
 """
 
 import math
@@ -14,12 +15,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name that torch code gives it
+from torch.overrides import TorchFunctionMode
 
 from rlnas_core.benchmark.ranking import add_log_ranks
-from rlnas_core.kernels.engine import Eager
-from rlnas_core.networks.layers import initialise
+from rlnas_core.networks.layers import SupernetModule, initialise
 from rlnas_core.networks.nas_bench_201 import Supernet
-from rlnas_core.spaces.nas_bench_201 import NASBench201
+from rlnas_core.spaces import NASBench201, SearchSpace
 
 _EPS = 1e-5
 
@@ -42,65 +43,66 @@ class Batch:
         ).to(self.images.device)
 
 
-def naswot(model: Supernet, path: np.ndarray, batch: Batch) -> float:
+def naswot(model: SupernetModule, path: np.ndarray, batch: Batch) -> float:
     """How differently ReLUs split the images: log |K|, K_ij = units on which i and j agree (Mellor et al.,
     2021).
     """
-    run = _Codes()
-    with torch.no_grad():
-        model.last_features(run, batch.images, path)
-    return torch.linalg.slogdet(run.agreement)[1].item()
+    with torch.no_grad(), _Codes() as codes:
+        model(batch.images, path)
+    return torch.linalg.slogdet(codes.agreement)[1].item()
 
 
-def jacobian_covariance(model: Supernet, path: np.ndarray, batch: Batch) -> float:
+def jacobian_covariance(model: SupernetModule, path: np.ndarray, batch: Batch) -> float:
     """How little the images' Jacobians correlate: -sum(log(v + k) + 1 / (v + k)) over the eigenvalues v of
     their correlations, k = 1e-5 (Mellor et al., 2020; Abdelfattah et al., 2021).
     """
     images = batch.images.detach().requires_grad_()
-    (jacobian,) = torch.autograd.grad(_classes(model, Eager(), images, path).sum(), images)
+    (jacobian,) = torch.autograd.grad(model(images, path).sum(), images)
     values = torch.linalg.eigvalsh(torch.corrcoef(jacobian.flatten(1).double())) + _EPS
     return -(values.log() + 1 / values).sum().item()
 
 
-def synflow(model: Supernet, path: np.ndarray, batch: Batch) -> float:
+def synflow(model: SupernetModule, path: np.ndarray, batch: Batch) -> float:
     """Flow of weights: log sum |w dR/dw| for R the outputs' sum with absolute weights, input of ones and no
     normalisation (Tanaka et al., 2020).
     """
     ones = torch.ones_like(batch.images[:1])
     weights = _weights(model)
-    gradients = _gradients(_classes(model, _Bare(), ones, path).sum(), weights)
+    with _Bare():
+        flow = model(ones, path).sum()
+    gradients = _gradients(flow, weights)
     return math.log(sum((w * g).abs().sum().item() for w, g in gradients))
 
 
-def gradient_norm(model: Supernet, path: np.ndarray, batch: Batch) -> float:
+def gradient_norm(model: SupernetModule, path: np.ndarray, batch: Batch) -> float:
     """Sum over layers of the length of the loss's gradient (Abdelfattah et al., 2021)."""
-    return sum(g.norm().item() for _, g in _gradients(_loss(model, Eager(), batch, path), _weights(model)))
+    return sum(g.norm().item() for _, g in _gradients(_loss(model, batch, path), _weights(model)))
 
 
-def snip(model: Supernet, path: np.ndarray, batch: Batch) -> float:
+def snip(model: SupernetModule, path: np.ndarray, batch: Batch) -> float:
     """How much the loss depends on weights being there: sum |w dL/dw| (Lee et al., 2019)."""
-    gradients = _gradients(_loss(model, Eager(), batch, path), _weights(model))
+    gradients = _gradients(_loss(model, batch, path), _weights(model))
     return sum((w * g).abs().sum().item() for w, g in gradients)
 
 
-def grasp(model: Supernet, path: np.ndarray, batch: Batch) -> float:
+def grasp(model: SupernetModule, path: np.ndarray, batch: Batch) -> float:
     """How much the gradient flow depends on weights: -sum w (Hg), H the Hessian (Wang et al., 2020)."""
-    loss = _loss(model, Eager(), batch, path)
+    loss = _loss(model, batch, path)
     first = _gradients(loss, _weights(model), create_graph=True)
     length = sum((g * g.detach()).sum() for _, g in first)
     second = _gradients(length, [w for w, _ in first])
     return -sum((w * hg).sum().item() for w, hg in second)
 
 
-def fisher(model: Supernet, path: np.ndarray, batch: Batch) -> float:
+def fisher(model: SupernetModule, path: np.ndarray, batch: Batch) -> float:
     """Fisher information of channels: sum over layers of mean_b (sum_hw a dL/da)^2 / 2 (Turner et al.,
     2020).
     """
-    run = _Outputs()
-    loss = _loss(model, run, batch, path)
-    gradients = torch.autograd.grad(loss, run.outputs)
+    with _Outputs() as layers:
+        loss = _loss(model, batch, path)
+    gradients = torch.autograd.grad(loss, layers.outputs)
     # The loss is a mean over the batch already, as in the published code.
-    effects = ((a * g).sum(dim=(2, 3)) for a, g in zip(run.outputs, gradients, strict=True))
+    effects = ((a * g).sum(dim=(2, 3)) for a, g in zip(layers.outputs, gradients, strict=True))
     return sum((effect**2).mean(0).sum().item() / 2 for effect in effects)
 
 
@@ -109,19 +111,19 @@ def zen(model: Supernet, path: np.ndarray, batch: Batch) -> float:
     normalisation takes away put back (Lin et al., 2021).
     """
     images = batch.gaussian()
-    run = _Scales()
     with torch.no_grad():
-        first = _last_map(model, run, images, path)
-        second = _last_map(model, Eager(), images + 0.01 * batch.gaussian(), path)
-    return ((first - second).abs().sum(dim=(1, 2, 3)).mean().log() + sum(run.scales)).item()
+        with _Scales() as norms:
+            first = _last_map(model, images, path)
+        second = _last_map(model, images + 0.01 * batch.gaussian(), path)
+    return ((first - second).abs().sum(dim=(1, 2, 3)).mean().log() + sum(norms.scales)).item()
 
 
-def zico(model: Supernet, path: np.ndarray, batch: Batch) -> float:
+def zico(model: SupernetModule, path: np.ndarray, batch: Batch) -> float:
     """Sum over layers of log sum E|g| / sd(g), over two halves of the batch (Li et al., 2023)."""
     weights = _weights(model)
     halves = zip(batch.images.chunk(2), batch.labels.chunk(2), strict=True)
     gradients = [
-        [g for _, g in _gradients(_loss(model, Eager(), Batch(x, y, batch.generator), path), weights)]
+        [g for _, g in _gradients(_loss(model, Batch(x, y, batch.generator), path), weights)]
         for x, y in halves
     ]
     total = 0.0
@@ -139,7 +141,7 @@ def az_nas(model: Supernet, path: np.ndarray, batch: Batch) -> dict[str, float]:
     its least increase from block to block; trainability -s - 1/s + 2 for s an estimate of the largest
     singular value of each block's Jacobian, averaged.
     """
-    blocks = list(model.blocks(Eager(), batch.gaussian(), path))
+    blocks = list(model.blocks(batch.gaussian(), path))
     entropies = [_entropy(block.detach()) for block in blocks]
     trainability = [_trainability(source, target, batch) for source, target in pairwise(blocks)]
     return {
@@ -175,7 +177,7 @@ def _trainability(source: Tensor, target: Tensor, batch: Batch) -> float:
 class Proxy:
     """What a proxy measures, and how the weights are drawn; paper.yaml says what it needs besides them."""
 
-    measure: Callable[[Supernet, np.ndarray, Batch], Any]
+    measure: Callable[[Any, np.ndarray, Batch], Any]
     initialisation: str = "default"
 
 
@@ -191,11 +193,13 @@ PROXIES = {
     "zico": Proxy(zico),
     "az-nas": Proxy(az_nas, initialisation="normal"),
 }
+ANYWHERE = tuple(name for name in PROXIES if name not in ("zen", "az-nas"))
+"""The proxies that score architectures of every space."""
 
 
-def supernet(proxy: Proxy, seed: int, **sizes: Any) -> Supernet:
-    """A supernet whose weights are drawn as the proxy asks, from `seed`."""
-    model = Supernet(**sizes)
+def supernet(space: SearchSpace, proxy: Proxy, seed: int, **sizes: Any) -> SupernetModule:
+    """A supernet of the space whose weights are drawn as the proxy asks, from `seed`."""
+    model = space.supernet(**sizes)
     generator = torch.Generator().manual_seed(seed)
     own = proxy.initialisation in ("absolute", "gaussian")
     initialise(model, generator, "default" if own else proxy.initialisation)
@@ -210,7 +214,7 @@ def supernet(proxy: Proxy, seed: int, **sizes: Any) -> Supernet:
 
 
 def score(
-    space: NASBench201,
+    space: SearchSpace,
     name: str,
     genes: np.ndarray,
     images: Tensor,
@@ -220,113 +224,119 @@ def score(
     log: Callable[[str], None] = print,
     **sizes: Any,
 ) -> dict[str, np.ndarray]:
-    """Scores (N,) of architectures (N, 6) by each score that the proxy of that name has.
+    """Scores (N,) of architectures (N, genes) by each score that the proxy of that name has.
 
-    `images` (B, C, H, W) and `labels` (B,) are on the device that is to compute; `sizes` are those of
-    `Supernet`. Every architecture meets the same images, noise and weights. Architectures that compute the
-    same function are measured once; without a live path the score is -inf. Raises ValueError for an unknown
-    proxy.
+    `images` (B, C, H, W) and `labels` (B,) are on the device that is to compute; `sizes` are those of the
+    space's supernet. Every architecture meets the same images, noise and weights. In NAS-Bench-201,
+    architectures that compute the same function are measured once; without a live path the score is -inf.
+    Raises ValueError for an unknown proxy, and for one that can't score the space's architectures.
     """
-    if name not in PROXIES:
-        raise ValueError(f"proxy: got '{name}'; accepted: {', '.join(PROXIES)}")
+    accepted = PROXIES if isinstance(space, NASBench201) else ANYWHERE
+    if name not in accepted:
+        raise ValueError(f"proxy: got '{name}'; accepted in the space {space.name}: {', '.join(accepted)}")
     proxy = PROXIES[name]
-    model = supernet(proxy, seed, in_channels=images.shape[1], **sizes).to(images.device)
+    model = supernet(space, proxy, seed, in_channels=images.shape[1], **sizes).to(images.device)
     images = images.to(next(model.parameters()).dtype)
-    _, first, inverse = np.unique(
-        space.isomorphism_classes()[space.index(genes)], return_index=True, return_inverse=True
-    )
-    distinct = space.canonical(np.asarray(genes)[first])
+    distinct, inverse, live = _distinct(space, np.asarray(genes))
     rows: list[dict[str, float] | None] = []
     started = time.monotonic()
-    for k, path in enumerate(distinct, 1):
+    for k, (path, alive) in enumerate(zip(distinct, live, strict=True), 1):
         batch = Batch(images, labels, torch.Generator().manual_seed(seed))
-        measured = proxy.measure(model, path, batch) if space.live_paths(path[None]).any() else None
+        measured = proxy.measure(model, path, batch) if alive else None
         rows.append({name: measured} if isinstance(measured, float) else measured)
         if k % 500 == 0:
             left = (time.monotonic() - started) / k * (len(distinct) - k)
             log(f"{k} of {len(distinct)} distinct architectures scored, {left:.0f} s left")
     names = dict.fromkeys(key for row in rows if row for key in row) or [name]
     scores = {key: np.array([row[key] if row else -np.inf for row in rows])[inverse] for key in names}
-    if name == "az-nas":
+    if name == "az-nas" and isinstance(space, NASBench201):
         _, macs = space.cost(space.canonical(genes))
         scores["complexity"] = np.asarray(macs, np.float64)
         scores[name] = add_log_ranks(scores.values())
     return scores
 
 
-class _Codes(Eager):
+def _distinct(space: SearchSpace, genes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Architectures that compute different functions, which of them each given one is, and whether any path
+    of theirs is live.
+    """
+    if not isinstance(space, NASBench201):
+        distinct, inverse = np.unique(genes, axis=0, return_inverse=True)
+        return distinct, inverse, np.ones(len(distinct), bool)
+    _, first, inverse = np.unique(
+        space.isomorphism_classes()[space.index(genes)], return_index=True, return_inverse=True
+    )
+    distinct = space.canonical(genes[first])
+    return distinct, inverse, np.any(space.live_paths(distinct), axis=1, keepdims=False)
+
+
+class _Codes(TorchFunctionMode):
     """Counts on how many ReLU units pairs of images agree, a unit once for each layer that reads it.
 
     So counts the benchmark's own network, which has a ReLU before every convolution.
     """
 
     def __init__(self) -> None:
+        super().__init__()
         self.agreement: Any = 0
         self._codes: dict[int, tuple[Tensor, Tensor]] = {}
 
-    def rectify(self, x: Tensor) -> Tensor:
-        x = super().rectify(x)
-        on = (x > 0).flatten(1).float()
-        self._codes[id(x)] = x, on @ on.T + (1 - on) @ (1 - on).T  # the tensor is kept: its id is the key
-        return x
-
-    def convolve(self, x: Tensor, convolution: nn.Module, onto: Tensor | None = None) -> Tensor:
-        self._read(x)
-        return super().convolve(x, convolution, onto)
-
-    def average(self, x: Tensor) -> Tensor:
-        self._read(x)
-        return super().average(x)
-
-    def _read(self, x: Tensor) -> None:
-        if id(x) in self._codes:
-            self.agreement = self.agreement + self._codes[id(x)][1].double()
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if function in (F.conv2d, Tensor.mean) and id(args[0]) in self._codes:
+            self.agreement = self.agreement + self._codes[id(args[0])][1].double()
+        result = function(*args, **(kwargs or {}))
+        if function is F.relu:
+            on = (result > 0).flatten(1).float()
+            # The tensor is kept: its id is the key
+            self._codes[id(result)] = result, on @ on.T + (1 - on) @ (1 - on).T
+        return result
 
 
-class _Bare(Eager):
+class _Bare(TorchFunctionMode):
     """Runs without normalisation."""
 
-    def normalise(self, x: Tensor, norm: nn.Module, onto: Tensor | None = None) -> Tensor:
-        return self._onto(x, onto)
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return args[0] if function is F.batch_norm else function(*args, **(kwargs or {}))
 
 
-class _Outputs(Eager):
+class _Outputs(TorchFunctionMode):
     """Keeps what each convolution puts out."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.outputs: list[Tensor] = []
 
-    def convolve(self, x: Tensor, convolution: nn.Module, onto: Tensor | None = None) -> Tensor:
-        self.outputs.append(convolution(x))
-        return self._onto(self.outputs[-1], onto)
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = function(*args, **(kwargs or {}))
+        if function == F.conv2d:
+            self.outputs.append(result)
+        return result
 
 
-class _Scales(Eager):
+class _Scales(TorchFunctionMode):
     """Keeps the logarithm of each normalisation's mean standard deviation."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.scales: list[Tensor] = []
 
-    def normalise(self, x: Tensor, norm: nn.Module, onto: Tensor | None = None) -> Tensor:
-        self.scales.append(x.var(dim=(0, 2, 3), correction=0).mean().add(_EPS).log() / 2)
-        return super().normalise(x, norm, onto)
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if function is F.batch_norm:
+            self.scales.append(args[0].var(dim=(0, 2, 3), correction=0).mean().add(_EPS).log() / 2)
+        return function(*args, **(kwargs or {}))
 
 
-def _weights(model: Supernet) -> list[Tensor]:
+def _weights(model: nn.Module) -> list[Tensor]:
     return [layer.weight for layer in model.modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
 
 
-def _classes(model: Supernet, run: Eager, images: Tensor, path: np.ndarray) -> Tensor:
-    return model.classifier(model.last_features(run, images, path).flatten(1))
+def _last_map(model: Supernet, images: Tensor, path: np.ndarray) -> Tensor:
+    *_, x = model.blocks(images, path)
+    return F.relu(model.last_norm(x))
 
 
-def _last_map(model: Supernet, run: Eager, images: Tensor, path: np.ndarray) -> Tensor:
-    *_, x = model.blocks(run, images, path)
-    return run.rectify(run.normalise(x, model.last_norm))
-
-
-def _loss(model: Supernet, run: Eager, batch: Batch, path: np.ndarray) -> Tensor:
-    return F.cross_entropy(_classes(model, run, batch.images, path), batch.labels)
+def _loss(model: SupernetModule, batch: Batch, path: np.ndarray) -> Tensor:
+    return F.cross_entropy(model(batch.images, path), batch.labels)
 
 
 def _gradients(loss: Any, weights: Sequence[Tensor], **options: Any) -> list[tuple[Tensor, Tensor]]:

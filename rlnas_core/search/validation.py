@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from rlnas_core.images.arrays import ImageArray
+from rlnas_core.kernels.engine import accelerate
 from rlnas_core.labels.sources import LabelSource
 from rlnas_core.machine.devices import pick_device
 from rlnas_core.networks.layers import SupernetModule
@@ -52,9 +53,11 @@ def validation_accuracy(
     calibrating = _draw(calibration, calibration_images, rng)
     chosen = _draw(validation, images or len(validation), rng)
     target_device = pick_device(device)
-    if target_device.type != "cpu" or not model.accelerate():
+    engine = accelerate(model) if target_device.type == "cpu" else None
+    if engine is None:
         model.to(target_device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     model.eval()
+    network = engine or model
 
     def posed(data: ImageArray, indices: np.ndarray, classes: np.ndarray) -> tuple[Tensor, Tensor]:
         return labels.pose(data.plain(indices, target_device), torch.from_numpy(classes).to(target_device))
@@ -68,8 +71,8 @@ def validation_accuracy(
     accuracies = np.empty(len(distinct))
     started = time.monotonic()
     for k, architecture in enumerate(distinct):
-        with model.calibrated(x, architecture, calibration_batch):
-            hits = sum((model(part, architecture).argmax(1) == true).sum() for part, true in batches)
+        with network.calibrated(x, architecture, calibration_batch):
+            hits = sum((network(part, architecture).argmax(1) == true).sum() for part, true in batches)
         accuracies[k] = 100 * int(hits) / target.numel()
         if (k + 1) % 1000 == 0:
             left = (time.monotonic() - started) / (k + 1) * (len(distinct) - k - 1)

@@ -1,7 +1,7 @@
 """What every search space offers: architectures are rows of small integers, called genes."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,10 @@ class Networks(ABC):
     """The initial channels of its stand-alone networks by default, where they can be chosen."""
     extras: tuple[str, ...] = ()
     """What a stand-alone network may have besides: an `auxiliary` head, paths that `drop` out."""
+
+    def network_sizes(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """The sizes of a stand-alone network that settings give, by name."""
+        return {name: settings[name] for name in self.sizes if settings.get(name) is not None}
 
     @abstractmethod
     def cost(self, genes: np.ndarray, **network: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -80,6 +84,10 @@ class SearchSpace(Networks):
         The second is (2, num_genes, operations), int64 as the first; `network` gives sizes as the space names
         them. Multiply-accumulates are those of convolutions and the classifier for one image.
         """
+
+    def live_edges(self, genes: np.ndarray) -> np.ndarray:
+        """Which operations the output depends on, (N, num_genes) bool: all, unless a space has others."""
+        return np.ones(self._rows(genes).shape, dtype=bool)
 
     def cost(self, genes: np.ndarray, **network: Any) -> tuple[np.ndarray, np.ndarray]:
         """Parameters and multiply-accumulates of the stand-alone networks, two int64 arrays (N,)."""

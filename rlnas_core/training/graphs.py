@@ -17,7 +17,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the name that torch code gives it
 
-from rlnas_core.kernels.engine import Eager
 from rlnas_core.machine.devices import upload
 from rlnas_core.networks.nas_bench_201 import Supernet
 from rlnas_core.spaces.nas_bench_201 import CONV_1X1, CONV_3X3, EDGES, POOL, SKIP
@@ -125,18 +124,16 @@ class StaticSupernet:
         self, images: Tensor, chosen: Tensor, run_cell: Callable[..., Tensor] = static_cell
     ) -> Tensor:
         """Class scores, as `Supernet.forward` gives them, under an encoded path (cells, 6, 5)."""
-        model, per, run = self.model, self.model.cells_per_stage, Eager()
+        model, per = self.model, self.model.cells_per_stage
         x = model.stem_norm(model.stem(images))
         for k in range(len(model.cells)):
             stage, cell = divmod(k, per)
             if k and not cell:
-                x = model.reductions[stage - 1](run, x)
+                x = model.reductions[stage - 1](x)
             ones, threes = (k.unflatten(0, (per, len(EDGES)))[cell] for k in self._kernels[stage])
             x = run_cell(x, ones, threes, chosen[k])
         x = F.relu(model.last_norm(x))
-        if model.by_position:
-            return model.classifier(x.movedim(1, -1)).movedim(-1, 1)
-        return model.classifier(x.mean(dim=(2, 3)))
+        return model.head(x if model.by_position else x.mean(dim=(2, 3), keepdim=True))
 
 
 class StaticStep:

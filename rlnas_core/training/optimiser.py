@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rlnas_core.kernels.engine import library, pointers
+from rlnas_core.kernels.build import library, pointers
 
 
 class SGD:

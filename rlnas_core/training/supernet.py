@@ -13,6 +13,7 @@ from torch.nn import functional as F  # noqa: N812 - the name that torch code gi
 
 from rlnas_core import __version__
 from rlnas_core.images.arrays import ImageArray
+from rlnas_core.kernels.engine import Engine, accelerate
 from rlnas_core.labels.sources import LabelSource
 from rlnas_core.machine import processes
 from rlnas_core.machine.devices import upload
@@ -136,20 +137,25 @@ class SupernetTask(Task):
             space, labels.categories, data.channels, settings, drawn(weights_seed), **labels.head
         )
         self.paths = self.model.paths if settings.path_per == "cell" else 1
-        self.kernels = self._accelerate()
+        self._engine = self._accelerated()
+        self.kernels = self._kernels()
         if self.kernels != "own":
             self.model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.initial = _copies(self.model)
         self.records = [weight_sums(self.model, self.initial)]
 
-    def _accelerate(self) -> str:
+    def _accelerated(self) -> Engine | None:
+        on_cpu = self.device.type == "cpu" and self.settings.precision == "float32"
+        return accelerate(self.model) if self.settings.kernels == "auto" and on_cpu else None
+
+    def _kernels(self) -> str:
         """What runs the network: kernels of our `own` on a CPU, a `graph` on CUDA, else `torch`."""
         settings = self.settings
-        # Either knows one process only, since normalisation is over the whole batch.
+        if self._engine:
+            return "own"
+        # A graph knows one process only, since normalisation is over the whole batch.
         if settings.kernels != "auto" or processes.count() > 1:
             return "torch"
-        if self.device.type == "cpu" and settings.precision == "float32" and self.model.accelerate():
-            return "own"
         clipped = settings.clip_norm is not None or settings.clip_value is not None
         static = isinstance(self.model, Supernet) and not clipped
         zero = settings.unsampled_gradient == "zero"
@@ -161,7 +167,7 @@ class SupernetTask(Task):
     def loss(self, indices: np.ndarray, part: slice) -> tuple[Tensor, Tensor]:
         """Mean cross-entropy over a part of a batch (B,), and how many of it are right."""
         images, target, path = self._draw(indices, part)
-        scores = self.model(images, path).float()
+        scores = (self._engine or self.model)(images, path).float()
         return self._cross_entropy(scores, target), _hits(scores.detach(), target)
 
     def whole_step(self, optimiser: SGD) -> WholeStep | None:
@@ -246,5 +252,4 @@ def train_supernet(
         "space": space.name, "settings": asdict(settings), "seed": seed, "categories": labels.categories,
         "kernels": task.kernels, "device": device.type,
     }  # fmt: skip
-    task.model.decelerate()
     return task.model.cpu(), _statistics(task.model, list(range(settings.epochs + 1)), task.records, meta)

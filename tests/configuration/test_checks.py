@@ -40,7 +40,9 @@ def changed(**changes):
     return config
 
 
-@pytest.mark.parametrize("name", ["config.yaml", "demo.yaml", "quick.yaml", "laptop.yaml", "rankings.yaml"])
+@pytest.mark.parametrize(
+    "name", ["config.yaml", "demo.yaml", "quick.yaml", "laptop.yaml", "rankings.yaml", "networks.yaml"]
+)
 def test_shipped_configurations_are_sound(name):
     validate(read(name), SCHEMA)
 

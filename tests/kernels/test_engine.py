@@ -8,12 +8,15 @@ from hypothesis import strategies as st
 from torch.nn import functional as F  # noqa: N812 - the name that torch code gives it
 
 from rlnas_core.kernels import engine
+from rlnas_core.kernels.build import library
+from rlnas_core.kernels.tape import Tape
+from rlnas_core.networks.mobilenet import Supernet as MobileNetSupernet
 from rlnas_core.networks.nas_bench_201 import Supernet
 from rlnas_core.spaces import get
 from rlnas_core.training.optimiser import SGD
 
 SPACE = get("nas_bench_201")
-needs_compiler = pytest.mark.skipif(engine.library() is None, reason="there is no C++ compiler")
+needs_compiler = pytest.mark.skipif(library() is None, reason="there is no C++ compiler")
 
 
 def twins(channels=8, cells=1, in_channels=3, affine=False, by_position=False):
@@ -24,8 +27,7 @@ def twins(channels=8, cells=1, in_channels=3, affine=False, by_position=False):
     for own, other in zip(ours.parameters(), reference.parameters(), strict=True):
         own.data.copy_(torch.randn(own.shape, generator=generator) * own[0].numel() ** -0.5)
         other.data.copy_(own.data)
-    assert ours.accelerate()
-    return ours, reference.double()
+    return engine.accelerate(ours), reference.double(), ours
 
 
 @needs_compiler
@@ -42,7 +44,7 @@ def twins(channels=8, cells=1, in_channels=3, affine=False, by_position=False):
 def test_scores_and_gradients_equal_those_of_torch(
     genes, channels, images, side, in_channels, affine, by_position
 ):
-    ours, reference = twins(channels, 1, in_channels, affine, by_position)
+    ours, reference, network = twins(channels, 1, in_channels, affine, by_position)
     path = np.array(genes).reshape(3, 6)
     x = torch.randn(images, in_channels, side, side, generator=torch.Generator().manual_seed(1))
     target = torch.arange(images) % 5
@@ -55,18 +57,20 @@ def test_scores_and_gradients_equal_those_of_torch(
     torch.testing.assert_close(scores.double(), reference(x.double(), path), rtol=1e-3, atol=1e-3)
     with torch.no_grad():  # values that no gradient needs share memory
         assert torch.equal(ours(x, path), scores)
-    for (name, own), other in zip(ours.named_parameters(), reference.parameters(), strict=True):
+    # Normalising a constant, as after a cell without a path, multiplies rounding by 1/sqrt(1e-5) each time.
+    rounding = 1e-4 if SPACE.live_paths(path).any(axis=1).all() else 1e-2
+    for (name, own), other in zip(network.named_parameters(), reference.parameters(), strict=True):
         if own.grad is None:
             assert other.grad is None or not other.grad.any(), name
         else:
             # A ReLU that rounding switches moves a gradient by more than rounding, so norms are compared.
-            assert (own.grad - other.grad).norm() <= 0.02 * other.grad.norm() + 1e-4, name
+            assert (own.grad - other.grad).norm() <= 0.02 * other.grad.norm() + rounding, name
 
 
 @needs_compiler
 @pytest.mark.parametrize("batch", [None, 9])
 def test_calibrated_scores_equal_those_of_torch(batch):
-    ours, reference = twins(16, 2)
+    ours, reference, _ = twins(16, 2)
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(40, 3, 8, 8, generator=generator)
     genes = SPACE.sample(1, np.random.default_rng(0))[0]
@@ -83,8 +87,8 @@ def test_threads_do_not_change_a_bit():
     gradients, before = [], torch.get_num_threads()
     for threads in (1, 2):
         torch.set_num_threads(threads)
-        model, _ = twins()
-        model(x, path).square().sum().backward()
+        run, _, model = twins()
+        run(x, path).square().sum().backward()
         # The classifier is torch's, which sums in another order with more threads.
         gradients.append([weight.grad for _, _, _, weight in model.operation_weights()])
     torch.set_num_threads(before)
@@ -95,7 +99,7 @@ def test_threads_do_not_change_a_bit():
 
 @needs_compiler
 def test_number_that_is_none_reaches_the_scores():
-    model, _ = twins()
+    model, *_ = twins()
     x = torch.randn(4, 3, 8, 8)
     x[2, 0, 3, 3] = float("nan")
     assert model(x, np.full((3, 6), 3)).isnan().all()
@@ -103,7 +107,7 @@ def test_number_that_is_none_reaches_the_scores():
 
 @needs_compiler
 def test_backward_after_another_forward_is_refused():
-    model, _ = twins()
+    model, *_ = twins()
     x, path = torch.randn(4, 3, 8, 8), np.full((3, 6), 3)
     scores = model(x, path)
     model(x, path)
@@ -111,12 +115,26 @@ def test_backward_after_another_forward_is_refused():
         scores.sum().backward()
 
 
-def test_widths_that_do_not_fit_and_a_missing_compiler_leave_the_network_to_torch(monkeypatch):
-    assert not Supernet(classes=5, channels=4, cells=1).accelerate()
+def test_what_the_kernels_lack_leaves_the_network_to_torch(monkeypatch):
+    assert engine.accelerate(Supernet(classes=5, channels=4, cells=1)) is None
+    assert engine.accelerate(MobileNetSupernet(classes=5)) is None
     monkeypatch.setattr(engine, "library", lambda: None)
     model = Supernet(classes=5, channels=8, cells=1)
-    assert not model.accelerate()
+    assert engine.accelerate(model) is None
     assert model(torch.randn(2, 3, 8, 8), np.full(6, 3)).shape == (2, 5)
+
+
+def test_operations_that_cannot_be_recorded_are_refused():
+    x = Tape(2, 8, 3).input
+    with pytest.raises(NotImplementedError, match="sigmoid"):
+        torch.sigmoid(x)
+    y = F.relu(x)
+    total = y + F.relu(x)
+    with pytest.raises(NotImplementedError, match="read again"):
+        F.relu(y)
+    F.relu(total)
+    with pytest.raises(NotImplementedError, match="unread"):
+        _ = total + F.relu(x)
 
 
 @pytest.mark.parametrize("gradient", ["zero", "absent"])

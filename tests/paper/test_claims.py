@@ -110,14 +110,40 @@ def test_backbones_rank_as_their_networks_do():
 
 
 @pytest.mark.parametrize(
-    ("taus", "expected"),
-    [([0.50, 0.52, 0.51], HOLDS), ([0.53, 0.52, 0.51], FAILS), ([0.3, 0.52, 0.51], FAILS)],
+    ("taus", "seeds", "expected"),
+    [
+        ([0.50, 0.52, 0.51], 2, HOLDS),
+        ([0.53, 0.52, 0.51], 2, FAILS),
+        ([0.3, 0.52, 0.51], 2, FAILS),
+        ([0.50, 0.52, 0.51], 1, OPEN),
+        ([0.53, 0.52, 0.51], 1, OPEN),
+    ],
 )
-def test_number_of_categories_matters_little_and_its_best_is_another(taus, expected):
+def test_number_of_categories_matters_little_and_its_best_is_another(taus, seeds, expected):
     categories = pd.DataFrame(
-        {"dataset": "cifar10", "classes": 10, "categories": [10, 50, 100], "seed": 0, "tau": taus}
+        [
+            {
+                "dataset": "cifar10",
+                "classes": 10,
+                "categories": number,
+                "seed": seed,
+                "tau": tau + 0.0001 * seed,
+            }
+            for number, tau in zip([10, 50, 100], taus, strict=True)
+            for seed in range(seeds)
+        ]
     )
     assert checked(categories).loc["categories", "verdict"] == expected
+
+
+@pytest.mark.parametrize("numbers", [[10], [50, 100]])
+def test_the_best_number_of_categories_needs_the_number_of_classes_and_another(numbers):
+    categories = pd.DataFrame(
+        {"dataset": "cifar10", "classes": 10, "categories": numbers, "seed": 0, "tau": 0.5}
+    )
+    found = claims.check({number: published(number) for number in NUMBERS}, categories)
+    row = found[found["kind"] == "not-at-best"].iloc[0]
+    assert (row["verdict"], "number of classes" in row["reason"]) == (NOT_MEASURED, True)
 
 
 def test_claims_are_written_for_people_and_programs(tmp_path):

@@ -12,7 +12,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from rlnas_core.paper.numbers import PAPER
 from rlnas_core.search import proxies
-from rlnas_core.search.proxies import PROXIES, Batch, score
+from rlnas_core.search.proxies import ANYWHERE, PROXIES, Batch, score
 from rlnas_core.spaces import get
 from rlnas_core.spaces.nas_bench_201 import EDGES, KERNELS, NONE, POOL, SKIP
 
@@ -103,7 +103,7 @@ def genes(request):
 
 def both(name, genes, bare=False):
     """What the proxy gives in float64, and the written-out network of the same weights."""
-    model = proxies.supernet(PROXIES[name], 3, in_channels=3, **SIZES).double()
+    model = proxies.supernet(SPACE, PROXIES[name], 3, in_channels=3, **SIZES).double()
     return PROXIES[name].measure(model, genes, draw_batch()), Written(model, genes, bare)
 
 
@@ -266,7 +266,7 @@ def reduce(written, x, k):
 
 
 def test_a_cell_that_is_the_identity_can_not_be_trained():
-    model = proxies.supernet(PROXIES["az-nas"], 0, in_channels=3, **SIZES)
+    model = proxies.supernet(SPACE, PROXIES["az-nas"], 0, in_channels=3, **SIZES)
     skip = np.array([NONE, NONE, NONE, SKIP, NONE, NONE])
     assert PROXIES["az-nas"].measure(model, skip, draw_batch(torch.float32))["trainability"] == -math.inf
 
@@ -291,8 +291,34 @@ def test_functions_that_are_the_same_share_a_score_and_none_is_lowest():
 
 
 def test_unknown_proxy_is_named():
-    with pytest.raises(ValueError, match="'magic'; accepted: naswot"):
+    with pytest.raises(ValueError, match="'magic'; accepted in the space nas_bench_201: naswot"):
         score(SPACE, "magic", np.zeros((1, 6), np.int8), *2 * [torch.zeros(1)], seed=0, **SIZES)
+
+
+def test_proxies_of_outputs_and_weights_score_other_spaces():
+    space, batch = get("darts"), draw_batch(torch.float32)
+    genes = space.sample(3, np.random.default_rng(0))[[0, 1, 2, 0]]
+    sizes = {"seed": 0, "classes": 4, "channels": 2, "cells": 3}
+    for name in ANYWHERE:
+        (scores,) = score(space, name, genes, batch.images, batch.labels, **sizes).values()
+        assert np.isfinite(scores).all()
+        assert scores[0] == scores[3]
+        assert len(set(scores)) == 3
+    with pytest.raises(ValueError, match="'zen'; accepted in the space darts: naswot"):
+        score(space, "zen", genes, batch.images, batch.labels, **sizes)
+
+    model = proxies.supernet(
+        space, PROXIES["snip"], 0, in_channels=3, classes=4, channels=2, cells=3
+    ).double()
+    weights, batch = {name: w.detach() for name, w in model.named_parameters()}, draw_batch()
+
+    def loss(weights):
+        scores = torch.func.functional_call(model, weights, (batch.images, genes[0]))
+        return F.cross_entropy(scores, batch.labels)
+
+    found = torch.func.grad(loss)(weights)
+    expected = sum(float((weights[n] * g).abs().sum()) for n, g in found.items() if g.ndim > 1)
+    assert PROXIES["snip"].measure(model, genes[0], draw_batch()) == pytest.approx(expected)
 
 
 @pytest.mark.skipif(not PUBLISHED.exists(), reason=f"needs {PUBLISHED.name} in ../shared/data")

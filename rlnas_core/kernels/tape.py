@@ -1,0 +1,188 @@
+"""Recording what a torch network does, for the kernels to run it."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812 - the name that torch code gives it
+
+OPERATIONS = ("CONVOLVE", "NORMALISE", "POOL", "RECTIFY")
+_CONVOLVE, _NORMALISE, _POOL, _RECTIFY = range(len(OPERATIONS))
+#: An instruction; the struct of kernels.cpp is compiled from these names. Buffers are offsets in floats,
+#: sides are in pixels, inputs and outputs in channels; `weight` is an index into the list of weights, -1 for
+#: none; `adds` and `gradient_adds` say that a result is added to what is there.
+INSTRUCTION = np.dtype(
+    [
+        (name, np.int64)
+        for name in (
+            *("operation", "source", "target", "source_gradient", "target_gradient", "side", "target_side"),
+            *("inputs", "outputs", "kernel", "stride", "weight", "statistics"),
+            *("adds", "gradient_adds", "wants_gradient"),
+        )
+    ]
+)
+
+
+class Value:
+    """A buffer of a tape, which torch functions and modules take in place of a tensor (B, C, H, W).
+
+    A sum is taken in place of its first term, which can't be read afterwards. Raises NotImplementedError for
+    what the kernels lack.
+    """
+
+    def __init__(self, tape: "Tape", offset: int, side: int, channels: int, constant: bool) -> None:
+        self.tape, self.offset, self.side, self.channels = tape, offset, side, channels
+        self.constant = constant
+        self.reader: dict[str, int] | None = None  # the instruction that read it last
+        self.overwritten = False
+
+    @classmethod
+    def __torch_function__(
+        cls, function: Callable[..., Any], types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> "Value":
+        if function not in _RECORDED:
+            raise NotImplementedError(f"{function.__name__}: the CPU kernels have no such operation")
+        return _RECORDED[function](args[0].tape, *args, **(kwargs or {}))
+
+    def __add__(self, other: "Value") -> "Value":
+        return self.tape.add(self, other)
+
+    def mean(self, dim: tuple[int, ...], keepdim: bool) -> "Value":
+        """The mean over all positions, (B, C, 1, 1)."""
+        if (*dim, keepdim) != (2, 3, True):
+            raise NotImplementedError(f"mean: got {dim}; the CPU kernels average all positions and keep them")
+        return self.tape.pool(self, self.side, self.side)
+
+
+class Tape:
+    """What a network does to `input`, recorded instead of run; the buffers lie in an arena of floats."""
+
+    def __init__(self, images: int, side: int, channels: int) -> None:
+        self.images = images
+        self.weights: list[Tensor] = []
+        self.blank = (0, 0)  # offset and size of what has to be zero before the run
+        self.size = self.statistics = self.largest = 0
+        self.normalised: list[int] = []  # channels of each normalisation, in the order of their statistics
+        # The longest way, in floats, from a buffer to the end of what is there at its last use
+        self.reach = 0
+        self._instructions: list[dict[str, int]] = []
+        self.input = self._allocate(side, channels, constant=True)
+
+    def _floats(self, value: Value) -> int:
+        return value.side * value.side * self.images * value.channels
+
+    def _allocate(self, side: int, channels: int, constant: bool = False) -> Value:
+        value = Value(self, self.size, side, channels, constant)
+        self.size += self._floats(value)
+        self.largest = max(self.largest, self._floats(value))
+        return value
+
+    def _record(
+        self,
+        operation: int,
+        x: Value,
+        side: int,
+        channels: int,
+        kernel: int = 1,
+        stride: int = 1,
+        weights: Sequence[Tensor] = (),
+    ) -> Value:
+        if x.overwritten:
+            raise NotImplementedError("a + b: the kernels add b to a in place, so that a can't be read again")
+        y = self._allocate(side, channels)
+        instruction = {
+            "operation": operation, "source": x.offset, "target": y.offset,
+            "source_gradient": x.offset, "target_gradient": y.offset, "side": x.side, "target_side": side,
+            "inputs": x.channels, "outputs": channels, "kernel": kernel, "stride": stride,
+            "weight": len(self.weights) if weights else -1, "statistics": self.statistics,
+            "adds": False, "gradient_adds": False, "wants_gradient": not x.constant,
+        }  # fmt: skip
+        # backward meets the last reader first: that one sets the gradient, the others add
+        if x.reader is not None:
+            x.reader["gradient_adds"] = True
+        x.reader = instruction
+        self.weights += weights
+        self._instructions.append(instruction)
+        return y
+
+    def convolve(self, x: Value, weight: Tensor, bias: None, stride: tuple[int, int], *_: Any) -> Value:
+        """Record a convolution without bias."""
+        outputs, kernel = weight.shape[0], weight.shape[2]
+        return self._record(_CONVOLVE, x, -(-x.side // stride[0]), outputs, kernel, stride[0], [weight])
+
+    def normalise(
+        self, x: Value, mean: None, variance: None, weight: Tensor | None, bias: Tensor | None, **_: Any
+    ) -> Value:
+        """Record a normalisation; a convolution that only it reads gets its gradient in its own place."""
+        before = self._instructions[-1] if self._instructions else None
+        weights = [] if weight is None or bias is None else [weight, bias]
+        y = self._record(_NORMALISE, x, x.side, x.channels, weights=weights)
+        if (
+            before
+            and before["operation"] == _CONVOLVE
+            and before["target"] == x.offset
+            and not before["adds"]
+        ):
+            before["target_gradient"] = self._instructions[-1]["source_gradient"] = -1
+        self.statistics += 2 * x.channels
+        self.normalised.append(x.channels)
+        return y
+
+    def pool(self, x: Value, kernel: int, stride: int | None = None, *_: Any, **__: Any) -> Value:
+        """Record an average that leaves padding out."""
+        stride = stride or kernel
+        return self._record(_POOL, x, x.side // stride, x.channels, kernel, stride)
+
+    def copy(self, x: Value) -> Value:
+        """Record a copy: an average over one pixel."""
+        return self.pool(x, 1, 1)
+
+    def rectify(self, x: Value, **_: Any) -> Value:
+        """Record a ReLU."""
+        return self._record(_RECTIFY, x, x.side, x.channels)
+
+    def zeros(self, x: Value) -> Value:
+        """Zeros of the shape of x, the output of a cell that has no path.
+
+        No earlier instruction has a say in the network's output then, so they are dropped.
+        """
+        self._instructions.clear()
+        self.weights.clear()
+        y = self._allocate(x.side, x.channels, constant=True)
+        self.blank = (y.offset, self.size - y.offset)
+        return y
+
+    def add(self, x: Value, y: Value) -> Value:
+        """Let the last instruction, whose result y is, add to x instead; y's buffer is free again."""
+        last = self._instructions[-1]
+        if last["target"] != y.offset or y.reader is not None or x.reader is not None:
+            raise NotImplementedError("a + b: the kernels need an unread a and b from the last operation")
+        last["target"] = last["target_gradient"] = x.offset
+        last["adds"] = True
+        self.size = y.offset
+        x.overwritten = y.overwritten = True
+        return Value(self, x.offset, x.side, x.channels, constant=False)
+
+    def instructions(self, keep_values: bool) -> np.ndarray:
+        """(instructions,) of `INSTRUCTION`; gradients, and values not kept, reuse the memory of past ones."""
+        table = np.array([tuple(i.values()) for i in self._instructions], dtype=INSTRUCTION)
+        ends = np.maximum.accumulate(
+            table["target"] + table["target_side"] ** 2 * self.images * table["outputs"]
+        )
+        self.reach = int((ends - table["source"]).max())
+        for name in ("source", "target", "source_gradient", "target_gradient")[2 if keep_values else 0 :]:
+            table[name] = np.where(table[name] < 0, -1, table[name] % self.reach)
+        return table
+
+
+#: The torch functions that the kernels have.
+_RECORDED: dict[Any, Callable[..., Value]] = {
+    F.conv2d: Tape.convolve,
+    F.batch_norm: Tape.normalise,
+    F.avg_pool2d: Tape.pool,
+    F.relu: Tape.rectify,
+    torch.positive: Tape.copy,
+    torch.zeros_like: Tape.zeros,
+}
