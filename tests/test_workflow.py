@@ -385,6 +385,17 @@ rule everything:
     assert (tmp_path / "nested/results/tiny/labels/digits/uniform-once/10/0/train.npy").exists()
 
 
+def test_the_command_line_wins_beside_the_configurations_jobs(tmp_path):
+    target = "results/tiny/supernets/nas_bench_201/digits/uniform-once/10/0/statistics.npz"
+    config = TINY | {"jobs": {"supernet": {"threads": 2, "mem_mb": 3000}}}
+    options = ("--set-threads", "train_supernet=1", "--set-resources", "train_supernet:mem_mb=1234")
+    for given, threads, memory in (((), 2, 3000), (options, 1, 1234)):
+        plan = of_this_workflow(tmp_path, target, "--dry-run", *given, config=config)
+        job = re.search(r"^rule train_supernet:\n(?:    .*\n)+", plan, re.MULTILINE)[0]
+        assert (f"threads: {threads}" in job) == (threads > 1)  # one is not shown
+        assert f"mem_mb={memory}" in job
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

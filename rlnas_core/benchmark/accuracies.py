@@ -1,6 +1,7 @@
 """NAS-Bench-201's accuracies: those that come along, the official file, a NATS-Bench folder, a CSV."""
 
 import bz2
+import hashlib
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -27,6 +28,8 @@ BENCHMARK_COLUMNS = {
 INCLUDED = Path(__file__).with_name("nas_bench_201.csv.xz")
 """The test accuracies that come along; nas_bench_201.md beside it says where they are from."""
 _SHOWN = 5
+_PUBLISHED_ORDER = "83abc799e45cf34e9d2163654668ab998b9a54d01c39e72ca1f71f2cdf356d84"
+"""SHA-256 of the architectures, a line each, in the order in which NAS-Bench-201's own file numbers them."""
 
 
 class Benchmark:
@@ -52,8 +55,9 @@ class Benchmark:
 def read_table(path: Path | str) -> pd.DataFrame:
     """Read a CSV with the columns index, arch and accuracies in percent, its rows in any order.
 
-    Returns the table in the space's own order (`index` is the row in `enumerate()`). Raises `ValueError` that
-    names missing, duplicate and unknown architectures, and accuracies outside 0..100.
+    Returns the table in the space's own order (`index` is the row in `enumerate()`). The file may number the
+    architectures so, or as NAS-Bench-201's own file does. Raises `ValueError` that names missing, duplicate
+    and unknown architectures, those with another index, and accuracies outside 0..100.
     """
     with files.reading(path):
         table = pd.read_csv(path)
@@ -64,7 +68,23 @@ def read_table(path: Path | str) -> pd.DataFrame:
             f"{path}: got the columns {', '.join(table.columns)}; accepted: index, arch and at least one of "
             f"{', '.join(BENCHMARK_COLUMNS)}"
         )
-    return _canonical(table, str(path), complete=True)
+    canonical = _canonical(table, str(path), complete=True)
+    _verify_numbers(table, str(path))
+    return canonical
+
+
+def _verify_numbers(table: pd.DataFrame, name: str) -> None:
+    """Raise ValueError where index and arch disagree, since the accuracies may then be of either."""
+    space = spaces.get("nas_bench_201")
+    own = space.index(space.from_string(table["arch"].tolist()))
+    given = pd.to_numeric(table["index"], errors="coerce").to_numpy()
+    other = np.flatnonzero(given != own)
+    ordered = "\n".join(table["arch"].iloc[np.argsort(given)])
+    published = np.array_equal(np.sort(given), np.arange(len(given)))
+    published = published and hashlib.sha256(ordered.encode()).hexdigest() == _PUBLISHED_ORDER
+    if len(other) and not published:
+        rows = [f"{table['arch'][row]} has {table['index'][row]}, expected {own[row]}" for row in other]
+        raise ValueError(f"{name}: index and arch disagree: {_some(rows)}")
 
 
 def read_extracted(path: Path | str) -> pd.DataFrame:

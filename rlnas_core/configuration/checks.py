@@ -119,6 +119,8 @@ def unusable_files(config: Mapping[str, Any], read: Collection[str]) -> list[str
     It reads tables, checksums and images. Files that aren't there are left to `missing_files`.
     """
     # Planning needs none of these, and an environment that only plans may not have them.
+    import numpy as np
+
     from rlnas_core.benchmark import accuracies
     from rlnas_core.images import arrays, sources
     from rlnas_core.transfer import detection, segmentation
@@ -142,9 +144,13 @@ def unusable_files(config: Mapping[str, Any], read: Collection[str]) -> list[str
             found, *_ = arrays.inspect(
                 entry["source"], entry["path"], downloads="resources/downloads", batch_size=size, **asked
             )
-            if entry["source"] == "image-folder" and entry["decode"] == "once":
-                count = sum(len(pool.labels) for pool in (found.train, found.test) if pool is not None)
-                sources.refuse_unreadable(Path(entry["path"]), count)
+            if entry["source"] == "image-folder":
+                pools = [pool for pool in (found.train, found.test) if pool is not None]
+                if entry["decode"] == "once":
+                    sources.refuse_unreadable(Path(entry["path"]), sum(len(pool.labels) for pool in pools))
+                else:
+                    pictures = np.concatenate([pool.files for pool in pools])
+                    sources.refuse_unopenable(Path(entry["path"]), pictures)
         except (ValueError, OSError) as error:
             lines.append(f"{key}.path: {error}")
     return lines

@@ -3,10 +3,11 @@
 import hashlib
 import os
 import pickle
+import sys
 import time
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Any, Literal
 
@@ -118,6 +119,28 @@ def read_array(path: Path | str, mmap_mode: Literal["r"] | None = None) -> np.nd
         return np.load(path, mmap_mode=mmap_mode, allow_pickle=False)
 
 
+_SPACE = 2**30, 6  # bytes that a pickle may take, and for each of its file's; NAS-Bench-201's takes 4
+
+
+@contextmanager
+def _unpickling(path: Path | str) -> Iterator[None]:
+    """Turn what a damaged pickle raises into a ValueError, and let it take only so much of the memory.
+
+    A few bytes of a pickle can ask for any number of gigabytes. Linux alone keeps the limit.
+    """
+    with reading(path), ExitStack() as stack:
+        if sys.platform == "linux":
+            import resource
+
+            soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+            taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+            limit = taken + _SPACE[0] + _SPACE[1] * os.path.getsize(path)
+            if all(bound == resource.RLIM_INFINITY or limit < bound for bound in (soft, hard)):
+                stack.callback(resource.setrlimit, resource.RLIMIT_AS, (soft, hard))
+                resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
+        yield
+
+
 class _PlainUnpickler(pickle.Unpickler):
     """Builds the listed types and no other, so that a pickle can neither import nor call anything else."""
 
@@ -129,12 +152,13 @@ class _PlainUnpickler(pickle.Unpickler):
         )
 
 
-def load_plain_pickle(stream: IO[bytes], name: Path | str) -> Any:
+def load_plain_pickle(stream: IO[bytes], path: Path) -> Any:
     """Load a pickle of plain containers and NumPy arrays, those of Python 2 included.
 
-    Raises `ValueError` that names the file where it is damaged or holds anything that could run code.
+    Raises `ValueError` that names the file where it is damaged, holds anything that could run code, or asks
+    for far more memory than a sound file of its size does.
     """
-    with reading(name):
+    with _unpickling(path):
         return _PlainUnpickler(stream, encoding="latin1").load()
 
 
@@ -144,7 +168,7 @@ def load_plain_torch(path: Path) -> Any:
     Ten times as fast as `torch.load` with `weights_only`, of which billions of numbers would take a quarter
     of an hour. Raises `ValueError` as `load_plain_pickle` does, of files with tensors too.
     """
-    with reading(path):
+    with _unpickling(path):
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
                 (content,) = (name for name in archive.namelist() if name.endswith("/data.pkl"))

@@ -2,6 +2,9 @@ import bz2
 import hashlib
 import pickle
 import re
+import resource
+import struct
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -232,6 +235,42 @@ def test_a_damaged_nats_bench_file_is_always_refused_by_name(name, tmp_path):
     assert all(str(tmp_path) in message for message in refused)
 
 
+class Greed:
+    """What asks for a terabyte in a few bytes."""
+
+    def __reduce__(self):
+        return bytearray, (2**40,)
+
+
+class Table:
+    """Objects by the thousand million, all of them set to None."""
+
+    def __reduce__(self):
+        return np.ndarray, ((2**32,), np.dtype(object))
+
+
+GREEDY = {
+    "a call": pickle.dumps(Greed()),
+    "an array": pickle.dumps(Table()),
+    "the memo": pickle.PROTO + b"\x04" + pickle.NONE + pickle.LONG_BINPUT + b"\xff\xff\xff\xff" + pickle.STOP,
+    "text": pickle.PROTO + b"\x04" + pickle.BINUNICODE8 + struct.pack("<Q", 2**40) + pickle.STOP,
+}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs Linux, which alone keeps a limit of memory")
+@pytest.mark.parametrize("content", GREEDY.values(), ids=GREEDY)
+def test_a_pickle_that_would_take_all_memory_is_refused_by_name(content, tmp_path):
+    limit = resource.getrlimit(resource.RLIMIT_AS)
+    magic = [pickle.dumps(part) for part in (0x1950A86A20F9469CFC6C, 1001, {})]
+    (tmp_path / "benchmark.pth").write_bytes(b"".join([*magic, content]))
+    with pytest.raises(ValueError, match=r"benchmark\.pth can't be read"):
+        extract_official(tmp_path / "benchmark.pth")
+    (tmp_path / "meta.pickle.pbz2").write_bytes(bz2.compress(content))
+    with pytest.raises(ValueError, match=r"meta\.pickle\.pbz2 can't be read"):
+        extract_nats(tmp_path)
+    assert resource.getrlimit(resource.RLIMIT_AS) == limit
+
+
 @pytest.mark.parametrize("algorithm", ["crc32", "shake_128"])
 def test_an_algorithm_that_gives_no_digest_is_refused(algorithm, official):
     with pytest.raises(ValueError, match=rf"got {algorithm}; accepted: md5, sha1"):
@@ -297,6 +336,14 @@ def test_look_up_finds_every_architecture(tmp_path):
             r"outside .* has nan",
         ),
         (lambda rows: rows.assign(arch=rows.arch.replace(ALL[2], "|conv~0|")), r"\|conv~0\|"),
+        (
+            lambda rows: rows.assign(index=np.roll(rows["index"], 1)),
+            rf"index and arch disagree: {re.escape(ALL[0])} has 15624, expected 0, .* and 15620 more$",
+        ),
+        (
+            lambda rows: rows.assign(index=rows["index"].replace(7, "x")),
+            rf"index and arch disagree: {re.escape(ALL[7])} has x, expected 7$",
+        ),
         (
             lambda rows: rows.drop(columns="arch"),
             "got the columns index, cifar10_test; accepted: index, arch",

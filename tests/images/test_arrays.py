@@ -205,6 +205,17 @@ def test_an_archive_cant_be_decoded_each_time_and_that_is_known_before(tmp_path)
         arrays.inspect("image-folder", as_zip(tmp_path, FOLDER), decode="each-time")
 
 
+def test_what_headers_tell_of_images_that_are_decoded_each_time_is_told_before(tmp_path):
+    path = as_folder(tmp_path, FOLDER)
+    pictures = arrays.inspect("image-folder", path, decode="each-time")[0].train.files
+    sources.refuse_unopenable(path, pictures)
+    Path(pictures[1]).write_bytes(b"no image")
+    Path(pictures[2]).write_bytes(b"")
+    names = ", ".join(str(Path(name).relative_to(path)) for name in pictures[1:3])
+    with pytest.raises(ValueError, match=rf"2 unreadable images, remove or replace them: {names};"):
+        sources.refuse_unopenable(path, pictures)
+
+
 def test_a_damaged_entry_of_an_archive_is_named(tmp_path):
     path = tmp_path / "images.zip"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
