@@ -290,7 +290,11 @@ def network_inputs(wildcards):
             if run["architecture"] in names
         ],
         "statistics": sorted(
-            {f"{RESULTS}/supernets/{RANDOM_LABELS}/statistics.npz".format(**run) for run in searched}
+            {
+                f"{RESULTS}/supernets/{SUPERNET}/statistics.npz".format(**run)
+                for run in searched
+                if run["labels"] == "uniform-once"
+            }
         ),
         "scores": [
             f"{RESULTS}/scores/{{space}}/{{dataset}}/networks/{seed}.csv".format(**of)

@@ -48,7 +48,14 @@ TINY = {
                 "limits": [None, 600],
             }
         },
-        "mobilenet": {"digits": {"supernet": SHORT, "limits": [475], "methods": ["D", "random-search"]}},
+        "mobilenet": {
+            "digits": {
+                "supernet": SHORT,
+                "limits": [475],
+                "methods": ["A", "B", "D", "random-search"],
+                "evolution": {"iterations": 2},
+            }
+        },
     },
     "random_search": {"architectures": 5},
     "retraining": {

@@ -159,7 +159,7 @@ def _cost(
             space, network = _network(of, classes(config, of["dataset"]), settings, config)
             params, macs = _of_architecture(space, of["architecture"], network)
             return _training(of, params, macs, settings, config, images)
-        case "score_validation_accuracy":
+        case "score_validation_accuracy" | "search_by_accuracy":
             return _scoring(of, config, images)
         case "score_proxy":
             return _proxy(of, config)
@@ -276,16 +276,21 @@ def _proxy(of: Mapping[str, str], config: Mapping[str, Any]) -> Cost:
 
 
 def _scoring(of: Mapping[str, str], config: Mapping[str, Any], images: Mapping[str, tuple[int, int]]) -> Cost:
-    """Each distinct architecture sees the images of the calibration and of the validation once."""
-    space, network = _network(
-        {**of, "space": "nas_bench_201"}, int(of["categories"]), config["supernet"], config
-    )
-    enumerated = get("nas_bench_201")
-    distinct = np.unique(enumerated.canonical(enumerated.enumerate()), axis=0)
+    """Each architecture that is scored sees the images of the calibration and of the validation once."""
+    if large := config["large_spaces"].get(of.get("space")):
+        search, genes = large[of["dataset"]], None
+        evolution, settings = search["evolution"], search["supernet"]
+        count = evolution["population"] * evolution["iterations"]
+        if of["search"] == "random-search":
+            count = config["random_search"]["architectures"]
+    else:
+        of, settings, enumerated = {**of, "space": "nas_bench_201"}, config["supernet"], get("nas_bench_201")
+        genes = np.unique(enumerated.canonical(enumerated.enumerate()), axis=0)
+        count = len(genes)
+    space, network = _network(of, int(of["categories"]), settings, config)
     train, valid = images[of["dataset"]]
     asked = config["validation"]
     seen = min(asked["calibration_images"], train) + min(asked["images"] or valid, valid)
-    _, macs = _means(space, distinct, network)
-    total = macs * seen * len(distinct)
-    each_step, rate = SPEED["nas_bench_201"]
-    return Cost(total, each_step * len(distinct) + total / rate, disk=_SCORES)
+    total = _means(space, genes, network)[1] * seen * count
+    each_step, rate = SPEED[of["space"]]
+    return Cost(total, each_step * count + total / rate, disk=_SCORES * (genes is not None))

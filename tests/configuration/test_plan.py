@@ -53,7 +53,7 @@ def test_a_plan_has_the_jobs_of_a_dry_run_that_are_still_to_do(tmp_path):
     expected = dict(re.findall(r"^(\w+) +(\d+)$", dry_run, re.MULTILINE))
     got = {line.split()[0]: line.split()[1] for line in text.splitlines() if re.match(r"\w+ +\d+ ", line)}
     assert got == expected
-    assert int(got["train_supernet"]) == 9
+    assert int(got["train_supernet"]) == 10
     done = tmp_path / "results/tiny/data/digits"
     done.mkdir(parents=True)
     for name in (
@@ -125,6 +125,21 @@ def test_a_scoring_sees_every_distinct_architecture_once():
     assert cost["macs"] == pytest.approx(sum(macs.values()) * (20_000 + 25_000))
     fewer = of_one("score_validation_accuracy", SUPERNET, images=(25_000, 100))
     assert fewer["macs"] == pytest.approx(sum(macs.values()) * (20_000 + 100))
+
+
+def test_a_search_by_accuracy_scores_its_generations_and_a_random_one_what_it_draws():
+    evolution = {"population": 50, "iterations": 20}
+    config = configuration(
+        large_spaces={"mobilenet": {"cifar10": {"methods": ["A"], "evolution": evolution}}},
+        random_search={"architectures": 100},
+    )
+    of = SUPERNET | {"space": "mobilenet", "limit": "475"}
+    costs = [
+        of_one("search_by_accuracy", of | {"search": search}, config)
+        for search in ("validation-accuracy", "random-search")
+    ]
+    assert costs[0]["macs"] == pytest.approx(10 * costs[1]["macs"])
+    assert costs[1]["macs"] > 100 * 45_000 * 32**2
 
 
 def test_a_proxy_sees_its_images_once_an_architecture_and_pass():
