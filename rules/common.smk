@@ -28,7 +28,7 @@ except ConfigurationError as error:
 RESULTS = f"results/{config['run']}"
 SUPERNET = "{space}/{dataset}/{labels}/{categories}/{seed}"
 EXPERIMENT = SUPERNET.replace("{space}", "nas_bench_201")
-LARGE = f"{RESULTS}/searches/{SUPERNET}/{{limit}}/{{search}}/best.csv"
+LARGE = f"{SUPERNET}/{{limit}}/{{search}}"
 # Architectures with a network of their own have the name of a published one or that of an ArchitectureName.
 RETRAINED = "{space}/{dataset}/{architecture}/{seed}"
 MODEL = f"{RESULTS}/model/{RETRAINED}"

@@ -59,7 +59,7 @@ def architecture_inputs(wildcards):
     limit = "none" if name.limit is None else name.limit
     method = PAPER["large_methods"][name.method]
     of |= {"labels": method["labels"], "search": method["indicator"]}
-    return {"search": LARGE.format(space=wildcards.space, limit=limit, **of)}
+    return {"search": f"{RESULTS}/searches/{LARGE}/best.csv".format(space=wildcards.space, limit=limit, **of)}
 
 
 def transfer_inputs(wildcards):
@@ -128,7 +128,7 @@ def found_accuracies(wildcards):
 
 
 # The architectures that a run finds. Tables read them, too, but one that was deleted is made again only if asked for.
-SEARCHES = [LARGE.format(**search) for search in LARGE_SEARCHES] + sorted(
+SEARCHES = [f"{RESULTS}/searches/{LARGE}/best.csv".format(**search) for search in LARGE_SEARCHES] + sorted(
     {
         path.replace("accuracy.csv", "best.csv")
         for number in ACCURACY_TABLES
@@ -149,7 +149,7 @@ def large_searches(kind, *files):
     def paths(wildcards):
         of = PAPER[f"{kind}{wildcards.number}"]
         return [
-            LARGE.replace("best.csv", file).format(**search)
+            f"{RESULTS}/searches/{LARGE}/{file}".format(**search)
             for search in LARGE_SEARCHES
             for file in files
             if not of.get("scenes")

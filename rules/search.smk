@@ -123,7 +123,7 @@ rule search_large_space:
         statistics=f"{RESULTS}/supernets/{SUPERNET}/statistics.npz",
     output:
         best=report(
-            LARGE,
+            f"{RESULTS}/searches/{LARGE}/best.csv",
             caption="../report/search.rst",
             category="Large spaces",
             labels={
@@ -134,18 +134,18 @@ rule search_large_space:
                 "limit": "{limit}",
             },
         ),
-        trace=LARGE.replace("best.csv", "trace.csv"),
-        structure=LARGE.replace("best.csv", "structure.csv"),
-        tied=LARGE.replace("best.csv", "tied.csv"),
-        optimum=LARGE.replace("best.csv", "optimum.csv"),
+        trace=f"{RESULTS}/searches/{LARGE}/trace.csv",
+        structure=f"{RESULTS}/searches/{LARGE}/structure.csv",
+        tied=f"{RESULTS}/searches/{LARGE}/tied.csv",
+        optimum=f"{RESULTS}/searches/{LARGE}/optimum.csv",
     params:
         settings=search_settings,
         pooling=config["angle"]["pooling"],
         architectures=config["random_search"]["architectures"],
     log:
-        LARGE.replace("searches", "logs/search_large_space").replace("/best.csv", ".log"),
+        f"{RESULTS}/logs/search_large_space/{LARGE}.log",
     benchmark:
-        LARGE.replace("searches", "runtimes/search_large_space").replace("/best.csv", ".tsv")
+        f"{RESULTS}/runtimes/search_large_space/{LARGE}.tsv"
     threads: 1
     resources:
         mem_mb=4000,
@@ -168,18 +168,18 @@ rule search_by_accuracy:
         description=f"{RESULTS}/data/{{dataset}}/dataset.json",
         labels=validation_labels,
     output:
-        best=LARGE,
-        trace=LARGE.replace("best.csv", "trace.csv"),
-        tied=LARGE.replace("best.csv", "tied.csv"),
+        best=f"{RESULTS}/searches/{LARGE}/best.csv",
+        trace=f"{RESULTS}/searches/{LARGE}/trace.csv",
+        tied=f"{RESULTS}/searches/{LARGE}/tied.csv",
     params:
         supernet=supernet_settings,
         labels=validation_method,
         settings=validation_settings,
         evolution=accuracy_evolution,
     log:
-        LARGE.replace("searches", "logs/search_by_accuracy").replace("/best.csv", ".log"),
+        f"{RESULTS}/logs/search_by_accuracy/{LARGE}.log",
     benchmark:
-        LARGE.replace("searches", "runtimes/search_by_accuracy").replace("/best.csv", ".tsv")
+        f"{RESULTS}/runtimes/search_by_accuracy/{LARGE}.tsv"
     threads: config["jobs"]["validation"]["threads"]
     resources:
         mem_mb=job_resource("validation", "mem_mb"),
