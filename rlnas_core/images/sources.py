@@ -182,8 +182,8 @@ def image_files(
     Archives are read in a stream and nothing is extracted to disk. Without class folders the images are
     unlabelled (label -1). `labels` is a CSV of the columns file and class, which then say what is read and
     its class. Images come in PIL's `mode`, RGB or L, and as their central square where that is asked for.
-    Raises `ValueError` where there are no images, some have class folders and some have none, or the CSV names
-    others; reading raises `ValueError` that names every file which isn't a readable image.
+    Raises `ValueError` where there are no images, some have class folders and some have none, or the CSV
+    names others; reading raises `ValueError` that names every file which isn't a readable image.
     """
     names = _without_common_folder(sorted(name for name, _ in _contents(path, read=False)))
     if not names:
@@ -222,7 +222,7 @@ def image_files(
 
 
 def _listed_classes(path: Path, names: dict[str, PurePosixPath], labels: Path) -> dict[str, str]:
-    """The class of each image that a CSV of the columns file and class names, as in `path` or below its top."""
+    """The class of each image that a CSV of the columns file and class names, by its path in the archive."""
     import pandas as pd
 
     with files.reading(labels, "give a CSV of the columns file and class"):
@@ -230,8 +230,8 @@ def _listed_classes(path: Path, names: dict[str, PurePosixPath], labels: Path) -
     full_of = {short.as_posix(): full for full, short in names.items()} | {full: full for full in names}
     if unknown := set(table["file"]) - set(full_of):
         raise ValueError(
-            f"{labels}: {len(unknown)} files aren't in {path}: {_some(unknown)}; accepted: paths in it, such as "
-            f"{next(iter(names))}"
+            f"{labels}: {len(unknown)} files aren't in {path}: {_some(unknown)}; accepted: paths in it, such "
+            f"as {next(iter(names))}"
         )
     if (empty := table["class"] == "").any() or (twice := table["file"].duplicated()).any():
         wrong = table["file"][empty if empty.any() else twice]

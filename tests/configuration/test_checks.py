@@ -107,7 +107,7 @@ def test_defaults_are_filled_in_at_every_depth_and_the_input_is_left_alone():
         ),
         (
             {"datasets__digits__colours": "grey"},
-            "datasets.digits.colours: got grey; only an image-folder has it, leave it out",
+            "datasets.digits.colours: got 'grey'; only an image-folder has it, leave it out",
         ),
         (
             {"datasets__digits": {**FOLDER, "path": "x", "decode": "each-time", "crop": "square"}},
