@@ -1,4 +1,4 @@
-"""How accurate trained networks are on the same held-out images, and how far apart, with confidence intervals."""
+"""Accuracies of trained networks on the same held-out images, and their differences, with intervals."""
 
 from collections.abc import Mapping
 
@@ -26,9 +26,9 @@ def hits(model: Model, images: ImageArray, labels: np.ndarray) -> np.ndarray:
 def interval(right: np.ndarray, level: float = _LEVEL) -> tuple[float, float, float]:
     """Mean of values (runs, images), and its confidence interval over runs and images.
 
-    Both are samples: the variance of the mean is that of the runs' means over the number of runs plus that of
-    the images' means over the number of images, with Student's t at Satterthwaite's degrees of freedom. Of one
-    run the interval is over images alone.
+    Both are samples: the variance of the mean is that of the runs' means over the number of runs plus that
+    of the images' means over the number of images, with Student's t at Satterthwaite's degrees of freedom.
+    Of one run the interval is over images alone.
     """
     right = np.asarray(right, np.float64)
     variances, degrees = [], []
@@ -45,11 +45,11 @@ def interval(right: np.ndarray, level: float = _LEVEL) -> tuple[float, float, fl
 
 
 def compare(right: Mapping[str, np.ndarray], reference: str) -> pd.DataFrame:
-    """Return accuracies of networks in percent, and by how much `reference` is better than each, a row a network.
+    """Return accuracies of networks in percent, and by how much `reference` is better than each.
 
-    `right` gives which images each run classified right, (runs, images) bool, by the network's name; run and
-    image k of one are paired with those of another. Columns are network, runs, images, accuracy, low, high and
-    better, better_low, better_high in percentage points.
+    `right` gives which images each run classified right, (runs, images) bool, by the network's name; run
+    and image k of one are paired with those of another. Columns are network, runs, images, accuracy, low,
+    high and better, better_low, better_high in percentage points.
     """
     rows = []
     for name, own in right.items():
