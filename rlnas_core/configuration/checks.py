@@ -118,42 +118,50 @@ def unusable_files(config: Mapping[str, Any], read: Collection[str]) -> list[str
 
     It reads tables, checksums and images. Files that aren't there are left to `missing_files`.
     """
-    # Planning needs none of these, and an environment that only plans may not have them.
-    import numpy as np
-
-    from rlnas_core.benchmark import accuracies
-    from rlnas_core.images import arrays, sources
-    from rlnas_core.transfer import detection, segmentation
-
     lines = []
     for key, entry in _sources(config).items():
         if key not in read or (entry["path"] is None and entry["source"] != "digits"):
             continue
         try:
-            if key == "benchmark":
-                accuracies.inspect(entry["source"], entry["path"], entry["checksum"], config["searches"])
-                continue
-            if key == "transfer.coco":
-                detection.read_coco(entry["path"])
-                continue
-            if key == "transfer.cityscapes":
-                segmentation.read_cityscapes(entry["path"])
-                continue
-            asked = {name: entry[name] for name in ("classes", "split", "decode")}
-            size = _largest_batch(config, key.removeprefix("datasets."))
-            found, *_ = arrays.inspect(
-                entry["source"], entry["path"], downloads="resources/downloads", batch_size=size, **asked
-            )
-            if entry["source"] == "image-folder":
-                pools = [pool for pool in (found.train, found.test) if pool is not None]
-                if entry["decode"] == "once":
-                    sources.refuse_unreadable(Path(entry["path"]), sum(len(pool.labels) for pool in pools))
-                else:
-                    pictures = np.concatenate([pool.files for pool in pools])
-                    sources.refuse_unopenable(Path(entry["path"]), pictures)
+            _read_source(config, key, entry)
         except (ValueError, OSError) as error:
             lines.append(f"{key}.path: {error}")
     return lines
+
+
+def _read_source(config: Mapping[str, Any], key: str, entry: Mapping[str, Any]) -> None:
+    """Read the files of a source; ValueError or OSError where they can't be used.
+
+    What reads them is imported here: that takes seconds, and an environment that only plans may lack it.
+    """
+    section, _, name = key.partition(".")
+    if section == "benchmark":
+        from rlnas_core.benchmark import accuracies
+
+        accuracies.inspect(entry["source"], entry["path"], entry["checksum"], config["searches"])
+    elif section == "transfer":
+        from rlnas_core import transfer
+
+        transfer.get(name).read(entry["path"])
+    else:
+        _read_images(entry, _largest_batch(config, name))
+
+
+def _read_images(entry: Mapping[str, Any], batch_size: int) -> None:
+    import numpy as np
+
+    from rlnas_core.images import arrays, sources
+
+    asked = {name: entry[name] for name in ("classes", "split", "decode")}
+    found, *_ = arrays.inspect(
+        entry["source"], entry["path"], downloads="resources/downloads", batch_size=batch_size, **asked
+    )
+    if entry["source"] == "image-folder":
+        pools = [pool for pool in (found.train, found.test) if pool is not None]
+        if entry["decode"] == "once":
+            sources.refuse_unreadable(Path(entry["path"]), sum(len(pool.labels) for pool in pools))
+        else:
+            sources.refuse_unopenable(Path(entry["path"]), np.concatenate([pool.files for pool in pools]))
 
 
 def classes(config: Mapping[str, Any], dataset: str) -> int:
