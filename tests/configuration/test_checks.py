@@ -14,13 +14,13 @@ from test_workflow import make_images
 from rlnas_core.benchmark.accuracies import INCLUDED, read_table
 from rlnas_core.configuration.checks import (
     ConfigurationError,
-    classes,
     leave_out_missing,
     missing_files,
     resolve_paths,
     unusable_files,
     validate,
 )
+from rlnas_core.configuration.derived import classes
 
 CONFIG = Path(__file__).parents[2] / "config"
 SCHEMA = yaml.safe_load((CONFIG / "schema.yaml").read_text())
