@@ -6,7 +6,8 @@ from rlnas_core.benchmark.accuracies import INCLUDED
 
 def dataset_files(wildcards):
     """Files of the user that a dataset is read from; a source that can be downloaded has none."""
-    return config["datasets"][wildcards.dataset]["path"] or []
+    settings = config["datasets"][wildcards.dataset]
+    return [settings[name] for name in ("path", "labels") if settings[name] is not None]
 
 
 def benchmark_source(wildcards):

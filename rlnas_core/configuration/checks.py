@@ -53,6 +53,8 @@ def resolve_paths(config: Mapping[str, Any]) -> dict[str, Any]:
     resolved = copy.deepcopy(dict(config))
     mistakes = []
     for key, entry in _sources(resolved).items():
+        if (labels := entry.get("labels")) is not None and not Path(labels).is_file():
+            mistakes.append(f"{key}.labels: got {labels}, which is no file; give a CSV of file and class")
         if entry["path"] is None:
             continue
         places = [entry["path"]] if isinstance(entry["path"], str) else entry["path"]
@@ -139,7 +141,8 @@ def unusable_files(config: Mapping[str, Any], read: Collection[str]) -> list[str
             if key == "transfer.cityscapes":
                 segmentation.read_cityscapes(entry["path"])
                 continue
-            asked = {name: entry[name] for name in ("classes", "split", "decode")}
+            names = ("classes", "split", "decode", "colours", "crop", "labels", "per_class")
+            asked = {name: entry[name] for name in names}
             size = _largest_batch(config, key.removeprefix("datasets."))
             found, *_ = arrays.inspect(
                 entry["source"], entry["path"], downloads="resources/downloads", batch_size=size, **asked
@@ -349,6 +352,14 @@ def _contradictions_of_images(key: str, entry: Mapping[str, Any]) -> Iterator[st
         yield f"{key}.decode: got each-time; accepted with {source}: once"
     if entry["jitter"] and entry["decode"] == "once":
         yield f"{key}.jitter: got {_in_yaml(entry['jitter'])}; accepted with decode once: null"
+    if source != "image-folder":
+        for part in ("labels", "colours", "crop"):
+            if (got := entry[part]) not in (None, "colour", "whole"):
+                yield f"{key}.{part}: got {_in_yaml(got)}; only an image-folder has it, leave it out"
+    elif entry["decode"] == "each-time":
+        for part, only in (("colours", "colour"), ("crop", "whole")):
+            if entry[part] != only:
+                yield f"{key}.{part}: got {entry[part]}; accepted with decode each-time: {only}"
     if entry["path"] is not None and source == "digits":
         yield f"{key}.path: got {_in_yaml(entry['path'])}; digits come with scikit-learn, leave it out"
 

@@ -74,7 +74,9 @@ def count_images(dataset: Mapping[str, Any]) -> tuple[int, int]:
     if dataset["source"] not in IMAGES:
         from rlnas_core.images import arrays  # torch comes with it
 
-        _, train_rows, (_, rows) = arrays.inspect(dataset["source"], dataset["path"], split=dataset["split"])
+        names = ("split", "decode", "labels", "per_class")
+        asked = {name: dataset[name] for name in names if name in dataset}
+        _, train_rows, (_, rows) = arrays.inspect(dataset["source"], dataset["path"], **asked)
         return len(train_rows), len(rows)
     train, test = IMAGES[dataset["source"]]
     of_train = dataset["source"] in ("cifar10", "digits")
@@ -166,7 +168,8 @@ def _cost(
         case "prepare_dataset":
             entry, number = config["datasets"][of["dataset"]], sum(images[of["dataset"]])
             once, folder = entry["decode"] == "once", entry["source"] == "image-folder"
-            pixels = (1 if entry["source"] == "digits" else 3) * entry["image_size"] ** 2
+            grey = entry["source"] == "digits" or entry["colours"] == "grey"
+            pixels = (1 if grey else 3) * entry["image_size"] ** 2
             download = _DOWNLOAD if entry["source"].startswith("cifar") and not entry["path"] else 0
             return Cost(
                 seconds=SCRIPT + PICTURE * number * (once and folder), disk=pixels * number * once + download

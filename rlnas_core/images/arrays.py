@@ -22,6 +22,8 @@ from rlnas_core.machine.fingerprints import marks_of
 CPU = torch.device("cpu")
 SOURCES = ("cifar10", "cifar100", "imagenet16-120", "image-folder", "digits")
 SPLITS = ("half-of-train", "held-out", "half-of-test", "test")
+MODES = {"colour": "RGB", "grey": "L"}
+"""Of PIL, by the colours of an image folder."""
 _HELD_OUT = 50_000
 _SPLIT_SEED = 0
 _SAMPLE = 2048  # images that stand for all where mean and deviation of all would take hours
@@ -212,6 +214,10 @@ def prepare(
     batch_size: int = 1,
     decode: str = "once",
     jitter: Sequence[float] | None = None,
+    colours: str = "colour",
+    crop: str = "whole",
+    labels: Path | str | None = None,
+    per_class: int | None = None,
     log: sources.Log = lambda line: None,
 ) -> dict:
     """Decode a source into {train,valid}_{images,labels}.npy and dataset.json, whose content it returns.
@@ -222,13 +228,25 @@ def prepare(
     are: the other half of the training set (default for CIFAR-10, digits and folders without test images),
     half of the test set, both drawn with a fixed seed, or the whole test set; unlabelled images all train
     unless a split is asked for. `pad` is the crop's margin (default an eighth of the size); digits aren't
-    flipped. Raises `ValueError` on an unknown source or split, unreadable images, another number of
+    flipped. Of a folder or archive, images come in `colours` (colour or grey), `whole` or as their central
+    `square`; `labels` is a CSV of file and class, and `per_class` the most training images of a class. Raises
+    `ValueError` on an unknown source or split, unreadable images, another number of
     classes than `classes`, or fewer training images than `batch_size`.
     """
     if source not in SOURCES:
         raise ValueError(f"source: got '{source}'; accepted: {', '.join(SOURCES)}")
     found, train_rows, (valid_pool, valid_rows) = inspect(
-        source, path, downloads=downloads, classes=classes, split=split, batch_size=batch_size, decode=decode
+        source,
+        path,
+        downloads=downloads,
+        classes=classes,
+        split=split,
+        batch_size=batch_size,
+        decode=decode,
+        colours=colours,
+        crop=crop,
+        labels=labels,
+        per_class=per_class,
     )
     each_time = decode == "each-time"
     out = Path(out_dir)
@@ -258,6 +276,7 @@ def prepare(
         "pad": max(1, image_size // 8) if pad is None else pad,
         "flip": source != "digits" if flip is None else flip,
         "decode": decode,
+        "crop": crop,
         "jitter": list(jitter) if jitter else None,
         "checksums": found.checksums,
     }
@@ -274,12 +293,17 @@ def inspect(
     split: str | None = None,
     batch_size: int = 1,
     decode: str = "once",
+    colours: str = "colour",
+    crop: str = "whole",
+    labels: Path | str | None = None,
+    per_class: int | None = None,
 ) -> tuple[ImageSource, np.ndarray, tuple[Pool, np.ndarray]]:
     """Open a source without decoding it: the images, training rows, and validation rows with their pool.
 
     Raises what `prepare` raises, but for images that turn out damaged when they are decoded.
     """
-    found = _open(source, Path(path) if path else None, Path(downloads))
+    read = {"mode": MODES[colours], "square": crop == "square", "labels": Path(labels) if labels else None}
+    found = _open(source, Path(path) if path else None, Path(downloads), read)
     if decode == "each-time" and not len(found.train.files):
         raise ValueError(f"decode: got each-time; {path or source} isn't a folder of images: give once")
     if classes is not None and found.classes not in (0, classes):
@@ -287,6 +311,8 @@ def inspect(
             f"classes: got {classes}, but {path} has {found.classes} class folders; give {found.classes}"
         )
     train_rows, valid = _split(found, split or _default_split(source, found))
+    if per_class is not None:
+        train_rows = _first_of_each_class(found.train.labels, train_rows, per_class)
     if len(train_rows) < batch_size:
         raise ValueError(
             f"{path or source}: got {len(train_rows)} training images, too few for a batch of {batch_size}; "
@@ -347,7 +373,14 @@ def normalise(images: torch.Tensor, mean: Channels, std: Channels) -> torch.Tens
     return torch.addcmul(-centre / scale, images.float(), 1 / (255 * scale)).permute(0, 3, 1, 2)
 
 
-def _open(source: str, path: Path | None, downloads: Path) -> ImageSource:
+def _first_of_each_class(labels: np.ndarray, rows: np.ndarray, count: int) -> np.ndarray:
+    """So many rows (n,) of each class in a fixed order: fewer are among more."""
+    order = np.random.default_rng(_SPLIT_SEED).permutation(rows)
+    kept = [order[labels[order] == label][:count] for label in np.unique(labels[rows])]
+    return np.sort(np.concatenate(kept))
+
+
+def _open(source: str, path: Path | None, downloads: Path, read: dict[str, Any]) -> ImageSource:
     if path is not None and not path.exists():
         raise FileNotFoundError(
             f"path: got '{path}', which doesn't exist; give the place of the {source} images"
@@ -358,7 +391,7 @@ def _open(source: str, path: Path | None, downloads: Path) -> ImageSource:
         return sources.cifar(source, downloads, path)
     if path is None:
         raise ValueError(f"path: got none; {source} can't be downloaded, give the place of its files")
-    return sources.imagenet16(path) if source == "imagenet16-120" else sources.image_files(path)
+    return sources.imagenet16(path) if source == "imagenet16-120" else sources.image_files(path, **read)
 
 
 def _default_split(source: str, found: ImageSource) -> str | None:

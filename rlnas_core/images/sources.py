@@ -173,17 +173,24 @@ def digits() -> ImageSource:
     return ImageSource(10, 1, _array_pool(images, data.target))
 
 
-def image_files(path: Path) -> ImageSource:
+def image_files(
+    path: Path, *, labels: Path | None = None, mode: str = "RGB", square: bool = False
+) -> ImageSource:
     """Read a folder or a .zip or .tar archive of images: train/CLASS/, test/CLASS/, or CLASS/, or images
     alone.
 
     Archives are read in a stream and nothing is extracted to disk. Without class folders the images are
-    unlabelled (label -1). Raises `ValueError` where there are no images or some have class folders and some
-    have none; reading raises `ValueError` that names every file which isn't a readable image.
+    unlabelled (label -1). `labels` is a CSV of the columns file and class, which then say what is read and
+    its class. Images come in PIL's `mode`, RGB or L, and as their central square where that is asked for.
+    Raises `ValueError` where there are no images, some have class folders and some have none, or the CSV
+    names others; reading raises `ValueError` that names every file which isn't a readable image.
     """
     names = _without_common_folder(sorted(name for name, _ in _contents(path, read=False)))
     if not names:
         raise ValueError(f"{path} has no images; accepted endings: {', '.join(sorted(_SUFFIXES))}")
+    class_of = _listed_classes(path, names, labels) if labels else {}
+    if labels:
+        names = {full: short for full, short in names.items() if full in class_of}
     split_of = {full: short.parts[0] if len(short.parts) > 1 else "" for full, short in names.items()}
     has_train = "train" in split_of.values()
     members = {"train": {}, "test": {}}  # type: dict[str, dict[str, str]]
@@ -192,7 +199,7 @@ def image_files(path: Path) -> ImageSource:
         inner = short.parts[has_train:]
         if split not in members:
             raise ValueError(f"{path}: '{full}' is neither in train/ nor in {', '.join(_TEST_FOLDERS)}")
-        members[split][full] = inner[0] if len(inner) > 1 else ""
+        members[split][full] = class_of.get(full) or (inner[0] if len(inner) > 1 else "")
     classes = sorted(set(members["train"].values()))
     tested = set(members["test"].values()) or set(classes)
     if "" in classes and len(classes) > 1:
@@ -206,10 +213,45 @@ def image_files(path: Path) -> ImageSource:
             f"{_some(set(classes) - tested)}; only in test: {_some(tested - set(classes))}"
         )
     number = {name: -1 if name == "" else row for row, name in enumerate(classes)}
-    train, test = (_file_pool(path, members[split], number) for split in ("train", "test"))
+    read = partial(pixels_of, mode=mode, square=square)
+    train, test = (_file_pool(path, members[split], number, read) for split in ("train", "test"))
     checksums = {path.name: f"sha256:{files.digest(path)}"} if path.is_file() else {}
     titles = tuple(filter(None, classes))
-    return ImageSource(len(titles), 3, train, test if members["test"] else None, checksums, titles)
+    channels = {"L": 1, "RGB": 3}[mode]
+    return ImageSource(len(titles), channels, train, test if members["test"] else None, checksums, titles)
+
+
+def _listed_classes(path: Path, names: dict[str, PurePosixPath], labels: Path) -> dict[str, str]:
+    """The class of each image that a CSV of the columns file and class names, by its path in the archive."""
+    import pandas as pd
+
+    with files.reading(labels, "give a CSV of the columns file and class"):
+        table = pd.read_csv(labels, dtype=str, keep_default_na=False)[["file", "class"]]
+    full_of = {short.as_posix(): full for full, short in names.items()} | {full: full for full in names}
+    if unknown := set(table["file"]) - set(full_of):
+        raise ValueError(
+            f"{labels}: {len(unknown)} files aren't in {path}: {_some(unknown)}; accepted: paths in it, such "
+            f"as {next(iter(names))}"
+        )
+    if (empty := table["class"] == "").any() or (twice := table["file"].duplicated()).any():
+        wrong = table["file"][empty if empty.any() else twice]
+        raise ValueError(f"{labels}: no class or several rows for {_some(set(wrong))}; give each one class")
+    if table.empty:
+        raise ValueError(f"{labels}: got no rows; give a file and its class in each")
+    return {full_of[file]: name for file, name in zip(table["file"], table["class"], strict=True)}
+
+
+def central_square(pixels: np.ndarray) -> np.ndarray:
+    """The central square (S, S, C) of an image (H, W, C)."""
+    side = min(pixels.shape[:2])
+    top, left = ((length - side) // 2 for length in pixels.shape[:2])
+    return pixels[top : top + side, left : left + side]
+
+
+def pixels_of(picture: Image.Image, mode: str, square: bool = False) -> np.ndarray:
+    """An image, or its central square, as uint8 (H, W, C) in PIL's mode RGB or L."""
+    pixels = np.atleast_3d(np.asarray(_as_rgb(picture).convert(mode)))
+    return central_square(pixels) if square else pixels
 
 
 def _some(names: set[str]) -> str:
@@ -308,7 +350,12 @@ def _array_pool(images: np.ndarray, labels: np.ndarray) -> Pool:
     return Pool(labels.astype(np.int64), read)
 
 
-def _file_pool(path: Path, members: dict[str, str], number: dict[str, int]) -> Pool:
+def _file_pool(
+    path: Path,
+    members: dict[str, str],
+    number: dict[str, int],
+    pixels: Callable[[Image.Image], np.ndarray],
+) -> Pool:
     rows = {name: row for row, name in enumerate(members)}
 
     def read(size: int, log: Log) -> Chunks:
@@ -320,7 +367,7 @@ def _file_pool(path: Path, members: dict[str, str], number: dict[str, int]) -> P
                 with Image.open(io.BytesIO(content)) as picture:
                     wide += is_wide(picture)
                     several += getattr(picture, "n_frames", 1) > 1
-                    image = np.asarray(_as_rgb(picture))
+                    image = pixels(picture)
             except Exception as error:
                 unreadable[name] = error
                 continue

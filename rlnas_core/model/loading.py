@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from rlnas_core.images.arrays import centre, normalise
-from rlnas_core.images.sources import converted, resize
+from rlnas_core.images.sources import converted, pixels_of, resize
 from rlnas_core.spaces import get
 from rlnas_core.training.checkpoint import read_weights
 
@@ -30,7 +30,7 @@ class ModelDescription:
 
     `sizes` are the network's as its space names them, `class_names` in the order of the scores, `mean` and
     `std` per channel in units of 255. `crop` says how an image comes to `image_size` pixels a side: resized
-    as a `whole`, or as the `centre` of one whose short side is a seventh longer.
+    as a `whole`, as its central `square`, or as the `centre` of one whose short side is a seventh longer.
     """
 
     space: str
@@ -127,11 +127,10 @@ class Model(nn.Module):
                 return pixels
             picture = Image.fromarray(pixels.squeeze(-1) if pixels.shape[2:] == (1,) else pixels)
         size, _, channels = self._shape()
-        picture = converted(picture, _MODES[channels])
-        if self.description.crop == "centre":
-            return centre(picture, size).reshape(self._shape())
-        pixels = np.asarray(picture)
-        return resize(pixels.reshape(1, *pixels.shape[:2], channels), size)[0]
+        mode, crop = _MODES[channels], self.description.crop
+        if crop == "centre":
+            return centre(converted(picture, mode), size).reshape(self._shape())
+        return resize(pixels_of(picture, mode, crop == "square")[None], size)[0]
 
 
 def describe(dataset: Mapping[str, Any], made_by: Mapping[str, Any]) -> ModelDescription:
@@ -150,7 +149,7 @@ def describe(dataset: Mapping[str, Any], made_by: Mapping[str, Any]) -> ModelDes
         image_size=dataset["image_size"],
         mean=dataset["mean"],
         std=dataset["std"],
-        crop="whole" if dataset["decode"] == "once" else "centre",
+        crop=dataset.get("crop", "whole") if dataset["decode"] == "once" else "centre",
         made_by={name: value for name, value in made_by.items() if name not in ("space", "arch")},
     )
 

@@ -106,6 +106,14 @@ def test_defaults_are_filled_in_at_every_depth_and_the_input_is_left_alone():
             "jitter: got [0.1, 0.1, 0.1, 0.1]; accepted with decode once",
         ),
         (
+            {"datasets__digits__colours": "grey"},
+            "datasets.digits.colours: got 'grey'; only an image-folder has it, leave it out",
+        ),
+        (
+            {"datasets__digits": {**FOLDER, "path": "x", "decode": "each-time", "crop": "square"}},
+            "datasets.digits.crop: got square; accepted with decode each-time: whole",
+        ),
+        (
             {"datasets__digits__path": "x.zip"},
             "path: got 'x.zip'; digits come with scikit-learn, leave it out",
         ),

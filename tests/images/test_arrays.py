@@ -132,6 +132,63 @@ def test_images_without_class_folders_are_unlabelled_and_all_train(tmp_path):
     assert len(load(tmp_path / "out", "valid")) == 0
 
 
+def test_a_list_of_files_and_classes_says_what_is_read_and_labelled(tmp_path):
+    """Names are below the folder that holds all; the images that it doesn't name are left out."""
+    folder = image_folder(tmp_path / "images", {f"all/{number}.png": 10 * number for number in range(8)})
+    listed = tmp_path / "labels.csv"
+    listed.write_text("file,class,note\n7.png,dog,\n1.png,cat,\nall/3.png,dog,x\n5.png,cat,\n")
+    prepare_these = partial(prepare, "image-folder", image_size=8, path=folder, split="half-of-train")
+    description = prepare_these(tmp_path / "out", labels=listed)
+    assert description["class_names"] == ["cat", "dog"]
+    found = {
+        int(image.max()): label
+        for split in ("train", "valid")
+        for image, label in zip(
+            load(tmp_path / "out", split).images, labels_of(tmp_path / "out", split), strict=True
+        )
+    }
+    assert found == {10: 0, 50: 0, 30: 1, 70: 1}
+    for text, message in (
+        ("file,class\n9.png,cat\n", r"1 files aren't in .*: 9.png; accepted: paths in it, such as all/0.png"),
+        ("file,class\n1.png,cat\n1.png,dog\n", "several rows for 1.png; give each one class"),
+        ("file,class\n1.png,\n", "no class or several rows for 1.png"),
+        ("file,class\n", "got no rows"),
+        ("name,label\n1.png,cat\n", "give a CSV of the columns file and class"),
+    ):
+        listed.write_text(text)
+        with pytest.raises(ValueError, match=message):
+            prepare_these(tmp_path / "other", labels=listed)
+
+
+def test_fewer_labels_are_among_more_and_are_tested_on_the_same_images(tmp_path):
+    names = {f"{kind}/{number}.png": number for kind in "ab" for number in range(20)}
+    folder = image_folder(tmp_path / "images", names)
+    kept = {}
+    for count in (3, 6, None):
+        out = tmp_path / str(count)
+        prepare("image-folder", out, 8, path=folder, split="half-of-train", per_class=count)
+        kept[count] = set(load(out, "train").images[:, 0, 0, 0].tolist())
+        assert np.array_equal(load(out, "valid").images, load(tmp_path / "3", "valid").images)
+        if count:
+            assert np.bincount(labels_of(out, "train")).tolist() == [count, count]
+    assert kept[3] <= kept[6] <= kept[None]
+
+
+def test_grey_images_have_one_channel_and_squares_are_cut_from_the_centre(tmp_path):
+    (tmp_path / "images").mkdir()
+    wide = np.zeros((4, 12, 3), np.uint8)
+    wide[:, 4:8] = (255, 0, 0)
+    Image.fromarray(wide).save(tmp_path / "images/1.png")
+    asked = {"path": tmp_path / "images", "colours": "grey", "crop": "square"}
+    description = prepare("image-folder", tmp_path / "out", 4, **asked)
+    assert (description["in_channels"], description["crop"]) == (1, "square")
+    images = load(tmp_path / "out", "train").images
+    assert images.shape == (1, 4, 4, 1)
+    assert (images == 76).all()  # the luma of red
+    prepare("image-folder", tmp_path / "whole", 4, path=tmp_path / "images")
+    assert load(tmp_path / "whole", "train").images[..., 0].mean() == pytest.approx(255 / 3, abs=1)
+
+
 def test_every_unreadable_image_is_named_in_one_error(tmp_path):
     path = as_folder(tmp_path, FOLDER)
     (path / "train/a/1.png").write_bytes(b"no image")
