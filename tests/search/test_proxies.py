@@ -266,7 +266,7 @@ def reduce(written, x, k):
 
 
 def test_az_nas_scales_weights_by_their_fan_in():
-    """With N(0, 1) the shortcuts, which no norm follows, drown the cells, and progressivity ranks backwards."""
+    """With N(0, 1) the shortcuts, which no norm follows, drown the cells: progressivity ranks backwards."""
     model = proxies.supernet(SPACE, PROXIES["az-nas"], 0, in_channels=3, **{**SIZES, "channels": 16})
     for name in ("cells.0.convolutions.0_3.0", "reductions.0.shortcut", "reductions.1.second"):
         weight = next(w for key, w in model.named_parameters() if key.startswith(name) and w.ndim == 4)
