@@ -27,7 +27,7 @@ demo quick laptop: $(INSTALLED)
 	@echo "The report is at $(CURDIR)/results/$@/report.html, the tables and figures beside it."
 
 test: lint
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder --durations=20
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check

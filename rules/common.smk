@@ -8,12 +8,11 @@ sys.path.insert(0, str(Path(workflow.current_basedir.get_path_or_uri(secret_free
 
 from rlnas_core.configuration.checks import (
     ConfigurationError,
-    backbone_sizes,
-    classes,
     leave_out_missing,
     resolve_paths,
     validate,
 )
+from rlnas_core.configuration.derived import backbone_sizes, classes
 from rlnas_core.labels.methods import FIXED_METHODS, METHODS, PRETEXT_TASKS, TRUTH_METHODS
 from rlnas_core.paper.numbers import PAPER
 from rlnas_core.search.names import ArchitectureName

@@ -1,5 +1,6 @@
 # From the configuration to the list of experiments: what every table and figure of this run is made of
-from rlnas_core.configuration.checks import classes, found_architectures
+from rlnas_core.configuration.derived import classes, found_architectures
+from rlnas_core.images.facts import FACTS
 from rlnas_core.labels.methods import METHODS, PRETEXT_TASKS
 from rlnas_core.paper.numbers import PAPER
 from rlnas_core.paper.tables import searched_images
@@ -136,8 +137,10 @@ def method_seeds(labels, indicator):
 
 
 def is_possible(labels, dataset):
-    """Whether images allow a source of labels; the digits are grey."""
-    return labels != "colorization" or config["datasets"][dataset]["source"] != "digits"
+    """Whether images allow a source of labels."""
+    entry = config["datasets"][dataset]
+    grey = entry["colours"] == "grey" or (entry["source"] in FACTS and FACTS[entry["source"]].channels == 1)
+    return labels != "colorization" or not grey
 
 
 def empty_cells(wildcards):

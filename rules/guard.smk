@@ -44,11 +44,13 @@ onstart:
     unusable = obstacles(Path(RESULTS), sorted({Path(file) for job in jobs for file in job.input}))
     try:
         unusable += unusable_files(config, read)
-        from rlnas_core.machine.devices import absent
+        settings = [value for job in jobs for value in job.params if isinstance(value, dict)]
+        # Another machine may have what this one lacks. To ask torch for devices takes seconds.
+        asked = {value.get("device", "auto") for value in settings} - {"auto", "cpu"}
+        if asked and workflow.local_exec:
+            from rlnas_core.machine.devices import absent
 
-        if workflow.local_exec:  # another machine may have what this one lacks
-            settings = [value for job in jobs for value in job.params if isinstance(value, dict)]
-            unusable += absent(value["device"] for value in settings if "device" in value)
+            unusable += absent(asked)
     except ImportError:
         pass  # the jobs have an environment of their own, and check again
     if unusable:

@@ -1,10 +1,20 @@
-"""Fixtures that several files of tests share."""
+"""Fixtures that several files of tests share, and the order of the files."""
+
+import os
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: tests run side by side, a core each
 
 import numpy as np
 import pytest
 
 from rlnas_core.images.arrays import load, prepare
 from rlnas_core.training.standalone import LabelledImages
+
+
+def pytest_collection_modifyitems(items):
+    """Put runs of the whole workflow first: a long file that starts last keeps one process waiting."""
+    items.sort(key=lambda item: item.path.parent != Path(__file__).parent)
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,7 @@ SMALL = TINY | {
     "figure1": {"categories": []},
     "large_spaces": {},
     "validation": {"seeds": []},
-    "supernet": TINY["supernet"] | {"epochs": 200},  # a state is saved after each
+    "supernet": TINY["supernet"] | {"channels": 2, "epochs": 200},  # a checkpoint is saved after each
 }
 RUN = "results/tiny"
 TARGETS = [f"{RUN}/tables/table{number}.csv" for number in (1, 2, 6, 7)]
@@ -56,7 +56,6 @@ class Snakemake:
                 stdout=log,
                 stderr=log,
                 cwd=directory,
-                env=os.environ | {"XDG_CACHE_HOME": str(directory / "cache")},
                 start_new_session=True,
             )
 

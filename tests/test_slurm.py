@@ -15,7 +15,7 @@ CONFIG = TINY | {
     "seeds": {labels: [] for labels in TINY["seeds"]} | {"uniform-once": [0, 1]},
     "validation": {"seeds": []},
     "figure1": {"categories": [], "seeds": []},
-    "supernet": TINY["supernet"] | {"epochs": 80},
+    "supernet": TINY["supernet"] | {"channels": 2, "epochs": 80},
     "jobs": {"data": {"mem_mb": 600}, "benchmark": {"mem_mb": 1000}, "supernet": {"mem_mb": 2000, "gpus": 1}},
 }
 TARGETS = [f"results/tiny/tables/table{number}.csv" for number in (3, 5, 6, 8, 10)]

@@ -6,24 +6,22 @@ from pathlib import Path
 import pandas as pd
 
 import job
+from rlnas_core import spaces, transfer
 from rlnas_core.machine.files import read_result
-from rlnas_core.spaces import get
 from rlnas_core.training.checkpoint import remove_states, save_weights
-from rlnas_core.transfer import detection, segmentation
 
 log = job.start(snakemake)
 wildcards, params = snakemake.wildcards, snakemake.params
-detects = wildcards.scenes == "coco"
-kind = detection.DetectionSettings if detects else segmentation.SegmentationSettings
-settings = kind(**params.settings)
+task = transfer.get(wildcards.scenes)
+settings = task.settings(**params.settings)
 job.take_devices(snakemake, settings.device, log)
 described = read_result(snakemake.input.architecture, ["arch"], rows=1).iloc[0]
-space = get(wildcards.space)
+space = spaces.get(wildcards.space)
 network = {"channels": described.get("channels"), **params.network, "imagenet": True}
 genes = space.from_string([described["arch"]])[0]
 sizes = {name: int(value) for name, value in network.items() if name in space.sizes}
-train, valid = (detection.read_coco if detects else segmentation.read_cityscapes)(snakemake.input.scenes)
-model = (detection.train_detector if detects else segmentation.train_segmenter)(
+train, valid = task.read(snakemake.input.scenes)
+model = task.train(
     space.network(genes, classes=1, **sizes),
     train,
     settings,
@@ -32,11 +30,7 @@ model = (detection.train_detector if detects else segmentation.train_segmenter)(
     run=job.training_run(snakemake, log),
 )
 if job.leads():
-    if detects:
-        found = detection.detect(model, valid, settings.batch_size)
-        measures = detection.average_precision(valid, found)
-    else:
-        measures = {"mIoU": segmentation.mean_iou(model, valid)}
+    measures = task.measure(model, valid, settings)
     rows = pd.DataFrame({"column": measures.keys(), "value": measures.values()})
     names = {"space": space.name, "architecture": wildcards.architecture, "seed": wildcards.seed}
     rows.assign(dataset=wildcards.scenes, **names).to_csv(snakemake.output.measures, index=False)

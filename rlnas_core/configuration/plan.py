@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rlnas_core.configuration.checks import backbone_sizes, classes
+from rlnas_core.configuration.derived import backbone_sizes, classes
+from rlnas_core.images.facts import FACTS
 from rlnas_core.spaces import SearchSpace, get, published
 
 #: Core seconds of a training step of any size, and multiply-accumulates a second beyond them
@@ -25,12 +26,6 @@ PROXY_PASSES = {
 }  # fmt: skip
 SCRIPT, PICTURE = 2.0, 0.004  # core seconds that a script takes to start, and a photograph to be decoded
 TRAINING_STEP = 3  # forward passes: the backward pass takes two
-IMAGES = {  # in the training and in the test set
-    "cifar10": (50_000, 10_000),
-    "cifar100": (50_000, 10_000),
-    "imagenet16-120": (151_700, 6_000),
-    "digits": (1_797, 0),
-}
 #: Training images with anything to learn, how many usual photographs one is to decode, and a miniature has.
 SCENES = {"coco": (117_266, 1.6, 40), "cityscapes": (2_975, 11, 40)}
 #: What torch's FlopCounterMode counts on networks of the paper's size: by how much a network costs more as a
@@ -71,14 +66,14 @@ UNKNOWN = Cost(*[math.nan] * 5)
 
 def count_images(dataset: Mapping[str, Any]) -> tuple[int, int]:
     """The training and the validation images of an entry of `datasets`; those of a folder are counted."""
-    if dataset["source"] not in IMAGES:
+    if dataset["source"] not in FACTS:
         from rlnas_core.images import arrays  # torch comes with it
 
         names = ("split", "decode", "labels", "per_class")
         asked = {name: dataset[name] for name in names if name in dataset}
         _, train_rows, (_, rows) = arrays.inspect(dataset["source"], dataset["path"], **asked)
         return len(train_rows), len(rows)
-    train, test = IMAGES[dataset["source"]]
+    _, train, test, *_ = FACTS[dataset["source"]]
     of_train = dataset["source"] in ("cifar10", "digits")
     match dataset["split"] or ("half-of-train" if of_train else "half-of-test"):
         case "half-of-train":

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from rlnas_core.configuration.checks import resolved
+from rlnas_core.configuration.schema import resolved
 
 CONFIG = Path(__file__).parents[2] / "config"
 MARK = "<!-- From here on made from schema.yaml by `make docs`. -->\n"

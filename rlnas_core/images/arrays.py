@@ -14,13 +14,14 @@ from PIL import Image, ImageEnhance, ImageOps
 from torch.nn import functional
 
 from rlnas_core.images import sources
+from rlnas_core.images.facts import FACTS
 from rlnas_core.images.sources import ImageSource, Pool
 from rlnas_core.machine import files
 from rlnas_core.machine.devices import upload
 from rlnas_core.machine.fingerprints import marks_of
 
 CPU = torch.device("cpu")
-SOURCES = ("cifar10", "cifar100", "imagenet16-120", "image-folder", "digits")
+SOURCES = (*FACTS, "image-folder")
 SPLITS = ("half-of-train", "held-out", "half-of-test", "test")
 MODES = {"colour": "RGB", "grey": "L"}
 """Of PIL, by the colours of an image folder."""
@@ -30,7 +31,6 @@ _SAMPLE = 2048  # images that stand for all where mean and deviation of all woul
 _KEPT = 0.25  # share of a GPU's free memory that images may take for good
 _AREA, _RATIO = (0.08, 1.0), (3 / 4, 4 / 3)  # of a random crop, as is usual on ImageNet
 _MARGIN = 8 / 7  # what images are resized to before their centre is cut out, 256 for 224
-_CIFAR10_TRAINING_SET = (50_000, 10)
 
 
 @dataclass(frozen=True)
@@ -397,7 +397,10 @@ def _open(source: str, path: Path | None, downloads: Path, read: dict[str, Any])
 def _default_split(source: str, found: ImageSource) -> str | None:
     if found.classes == 0:
         return None
-    of_train = found.test is None or (len(found.train.labels), found.classes) == _CIFAR10_TRAINING_SET
+    of_train = found.test is None or (len(found.train.labels), found.classes) == (
+        FACTS["cifar10"].train,
+        FACTS["cifar10"].classes,
+    )
     return "half-of-train" if of_train or source == "cifar10" else "half-of-test"
 
 

@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from rlnas_core.images.facts import FACTS
 from rlnas_core.machine import files
 from rlnas_core.machine.downloads import DOWNLOADS
 
@@ -28,7 +29,6 @@ IMAGENET16_CHECKSUMS = {
     "train_data_batch_10": "md5:8f03f34ac4b42271a294f91bf480f29b",
     "val_data": "md5:3410e3017fdaefba8d5073aaa65e4bd6",
 }
-IMAGENET16_CLASSES = 120
 _CHUNK = 1024
 _CHECKED = 100_000  # images that are decoded, or opened, once more before a run
 _ENCRYPTED = 1  # of a zip entry's flags
@@ -89,10 +89,8 @@ def cifar(source: str, downloads: Path, path: Path | None = None) -> ImageSource
     from torchvision.datasets import CIFAR10, CIFAR100
     from torchvision.datasets.utils import check_integrity, download_and_extract_archive
 
-    dataset, classes, key = {
-        "cifar10": (CIFAR10, 10, "labels"),
-        "cifar100": (CIFAR100, 100, "fine_labels"),
-    }[source]
+    dataset, key = {"cifar10": (CIFAR10, "labels"), "cifar100": (CIFAR100, "fine_labels")}[source]
+    classes = FACTS[source].classes
     checksum, lists = f"md5:{dataset.tgz_md5}", (dict(dataset.train_list), dict(dataset.test_list))
     archive, batches = ((path or downloads) / name for name in (dataset.filename, dataset.base_folder))
     unpacked = batches.is_dir()
@@ -139,13 +137,13 @@ def imagenet16(folder: Path) -> ImageSource:
             f"ImageNet16-120: {folder} has no {', '.join(missing)}, and nothing can download them; "
             f"give as path {DOWNLOADS['imagenet16-120']}"
         )
-    pools = []
+    classes, pools = FACTS["imagenet16-120"].classes, []
     for part in ("train", "val"):
         checksums = {name: md5 for name, md5 in IMAGENET16_CHECKSUMS.items() if name.startswith(part)}
         images, labels = _batches(folder, checksums, "labels")
-        kept = labels <= IMAGENET16_CLASSES
+        kept = labels <= classes
         pools.append(_array_pool(images[kept], labels[kept] - 1))
-    return ImageSource(IMAGENET16_CLASSES, 3, pools[0], pools[1], checksums=dict(IMAGENET16_CHECKSUMS))
+    return ImageSource(classes, 3, pools[0], pools[1], checksums=dict(IMAGENET16_CHECKSUMS))
 
 
 def _batches(folder: Path, checksums: dict[str, str], key: str) -> tuple[np.ndarray, np.ndarray]:

@@ -12,8 +12,18 @@
 
 namespace {
 
-typedef float Wide __attribute__((vector_size(64)));
-typedef float Half __attribute__((vector_size(32)));
+// As wide as the processor's registers: compilers keep wider vectors in memory, which is slower than no vectors at all.
+// Register blocks of ROWS rows are two vectors wide, those of LONE_ROWS one.
+#if defined(__AVX512F__)
+constexpr int BYTES = 64, ROWS = 8, LONE_ROWS = 16;
+#elif defined(__AVX__)
+constexpr int BYTES = 32, ROWS = 6, LONE_ROWS = 12;
+#else
+constexpr int BYTES = 16, ROWS = 4, LONE_ROWS = 8;
+#endif
+constexpr int LANES = BYTES / sizeof(float);
+typedef float Wide __attribute__((vector_size(BYTES)));
+typedef float Half __attribute__((vector_size(32)));  // what is left of channels, which are multiples of 8
 
 template <class V>
 inline V load(const float* from) {
@@ -26,12 +36,6 @@ template <class V>
 inline void store(float* to, const V& vector) {
     std::memcpy(to, &vector, sizeof vector);
 }
-
-#ifdef __AVX512F__
-constexpr int ROWS = 8, LONE_ROWS = 16;  // rows of a register block that is two vectors wide, and one
-#else
-constexpr int ROWS = 2, LONE_ROWS = 6;
-#endif
 
 // Both lists are given by tape.py when this file is compiled; tape.py says what an instruction's fields mean.
 enum Operation { OPERATIONS };
@@ -78,7 +82,7 @@ int readers(const Instruction& i, int64_t source, Pair* pairs) {
 template <class V, int M, int N>
 inline void multiply_block(const float* a, const float* b, float* c, const Pair* pairs, int count, int64_t depth,
                            int64_t columns, int64_t a_step, bool adds) {
-    constexpr int LANES = sizeof(V) / sizeof(float);
+    constexpr int WIDTH = sizeof(V) / sizeof(float);
     V sums[M][N] = {};
     for (int p = 0; p < count; p++) {
         const float* left = a + pairs[p].position * a_step;
@@ -86,7 +90,7 @@ inline void multiply_block(const float* a, const float* b, float* c, const Pair*
         for (int64_t k = 0; k < depth; k++) {
             V row[N];
 #pragma GCC unroll 4
-            for (int n = 0; n < N; n++) row[n] = load<V>(right + k * columns + n * LANES);
+            for (int n = 0; n < N; n++) row[n] = load<V>(right + k * columns + n * WIDTH);
 #pragma GCC unroll 16
             for (int m = 0; m < M; m++)
 #pragma GCC unroll 4
@@ -97,7 +101,7 @@ inline void multiply_block(const float* a, const float* b, float* c, const Pair*
     for (int m = 0; m < M; m++)
 #pragma GCC unroll 4
         for (int n = 0; n < N; n++) {
-            float* to = c + m * columns + n * LANES;
+            float* to = c + m * columns + n * WIDTH;
             store(to, adds ? load<V>(to) + sums[m][n] : sums[m][n]);
         }
 }
@@ -117,9 +121,9 @@ void multiply_rows(const float* a, const float* b, float* c, const Pair* pairs, 
 void multiply(const float* a, const float* b, float* c, const Pair* pairs, int count, int64_t rows, int64_t depth,
               int64_t columns, int64_t a_step, bool adds) {
     int64_t n = 0;
-    for (; n + 32 <= columns; n += 32)
+    for (; n + 2 * LANES <= columns; n += 2 * LANES)
         multiply_rows<Wide, ROWS, 2>(a, b + n, c + n, pairs, count, rows, depth, columns, a_step, adds);
-    for (; n + 16 <= columns; n += 16)
+    for (; n + LANES <= columns; n += LANES)
         multiply_rows<Wide, LONE_ROWS, 1>(a, b + n, c + n, pairs, count, rows, depth, columns, a_step, adds);
     for (; n < columns; n += 8)
         multiply_rows<Half, LONE_ROWS, 1>(a, b + n, c + n, pairs, count, rows, depth, columns, a_step, adds);
@@ -129,7 +133,7 @@ void multiply(const float* a, const float* b, float* c, const Pair* pairs, int c
 template <class V, int M, int N>
 inline void correlate_block(const float* a, const float* b, float* c, const std::vector<Pair>& pairs, int64_t images,
                             int64_t inputs, int64_t outputs, int64_t a_step, int64_t b_step) {
-    constexpr int LANES = sizeof(V) / sizeof(float);
+    constexpr int WIDTH = sizeof(V) / sizeof(float);
     V sums[M][N] = {};
     for (const Pair& pair : pairs) {
         const float* left = a + pair.position * a_step;
@@ -137,7 +141,7 @@ inline void correlate_block(const float* a, const float* b, float* c, const std:
         for (int64_t k = 0; k < images; k++) {
             V row[N];
 #pragma GCC unroll 4
-            for (int n = 0; n < N; n++) row[n] = load<V>(right + k * outputs + n * LANES);
+            for (int n = 0; n < N; n++) row[n] = load<V>(right + k * outputs + n * WIDTH);
 #pragma GCC unroll 16
             for (int m = 0; m < M; m++)
 #pragma GCC unroll 4
@@ -147,7 +151,7 @@ inline void correlate_block(const float* a, const float* b, float* c, const std:
 #pragma GCC unroll 16
     for (int m = 0; m < M; m++)
 #pragma GCC unroll 4
-        for (int n = 0; n < N; n++) store(c + m * outputs + n * LANES, sums[m][n]);
+        for (int n = 0; n < N; n++) store(c + m * outputs + n * WIDTH, sums[m][n]);
 }
 
 template <class V, int M, int N>
@@ -165,9 +169,9 @@ void correlate_rows(const float* a, const float* b, float* c, const std::vector<
 void correlate(const float* a, const float* b, float* c, const std::vector<Pair>& pairs, int64_t images, int64_t inputs,
                int64_t outputs, int64_t a_step, int64_t b_step) {
     int64_t n = 0;
-    for (; n + 32 <= outputs; n += 32)
+    for (; n + 2 * LANES <= outputs; n += 2 * LANES)
         correlate_rows<Wide, ROWS, 2>(a, b + n, c + n, pairs, images, inputs, inputs, outputs, a_step, b_step);
-    for (; n + 16 <= outputs; n += 16)
+    for (; n + LANES <= outputs; n += LANES)
         correlate_rows<Wide, LONE_ROWS, 1>(a, b + n, c + n, pairs, images, inputs, inputs, outputs, a_step, b_step);
     for (; n < outputs; n += 8)
         correlate_rows<Half, LONE_ROWS, 1>(a, b + n, c + n, pairs, images, inputs, inputs, outputs, a_step, b_step);

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
-from rlnas_core.networks.layers import check_sizes
+from rlnas_core.networks.layers import BackboneModule, check_sizes
 from rlnas_core.networks.mobilenet import InvertedResidual, layer
 from rlnas_core.spaces.chain import Chain
 
@@ -13,11 +13,10 @@ _ACTIVATIONS = (nn.ReLU, nn.ReLU6)
 _STEM_STRIDE = 2
 
 
-class Network(nn.Module):
+class Network(BackboneModule):
     """The network of one chain (3 + 4 * blocks,), with running statistics; ValueError below one class."""
 
     space = "chain"
-    #: The parts that only classification needs.
     head = ("last", "classifier")
 
     def __init__(self, genes: np.ndarray, *, classes: int, in_channels: int = 3) -> None:

@@ -10,7 +10,7 @@ from torch.nn import functional as F  # noqa: N812 - the name that torch code gi
 
 from rlnas_core.machine import processes
 from rlnas_core.machine.devices import upload
-from rlnas_core.networks.layers import SupernetModule, check_sizes, convolution, norm
+from rlnas_core.networks.layers import BackboneModule, SupernetModule, check_sizes, convolution, norm
 from rlnas_core.spaces.darts import (
     AVG_POOL,
     DIL_3,
@@ -218,7 +218,7 @@ class Supernet(SupernetModule):
         return self.widths
 
 
-class Network(Supernet):
+class Network(Supernet, BackboneModule):
     """The stand-alone network of one architecture (28,), with affine normalisation and running statistics.
 
     With an auxiliary head, training gives (scores, auxiliary scores), the head reading the cell after the
@@ -228,7 +228,6 @@ class Network(Supernet):
 
     generator: torch.Generator | None = None
     space = "darts"
-    #: The parts that only classification needs.
     head = ("classifier", "auxiliary")
 
     def __init__(

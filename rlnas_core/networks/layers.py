@@ -135,6 +135,30 @@ class SupernetModule(nn.Module, ABC):
                 norm.collecting, norm.statistics = False, None
 
 
+class BackboneModule(nn.Module, ABC):
+    """A stand-alone network that can serve as the backbone of another task.
+
+    `space` is the name of its space, `genes` its architecture, and `head` names the parts that only
+    classification needs.
+    """
+
+    space: str
+    genes: np.ndarray
+    head: tuple[str, ...]
+
+    @abstractmethod
+    def features(self, images: Tensor) -> list[Tensor]:
+        """What each cell or block puts out of images (B, C, H, W)."""
+
+    @abstractmethod
+    def body(self) -> list[tuple[int, int]]:
+        """(channels, stride) of each of the features; the stride is in pixels of the image."""
+
+    @abstractmethod
+    def last_stage(self) -> list[nn.Module]:
+        """What makes the features of the largest stride from those before; its layers of stride 2 are all."""
+
+
 _CLASSIFIER = partial(nn.init.normal_, std=0.01)
 #: What draws the weights of convolutions and of the classifier, by name.
 INITIALISATIONS: dict[str, tuple[Callable[..., Tensor], Callable[..., Tensor]]] = {

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
-from rlnas_core.networks.layers import SupernetModule, check_sizes, convolution, norm
+from rlnas_core.networks.layers import BackboneModule, SupernetModule, check_sizes, convolution, norm
 from rlnas_core.spaces.mobilenet import BLOCKS, CHANGES, FIRST, LAST, SHAPES, SKIP, STEM
 
 _STEM_STRIDE = 2
@@ -118,11 +118,10 @@ class Supernet(SupernetModule):
         return [sum(outputs for (_, outputs, _), changes in zip(BLOCKS, CHANGES, strict=True) if not changes)]
 
 
-class Network(Supernet):
+class Network(Supernet, BackboneModule):
     """The stand-alone network of one architecture (21,), with running statistics."""
 
     space = "mobilenet"
-    #: The parts that only classification needs.
     head = ("last", "classifier")
 
     def __init__(self, genes: np.ndarray, **sizes: Any) -> None:

@@ -191,7 +191,7 @@ PROXIES = {
     "fisher": Proxy(fisher),
     "zen": Proxy(zen, initialisation="gaussian"),
     "zico": Proxy(zico),
-    "az-nas": Proxy(az_nas, initialisation="normal"),
+    "az-nas": Proxy(az_nas, initialisation="kaiming-normal"),
 }
 ANYWHERE = tuple(name for name in PROXIES if name not in ("zen", "az-nas"))
 """The proxies that score architectures of every space."""

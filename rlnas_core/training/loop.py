@@ -288,14 +288,11 @@ def fit(
     starts, order_rng = range(0, images, size), np.random.default_rng(order_seed)
     steps, leads = len(starts), processes.rank() == 0
     log = run.log if leads else lambda line: None
-    threads = processes.described()
-    log(f"device {device}, {threads}, kernels: {task.kernels}")
-    model, weights = task.model, list(task.model.parameters())
-    decays = [settings.weight_decay * (settings.decayed == "all" or weight.ndim == 4) for weight in weights]
-    optimiser = SGD(weights, settings.momentum, decays, unsampled_gradient, nesterov=settings.nesterov)
+    log(f"device {device}, {processes.described()}, kernels: {task.kernels}")
     _set_precision(device, settings)
+    optimiser = _optimiser(task.model, settings, unsampled_gradient)
     whole_step = task.whole_step(optimiser)
-    hashed = _key(model, settings, key) if run.checkpoint else ""
+    hashed = _key(task.model, settings, key) if run.checkpoint else ""
     checkpoint = Checkpoint(run.checkpoint, hashed, every=run.save_every, log=log)
     progress = _Progress(task, optimiser, order_rng, checkpoint, device)
     first_epoch, first_step = progress.epoch, progress.step
@@ -305,7 +302,7 @@ def fit(
         unit="step",
         disable=not (leads and sys.stderr.isatty()),
     )
-    model.train()
+    task.model.train()
     with checkpoint.listening():
         for epoch in range(first_epoch, settings.epochs + 1):
             order = order_rng.permutation(len(task))[:images]
@@ -324,11 +321,8 @@ def fit(
                         task.expect(batches[step + 1][processes.part(len(batches[step + 1]))])
                     loss.backward()
                     look = device.type == "cpu" or step % _LOOKS == 0
-                    due = processes.average_gradients(weights, due, look)
-                    if settings.clip_norm is not None:
-                        nn.utils.clip_grad_norm_(weights, settings.clip_norm)
-                    if settings.clip_value is not None:
-                        nn.utils.clip_grad_value_(weights, settings.clip_value)
+                    due = processes.average_gradients(optimiser.weights, due, look)
+                    _clip(optimiser.weights, settings)
                     optimiser.step(rate)
                 progress.add(loss, hits)
                 bar.update()
@@ -338,19 +332,29 @@ def fit(
                 progress.save(epoch, steps)  # a measurement may be cut off
             first_step = 0
             mean = progress.mean_of_epoch(epoch, steps, images)
-            row = {
-                "epoch": epoch,
-                "loss": mean.pop("loss"),
-                "learning_rate": settings.rate(epoch - 1 / steps),
-            }
-            model.eval()
-            row |= mean | task.after_epoch(epoch)
-            model.train()
+            rate = settings.rate(epoch - 1 / steps)
+            row = {"epoch": epoch, "loss": mean.pop("loss"), "learning_rate": rate, **mean}
+            task.model.eval()
+            row |= task.after_epoch(epoch)
+            task.model.train()
             progress.report(row, settings.epochs, images)
             progress.save(epoch + 1, 0)
     bar.close()
     if leads and run.record is not None:
         pd.DataFrame(progress.rows).to_csv(run.record, index=False)
+
+
+def _optimiser(model: nn.Module, settings: TrainingSettings, without_gradient: str) -> SGD:
+    weights = list(model.parameters())
+    decays = [settings.weight_decay * (settings.decayed == "all" or weight.ndim == 4) for weight in weights]
+    return SGD(weights, settings.momentum, decays, without_gradient, nesterov=settings.nesterov)
+
+
+def _clip(weights: Sequence[Tensor], settings: TrainingSettings) -> None:
+    if settings.clip_norm is not None:
+        nn.utils.clip_grad_norm_(weights, settings.clip_norm)
+    if settings.clip_value is not None:
+        nn.utils.clip_grad_value_(weights, settings.clip_value)
 
 
 def _set_precision(device: torch.device, settings: TrainingSettings) -> None:

@@ -3,6 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +12,28 @@ import torch
 from torch import Tensor, nn
 
 from rlnas_core.machine.fingerprints import code_of
-from rlnas_core.networks import chain, darts, mobilenet
-from rlnas_core.networks.layers import initialise
+from rlnas_core.networks.layers import BackboneModule, initialise
 from rlnas_core.spaces import get
 from rlnas_core.training.checkpoint import read_weights
 from rlnas_core.training.loop import Run, Task, TrainingSettings, begin, drawn, fit
 
 _STRIDES = [8, 16, 32]
 _POOLS = nn.MaxPool2d | nn.AvgPool2d
-Network = darts.Network | mobilenet.Network | chain.Network
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """A task that networks are transferred to: how its scenes are read, trained on and measured.
+
+    `read` takes a folder and gives training and validation images. `train` takes a network, training images,
+    settings and a seed, with `pretrained` weights and a `run` by name, and gives the model. `measure` takes
+    the model, validation images and settings and gives measures in percent by name.
+    """
+
+    settings: type[TrainingSettings]
+    read: Callable[[str | Path], tuple[Any, Any]]
+    train: Callable[..., nn.Module]
+    measure: Callable[[Any, Any, Any], dict[str, float]]
 
 
 class Backbone(nn.Module):
@@ -34,7 +48,7 @@ class Backbone(nn.Module):
     #: As torchvision's segmentation models name the features that they read.
     names = ("early", "aux", "out")
 
-    def __init__(self, network: Network, output_stride: int = 32) -> None:
+    def __init__(self, network: BackboneModule, output_stride: int = 32) -> None:
         super().__init__()
         channels, strides = zip(*network.body(), strict=True)
         ends = [end for end, stride in enumerate(strides) if stride not in strides[end + 1 :]]
@@ -99,7 +113,7 @@ def _take_stride(part: nn.Module) -> None:
                 )
 
 
-def load_backbone(network: Network, path: str | Path) -> None:
+def load_backbone(network: BackboneModule, path: str | Path) -> None:
     """Load weights of the same architecture retrained as a classifier, whatever its classes.
 
     `path` is a file that `checkpoint.save_weights` wrote with `space` and `arch`. Raises ValueError that
@@ -130,7 +144,7 @@ def load_backbone(network: Network, path: str | Path) -> None:
 
 
 def train_on_scenes(
-    network: Network,
+    network: BackboneModule,
     build: Callable[[int], nn.Module],
     task: Callable[[Any, np.random.Generator], Task],
     settings: TrainingSettings,

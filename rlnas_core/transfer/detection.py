@@ -23,8 +23,9 @@ from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 from rlnas_core.images.arrays import Reader
 from rlnas_core.images.sources import read_picture
 from rlnas_core.machine.fingerprints import marks_of
+from rlnas_core.networks.layers import BackboneModule
 from rlnas_core.training.loop import Run, Task, TrainingSettings
-from rlnas_core.transfer.backbone import Backbone, Network, drawn_from, train_on_scenes
+from rlnas_core.transfer.backbone import Backbone, Transfer, drawn_from, train_on_scenes
 
 MEASURES = ("AP", "AP50", "AP75", "APS", "APM", "APL")
 _CHANNELS = 256
@@ -151,7 +152,7 @@ def _some(names: Any) -> str:
     return ", ".join(names[:_NAMED]) + (", ..." if len(names) > _NAMED else "")
 
 
-def build(network: Network, classes: int, settings: DetectionSettings, seed: int) -> RetinaNet:
+def build(network: BackboneModule, classes: int, settings: DetectionSettings, seed: int) -> RetinaNet:
     """RetinaNet on a network, whose weights stay; those of pyramid and heads are drawn from the seed.
 
     The pyramid has the network's features at strides 8, 16 and 32 and two coarser levels made from the last.
@@ -214,7 +215,7 @@ class DetectionTask(Task):
 
 
 def train_detector(
-    network: Network,
+    network: BackboneModule,
     data: CocoImages,
     settings: DetectionSettings,
     seed: int,
@@ -282,3 +283,11 @@ def average_precision(data: CocoImages, detections: np.ndarray) -> dict[str, flo
         evaluation.summarize()
     values = evaluation.stats[: len(MEASURES)]
     return dict(zip(MEASURES, np.where(values < 0, np.nan, 100 * values).tolist(), strict=True))
+
+
+def measure(model: RetinaNet, data: CocoImages, settings: DetectionSettings) -> dict[str, float]:
+    """The `average_precision` of what the model finds, in batches of the training's size."""
+    return average_precision(data, detect(model, data, settings.batch_size))
+
+
+TRANSFER = Transfer(DetectionSettings, read_coco, train_detector, measure)

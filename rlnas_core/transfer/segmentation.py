@@ -17,9 +17,9 @@ from torchvision.models.segmentation.fcn import FCNHead
 from rlnas_core.images.arrays import Reader, normalise
 from rlnas_core.images.sources import opened, read_picture
 from rlnas_core.machine.fingerprints import marks_of
-from rlnas_core.networks.layers import RunningBatchNorm
+from rlnas_core.networks.layers import BackboneModule, RunningBatchNorm
 from rlnas_core.training.loop import Run, Task, TrainingSettings
-from rlnas_core.transfer.backbone import Backbone, Network, drawn_from, train_on_scenes
+from rlnas_core.transfer.backbone import Backbone, Transfer, drawn_from, train_on_scenes
 
 IGNORED = 255
 _EVALUATED = {kind.id: kind.train_id for kind in Cityscapes.classes if not kind.ignore_in_eval}
@@ -117,7 +117,7 @@ class ChannelDropout(nn.Module):
         return x if self.kept is None or not self.training else x * self.kept[:, :, None, None]
 
 
-def build(network: Network, seed: int) -> DeepLabV3:
+def build(network: BackboneModule, seed: int) -> DeepLabV3:
     """DeepLab-v3 on a network, whose weights stay; those of the heads are drawn from the seed.
 
     The network's last stage is dilated to an output stride of 16; a second head, for training alone, reads
@@ -209,7 +209,7 @@ class SegmentationTask(Task):
 
 
 def train_segmenter(
-    network: Network,
+    network: BackboneModule,
     data: CityImages,
     settings: SegmentationSettings,
     seed: int,
@@ -253,3 +253,11 @@ def mean_iou(model: nn.Module, data: CityImages) -> float:
         target = torch.from_numpy(CLASS_OF[np.asarray(read_picture(label, "L"))].astype(np.int64)).to(device)
         measure.update(model(normalise(image, _MEAN, _STD))["out"].argmax(1), target[None])
     return 100 * measure.compute().item()
+
+
+TRANSFER = Transfer(
+    SegmentationSettings,
+    read_cityscapes,
+    train_segmenter,
+    lambda model, data, settings: {"mIoU": mean_iou(model, data)},
+)

@@ -2,19 +2,25 @@
 
 import copy
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import yaml
+from test_workflow import make_images
 
+from rlnas_core.benchmark.accuracies import INCLUDED, read_table
 from rlnas_core.configuration.checks import (
     ConfigurationError,
-    classes,
     leave_out_missing,
     missing_files,
     resolve_paths,
+    unusable_files,
     validate,
 )
+from rlnas_core.configuration.derived import classes
 
 CONFIG = Path(__file__).parents[2] / "config"
 SCHEMA = yaml.safe_load((CONFIG / "schema.yaml").read_text())
@@ -260,6 +266,60 @@ def test_files_that_only_a_person_can_fetch_are_asked_for():
     assert [line.split(":")[0] for line in missing] == ["datasets.imagenet16.path", "benchmark.path"]
     assert "https://github.com/D-X-Y/NAS-Bench-201" in missing[1]
     assert missing_files(config, {"datasets.cifar10"}) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"benchmark": {"source": "csv", "path": "short.csv"}}, "missing architectures"),
+        (
+            {"benchmark": {"source": "csv", "path": "short.csv", "checksum": "md5:00"}},
+            "checksum mismatch: short.csv has md5:",
+        ),
+        ({"supernet": {"batch_size": 5000}}, "datasets.digits.path: .*too few for a batch of 5000"),
+        (
+            {"datasets": {"digits": FOLDER | {"path": "images"}}},
+            "2 unreadable images, remove or replace them: a/3.png, b/7.png",
+        ),
+        (
+            {"datasets": {"digits": FOLDER | {"path": "images", "classes": 3}}},
+            "classes: got 3, but images has 2 class folders",
+        ),
+        (
+            {"datasets": {"digits": FOLDER | {"path": "both"}}},
+            "only in training: a; only in test: b",
+        ),
+        (
+            {"transfer": {"coco": {"source": "coco", "path": "images", "pretrained": None}}},
+            "transfer.coco.path: .*instances_train2017.json is missing",
+        ),
+    ],
+)
+def test_files_that_can_not_be_used_are_named(tmp_path, monkeypatch, changes, message):
+    monkeypatch.chdir(tmp_path)
+    read_table(INCLUDED)[:-1].to_csv("short.csv", index=False)
+    make_images(tmp_path)
+    shutil.copytree("images/a", "both/train/a")
+    shutil.copytree("images/a", "both/val/b")
+    config = resolve_paths(validate(changed(**changes), SCHEMA))
+    if "transfer" in changes:
+        config["transfer"]["coco"]["architectures"]["darts"] = ["DARTS-v2"]
+    [line] = unusable_files(config, {"datasets.digits", "benchmark", "transfer.coco"})
+    assert re.search(message, line)
+
+
+def test_checks_before_a_run_import_only_what_reads_its_files():
+    """Torch and what detection needs take seconds, which every start of the workflow would wait for."""
+    code = f"""
+import sys, yaml
+from rlnas_core.configuration.checks import resolve_paths, unusable_files, validate
+config = resolve_paths(validate({DEMO}, yaml.safe_load(open({str(CONFIG / "schema.yaml")!r}))))
+assert not unusable_files(config, set())
+assert "torch" not in sys.modules
+assert not unusable_files(config, {{"datasets.digits"}})
+assert "torchvision" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=CONFIG.parent)
 
 
 def test_what_needs_absent_files_is_left_out_and_the_rest_stays():

@@ -265,6 +265,14 @@ def reduce(written, x, k):
     )
 
 
+def test_az_nas_scales_weights_by_their_fan_in():
+    """With N(0, 1) the shortcuts, which no norm follows, drown the cells: progressivity ranks backwards."""
+    model = proxies.supernet(SPACE, PROXIES["az-nas"], 0, in_channels=3, **{**SIZES, "channels": 16})
+    for name in ("cells.0.convolutions.0_3.0", "reductions.0.shortcut", "reductions.1.second"):
+        weight = next(w for key, w in model.named_parameters() if key.startswith(name) and w.ndim == 4)
+        assert weight.std().item() == pytest.approx(math.sqrt(2 / weight[0].numel()), rel=0.15)
+
+
 def test_a_cell_that_is_the_identity_can_not_be_trained():
     model = proxies.supernet(SPACE, PROXIES["az-nas"], 0, in_channels=3, **SIZES)
     skip = np.array([NONE, NONE, NONE, SKIP, NONE, NONE])

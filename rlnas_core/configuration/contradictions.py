@@ -1,0 +1,186 @@
+"""Combinations of settings that no schema can forbid."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rlnas_core.configuration.derived import found_architectures
+from rlnas_core.configuration.schema import in_yaml
+from rlnas_core.images.facts import FACTS
+from rlnas_core.search.names import ArchitectureName
+
+if TYPE_CHECKING:
+    from rlnas_core.spaces import SearchSpace
+
+_NEEDED = ("path", "classes")
+
+
+def contradictions(config: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[str]:
+    """One line for each: key, what was got, what is accepted."""
+    datasets, benchmark = config["datasets"], config["benchmark"]
+    if benchmark["source"] == "included" and benchmark["path"] is not None:
+        yield f"benchmark.path: got {benchmark['path']}; the included table has none, give source: csv"
+    if benchmark["source"] == "csv" and benchmark["path"] is None:
+        yield "benchmark.path: got null; csv needs a table of index, arch and accuracies in percent"
+    described = schema["$defs"]["supernet"]
+    for benchmark_dataset, dataset in config["searches"].items():
+        key = f"searches.{benchmark_dataset}"
+        if dataset not in datasets:
+            yield f"{key}: got '{dataset}', an unknown dataset; accepted: {', '.join(datasets)}"
+    for space, searched in config["large_spaces"].items():
+        for dataset, search in searched.items():
+            key = f"large_spaces.{space}.{dataset}"
+            if dataset not in datasets:
+                yield f"{key}: got an unknown dataset; accepted: {', '.join(datasets)}"
+            yield from _contradictions_of_training(
+                config, f"{key}.supernet", search["supernet"], "large_supernet"
+            )
+            yield from _contradictions_of_evolution(f"{key}.evolution", search["evolution"])
+            yield from _unused_sizes(
+                f"{key}.supernet", space, search["supernet"], schema["$defs"]["supernet"]
+            )
+            yield from _too_low(f"{key}.limits", space, [limit for limit in search["limits"] if limit])
+    yield from _contradictions_of_networks(config, schema)
+    for name, entry in datasets.items():
+        yield from _contradictions_of_images(f"datasets.{name}", entry)
+    yield from _contradictions_of_training(config, "supernet", config["supernet"], "supernet")
+    yield from _contradictions_of_evolution("evolution", config["evolution"])
+    yield from _unused_sizes("supernet", "nas_bench_201", config["supernet"], described)
+
+
+def _contradictions_of_images(key: str, entry: Mapping[str, Any]) -> Iterator[str]:
+    source, size, pad = entry["source"], entry["image_size"], entry["pad"]
+    if source not in FACTS:
+        yield from (f"{key}.{part}: got null; {source} needs it" for part in _NEEDED if not entry[part])
+    elif entry["classes"] not in (None, FACTS[source].classes):
+        yield f"{key}.classes: got {entry['classes']}; {source} has {FACTS[source].classes}, leave it out"
+    if pad is not None and pad > size:
+        yield f"{key}.pad: got {pad}; accepted: at most image_size ({size})"
+    if entry["decode"] == "each-time" and source != "image-folder":
+        yield f"{key}.decode: got each-time; accepted with {source}: once"
+    if entry["jitter"] and entry["decode"] == "once":
+        yield f"{key}.jitter: got {in_yaml(entry['jitter'])}; accepted with decode once: null"
+    if source != "image-folder":
+        for part in ("labels", "colours", "crop"):
+            if (got := entry[part]) not in (None, "colour", "whole"):
+                yield f"{key}.{part}: got {in_yaml(got)}; only an image-folder has it, leave it out"
+    elif entry["decode"] == "each-time":
+        for part, only in (("colours", "colour"), ("crop", "whole")):
+            if entry[part] != only:
+                yield f"{key}.{part}: got {entry[part]}; accepted with decode each-time: {only}"
+    if entry["path"] is not None and source == "digits":
+        yield f"{key}.path: got {in_yaml(entry['path'])}; digits come with scikit-learn, leave it out"
+
+
+def _contradictions_of_training(
+    config: Mapping[str, Any], key: str, settings: Mapping[str, Any], job: str
+) -> Iterator[str]:
+    epochs, schedule = settings["epochs"], settings.get("schedule_epochs")
+    if schedule is not None and schedule < epochs:
+        yield f"{key}.schedule_epochs: got {schedule}; accepted: {key}.epochs ({epochs}) or more"
+    rates = settings["learning_rate"], settings.get("final_learning_rate", 0)
+    if rates[1] > rates[0]:
+        yield f"{key}.final_learning_rate: got {rates[1]:g}; accepted: at most learning_rate ({rates[0]:g})"
+    warmup = settings.get("warmup_epochs", 0)
+    if warmup and warmup >= epochs:
+        yield f"{key}.warmup_epochs: got {warmup:g}; accepted: less than epochs ({epochs})"
+    if settings.get("short_side", 0) > settings.get("long_side", 0):
+        short, long = settings["short_side"], settings["long_side"]
+        yield f"{key}.short_side: got {short}; accepted: at most long_side ({long})"
+    size, gpus = settings["batch_size"], config["jobs"][job]["gpus"]
+    if gpus and size % gpus:
+        yield f"{key}.batch_size: got {size}; accepted: a multiple of jobs.{job}.gpus ({gpus})"
+
+
+def _unused_sizes(
+    key: str, name: str, settings: Mapping[str, Any], schema: Mapping[str, Any]
+) -> Iterator[str]:
+    """Yield one line for each size that a space doesn't have and that isn't left as it is."""
+    if (space := _space(name)) is None:
+        return
+    sizes = {"channels", "cells", "imagenet", "affine", "dilated_norm", "auxiliary", "drop"}
+    for part in sorted(sizes & settings.keys() - {*space.sizes, *space.extras}):
+        got, default = settings[part], schema["properties"][part]["default"]
+        if got != default:
+            yield f"{key}.{part}: got {in_yaml(got)}; networks of {name} don't have it, leave it out"
+
+
+def _contradictions_of_evolution(key: str, settings: Mapping[str, Any]) -> Iterator[str]:
+    population, keep = settings["population"], settings["keep"]
+    children = settings["mutations"] + settings["crossovers"]
+    if children > population:
+        yield f"{key}: got mutations + crossovers {children}; accepted: at most {population} (population)"
+    if keep > population:
+        yield f"{key}.keep: got {keep}; accepted: at most {population} (population)"
+
+
+def _contradictions_of_networks(config: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[str]:
+    described = schema["$defs"]["retrained_space"]["additionalProperties"]["properties"]["network"]
+    for space, retrainings in config["retraining"].items():
+        for dataset, retraining in retrainings.items():
+            key = f"retraining.{space}.{dataset}"
+            if dataset not in config["datasets"]:
+                yield f"{key}: got an unknown dataset; accepted: {', '.join(config['datasets'])}"
+            yield from _unknown_architectures(f"{key}.published", config, space, retraining["published"])
+            yield from _too_low(f"{key}.random", space, retraining["random"])
+            network = retraining["network"]
+            if network["auxiliary"] and network["cells"] < 2:
+                yield f"{key}.network.auxiliary: got it with 1 cell; accepted: with 2 or more, or 0"
+            yield from _contradictions_of_training(config, f"{key}.network", network, "retraining")
+            yield from _unused_sizes(f"{key}.network", space, network, described)
+    for name, transfer in config["transfer"].items():
+        key, pretrained = f"transfer.{name}", transfer["pretrained"]
+        yield from _contradictions_of_training(config, f"{key}.training", transfer["training"], "transfer")
+        for space, architectures in transfer["architectures"].items():
+            yield from _unknown_architectures(f"{key}.architectures.{space}", config, space, architectures)
+            drawn = [name for name in map(ArchitectureName.parse, architectures) if name and name.random]
+            limits = [name.limit for name in drawn if name.limit is not None]
+            yield from _too_low(f"{key}.architectures.{space}", space, limits)
+            retraining = config["retraining"][space].get(pretrained)
+            fits = retraining and retraining["seeds"] and retraining["network"]["imagenet"]
+            if architectures and pretrained is not None and not fits:
+                yield (
+                    f"{key}.pretrained: got {pretrained}; accepted: a dataset under retraining.{space} with "
+                    "seeds and network.imagenet true, or null for none"
+                )
+
+
+def _unknown_architectures(
+    key: str, config: Mapping[str, Any], space: str, names: Sequence[str]
+) -> Iterator[str]:
+    try:
+        from rlnas_core.spaces import published
+    except ImportError:
+        return
+    known = [name for name, architecture in published().items() if architecture.space.name == space]
+    if key.endswith("published"):
+        accepted, random = known, False
+    else:
+        accepted, random = [*known, *found_architectures(config, space), "random-SEED-LIMIT"], True
+    for name in names:
+        own = ArchitectureName.parse(name)
+        if name not in accepted and not (random and own and own.random):
+            yield f"{key}: got {name}; accepted: {', '.join(accepted)}"
+
+
+def _too_low(key: str, name: str, limits: Sequence[int]) -> Iterator[str]:
+    if not limits or (space := _space(name)) is None:
+        return
+    if name == "chain":
+        yield f"{key}: got {', '.join(map(str, limits))}; chains are not drawn at random, give []"
+        return
+    cheapest = space.cheapest() / 1e6
+    yield from (
+        f"{key}: got {limit} million multiply-accumulates; accepted: at least {cheapest:.0f}, what the "
+        "cheapest network of the space takes"
+        for limit in limits
+        if limit < cheapest
+    )
+
+
+def _space(name: str) -> "SearchSpace | None":
+    """The search space of that name; None where only planning is possible."""
+    try:
+        from rlnas_core.spaces import get
+    except ImportError:
+        return None
+    return get(name)

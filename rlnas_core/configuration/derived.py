@@ -1,0 +1,45 @@
+"""What follows from a checked configuration: classes, sizes, and the names of what a run finds."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from rlnas_core.images.facts import FACTS
+from rlnas_core.search.names import ArchitectureName
+
+
+def classes(config: Mapping[str, Any], dataset: str) -> int:
+    """Return the true number of classes of an image dataset."""
+    entry = config["datasets"][dataset]
+    return FACTS[entry["source"]].classes if entry["source"] in FACTS else entry["classes"]
+
+
+def found_architectures(config: Mapping[str, Any], space: str) -> list[str]:
+    """Names of what a run's searches by angle in a space find: DATASET-CATEGORIES-SEED-LIMIT, also `-scaled`.
+
+    What DARTS searches find without a limit is scaled to the channels that 600 million allow. What other
+    methods than RLNAS find has the method at the end.
+    """
+    if space == "nas_bench_201":
+        return [
+            str(ArchitectureName(seed, None, dataset, classes(config, dataset)))
+            for dataset in sorted(set(config["searches"].values()))
+            if dataset in config["datasets"]
+            for seed in config["seeds"]["uniform-once"]
+        ]
+    return [
+        str(ArchitectureName(seed, limit, dataset, classes(config, dataset), scaled, method))
+        for dataset, search in config["large_spaces"].get(space, {}).items()
+        if dataset in config["datasets"]
+        for seed in search["seeds"]
+        for limit in search["limits"]
+        for method in search["methods"]
+        for scaled in ([False, True] if space == "darts" and limit is None else [False])
+    ]
+
+
+def backbone_sizes(config: Mapping[str, Any], scenes: str, space: str) -> dict[str, int]:
+    """Sizes of a backbone: those of the retrained network, or the transfer's own where none was trained."""
+    transfer = config["transfer"][scenes]
+    dataset = transfer["pretrained"]
+    sizes = config["retraining"][space][dataset]["network"] if dataset else transfer["network"]
+    return {name: sizes[name] for name in ("channels", "cells") if sizes[name] is not None}

@@ -1,0 +1,128 @@
+"""What a schema says of a configuration: mistakes in plain words, and defaults."""
+
+import copy
+import math
+from collections.abc import Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from jsonschema.exceptions import ValidationError
+
+_KINDS = {
+    "object": "a mapping",
+    "array": "a list",
+    "string": "text in one line",
+    "integer": "a whole number of at most 32 bits",
+    "number": "a finite number",
+    "boolean": "true or false",
+    "null": "null",
+}
+_SHOWN = 80  # characters of a value
+
+
+def mistakes(config: Mapping[str, Any], schema: Mapping[str, Any]) -> list[str]:
+    """One line for each value that a schema doesn't allow: key, what was got, what is accepted."""
+    import jsonschema  # jobs read configurations too, and their environments don't have it
+
+    strict = jsonschema.Draft202012Validator.TYPE_CHECKER.redefine_many(
+        {name: partial(_is_a, name) for name in ("integer", "number", "string")}
+    )
+    validator = jsonschema.validators.extend(jsonschema.Draft202012Validator, type_checker=strict)(schema)
+    errors = sorted(validator.iter_errors(config), key=lambda error: error.json_path)
+    return [_explain(error) for error in errors]
+
+
+def _is_a(kind: str, checker: Any, value: Any) -> bool:
+    """Types as this configuration means them: JSON takes 1.0 for an integer, and YAML knows .nan and .inf."""
+    if isinstance(value, bool):
+        return False
+    match kind:
+        case "integer":
+            return isinstance(value, int) and abs(value) < 2**32
+        case "number":
+            return isinstance(value, int | float) and math.isfinite(value)
+    return isinstance(value, str) and value.isprintable()
+
+
+def in_yaml(value: Any) -> str:
+    """A value as its author wrote it, if it isn't too long for a message."""
+    match value:
+        case None | bool():
+            return {None: "null", True: "true", False: "false"}[value]
+        case float() if not math.isfinite(value):
+            return "." + str(value).replace("-", "")
+        case list() | dict() if not value:
+            return repr(value)
+        case list():
+            shown = f"[{', '.join(map(in_yaml, value))}]"
+        case _:
+            shown = repr(value)
+    return shown if len(shown) <= _SHOWN else shown[:_SHOWN] + "..."
+
+
+def _explain(error: "ValidationError") -> str:
+    key = ".".join(str(part) for part in error.absolute_path) or "configuration"
+    got = f"{key}: got {in_yaml(error.instance)}"
+    match error.validator:
+        case "enum":
+            known = [in_yaml(value).strip("'") for value in error.validator_value]
+            return f"{got}; accepted: {', '.join(known)}"
+        case "type":
+            kinds = (
+                [error.validator_value] if isinstance(error.validator_value, str) else error.validator_value
+            )
+            return f"{got}; accepted: {' or '.join(_KINDS[kind] for kind in kinds)}"
+        case "additionalProperties":
+            known = error.schema["properties"]
+            unknown = [name for name in error.instance if name not in known]
+            return f"{key}: got unknown key {', '.join(map(repr, unknown))}; accepted: {', '.join(known)}"
+        case "required":
+            absent = [name for name in error.validator_value if name not in error.instance]
+            return f"{key}: got no {', '.join(absent)}; required: {', '.join(error.validator_value)}"
+        case "minimum" | "maximum" | "exclusiveMinimum" | "exclusiveMaximum":
+            relation = {
+                "minimum": "at least",
+                "maximum": "at most",
+                "exclusiveMinimum": "more than",
+                "exclusiveMaximum": "less than",
+            }
+            return f"{got}; accepted: {relation[error.validator]} {error.validator_value}"
+        case "pattern":
+            return f"{got}; accepted: text that matches {error.validator_value}"
+        case "uniqueItems":
+            return f"{got}; accepted: no value twice"
+        case "minItems" | "minProperties":
+            return f"{got}; accepted: {error.validator_value} or more of them"
+        case "maxItems":
+            return f"{got}; accepted: {error.validator_value} of them"
+        case "maxLength":
+            return f"{got}; accepted: {error.validator_value} characters"
+    return f"{got}; {error.message}"
+
+
+def resolved(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A schema with what it refers to; what stands beside the reference, in properties too, goes first."""
+    if "$ref" not in schema:
+        return schema
+    shared = root["$defs"][schema["$ref"].rsplit("/", 1)[1]]
+    own, others = (part.get("properties", {}) for part in (schema, shared))
+    properties = {name: {**others.get(name, {}), **own.get(name, {})} for name in others | own}
+    return {**shared, **schema, "properties": properties}
+
+
+def with_defaults(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any]) -> Any:
+    """A value with the defaults of its schema, part of the schema `root`, filled in at every depth."""
+    schema = resolved(schema, root)
+    if not isinstance(value, dict):
+        return value
+    properties = schema.get("properties", {})
+    for name, entry in properties.items():
+        entry = resolved(entry, root)
+        if name not in value and "default" in entry:
+            value[name] = copy.deepcopy(entry["default"])
+    others = schema.get("additionalProperties")
+    return {
+        name: with_defaults(item, properties.get(name, others if isinstance(others, dict) else {}), root)
+        for name, item in value.items()
+    }

@@ -1,0 +1,23 @@
+"""What is known of the data sets that fix it; torch is not needed for it."""
+
+from typing import NamedTuple
+
+
+class Facts(NamedTuple):
+    """Classes of a data set, images of its training and of its test set, channels, and who fetches it."""
+
+    classes: int
+    train: int
+    test: int
+    channels: int = 3
+    downloaded: bool = False
+    """Whether the library downloads it."""
+
+
+FACTS = {
+    "cifar10": Facts(10, 50_000, 10_000, downloaded=True),
+    "cifar100": Facts(100, 50_000, 10_000, downloaded=True),
+    "imagenet16-120": Facts(120, 151_700, 6_000),
+    "digits": Facts(10, 1_797, 0, channels=1),
+}
+"""By the source of the configuration; an image folder states its own."""

@@ -1,0 +1,122 @@
+# What rankings read: the scores of everything that ranks a space or a sample of it, and what they cost
+from types import SimpleNamespace
+
+
+def rank_sum_parts(wildcards):
+    """The scores whose ranks are added, by the indicator whose file holds them."""
+    return PAPER["rankings"]["rank_sums"][wildcards.rank_sum]
+
+
+def rank_sum_scores(wildcards):
+    """Files of the scores whose ranks are added."""
+    return [f"{RESULTS}/scores/{EXPERIMENT}/{part}.csv" for part in rank_sum_parts(wildcards)]
+
+
+def rankings(dataset):
+    """What ranks the space on an image dataset: labels, indicator and seeds of each."""
+    asked, proxies, sums = config["proxies"], PAPER["rankings"]["proxies"], PAPER["rankings"]["rank_sums"]
+    methods = [
+        method
+        for number in (2, 12)
+        if dataset in table_searches(SimpleNamespace(number=number)).values()
+        for method in PAPER[f"table{number}"]["methods"].values()
+    ]
+    methods.sort(key=lambda of: of != PAPER["table2"]["methods"]["D"])  # the paper's own comes first
+    for labels, indicator in dict.fromkeys((of["labels"], of["indicator"]) for of in methods):
+        if is_possible(labels, dataset):
+            yield labels, indicator, method_seeds(labels, indicator)
+    for proxy in asked["names"]:
+        yield "uniform-once", proxy, asked["seeds"]
+        if "labels" in proxies[proxy]["needs"]:
+            yield "ground-truth", proxy, asked["seeds"]
+    for rank_sum, parts in sums.items():
+        if set(parts) & set(proxies) <= set(asked["names"]):
+            seeds = [seed for seed in asked["seeds"] if seed in config["seeds"]["uniform-once"]]
+            yield "uniform-once", rank_sum, seeds
+
+
+def ranking_jobs(labels, indicator, run):
+    """Jobs whose time a ranking takes, as their runtimes are called."""
+    rankings, experiment = PAPER["rankings"], EXPERIMENT.format(**run)
+    if parts := rankings["rank_sums"].get(indicator):
+        return [job for part in parts for job in ranking_jobs(labels, part, run)]
+    if indicator in rankings["proxies"]:
+        return [f"score_proxy/{experiment}/{indicator}"]
+    if indicator == "angle-and-accuracy":
+        return ranking_jobs(labels, "angle", run)[:1] + ranking_jobs(labels, "validation-accuracy", run)
+    scored = f"score_{indicator.replace('-', '_')}/{experiment}"
+    return [scored, f"train_supernet/{experiment}"] if labels in [*METHODS, *PRETEXT_TASKS] else [scored]
+
+
+def ranking_run(labels, indicator, dataset, seed):
+    """Files of a ranking: its scores, the runtimes of what they took, and statistics of a training."""
+    run = {
+        "dataset": dataset,
+        "labels": labels,
+        "categories": PRETEXT_TASKS.get(labels) or classes(config, dataset),
+        "seed": seed,
+        "indicator": indicator,
+    }
+    experiment = EXPERIMENT.format(**run)
+    if indicator == "angle" and labels == "uniform-once":
+        run["statistics"] = f"{RESULTS}/supernets/{experiment}/statistics.npz"
+    return run | {
+        "scores": f"{RESULTS}/scores/{experiment}/{indicator}.csv",
+        "runtimes": [f"{RESULTS}/runtimes/{job}.tsv" for job in ranking_jobs(labels, indicator, run)],
+    }
+
+
+RANKINGS = [
+    ranking_run(labels, indicator, dataset, seed)
+    for dataset in DATASETS
+    for labels, indicator, seeds in rankings(dataset)
+    for seed in seeds
+]
+
+
+def ranking_inputs(wildcards):
+    """Files of everything that ranks the space."""
+    return {
+        "scores": [run["scores"] for run in RANKINGS],
+        "runtimes": sorted({file for run in RANKINGS for file in run["runtimes"]}),
+        "statistics": [run["statistics"] for run in RANKINGS if "statistics" in run],
+    }
+
+
+def ranked_architectures(wildcards):
+    """The architectures of a large space whose networks are trained and ranked."""
+    names = RANKED_NETWORKS[wildcards.space, wildcards.dataset]
+    return [f"{RESULTS}/architectures/{wildcards.space}/{name}.csv" for name in names]
+
+
+def random_labels(wildcards):
+    """Random labels of an image dataset at its true number of classes."""
+    categories = classes(config, wildcards.dataset)
+    return f"{RESULTS}/labels/{{dataset}}/uniform-once/{categories}/{{seed}}/train.npy"
+
+
+def network_inputs(wildcards):
+    """Files of everything that ranks networks of a large space, and of their accuracies."""
+    of = {"space": wildcards.space, "dataset": wildcards.dataset}
+    searched = [run for run in LARGE_SEARCHES if of.items() <= run.items()]
+    retrained = [run for run in RETRAININGS if of.items() <= run.items()]
+    names, seeds = RANKED_NETWORKS[wildcards.space, wildcards.dataset], {run["seed"] for run in retrained}
+    return {
+        "architectures": ranked_architectures(wildcards),
+        "accuracies": [
+            f"{RESULTS}/retrained/{RETRAINED}/accuracy.csv".format(**run)
+            for run in retrained
+            if run["architecture"] in names
+        ],
+        "statistics": sorted(
+            {
+                f"{RESULTS}/supernets/{SUPERNET}/statistics.npz".format(**run)
+                for run in searched
+                if run["labels"] == "uniform-once"
+            }
+        ),
+        "scores": [
+            f"{RESULTS}/scores/{{space}}/{{dataset}}/networks/{seed}.csv".format(**of)
+            for seed in sorted(seeds)
+        ],
+    }

@@ -1,0 +1,111 @@
+# What tables and figures read: the results of the methods and searches that belong into each
+from types import SimpleNamespace
+
+
+def method_runs(methods, searches=config["searches"]):
+    """Runs of methods on every image dataset at their number of classes, one a seed."""
+    return [
+        {
+            "dataset": dataset,
+            **method,
+            "categories": PRETEXT_TASKS.get(method["labels"]) or classes(config, dataset),
+            "seed": seed,
+            "search": method["indicator"],
+        }
+        for method in methods.values()
+        for dataset in sorted(set(searches.values()))
+        if is_possible(method["labels"], dataset)
+        for seed in method_seeds(**method)
+    ]
+
+
+def method_files(pattern, methods, searches=config["searches"]):
+    """Files of these runs."""
+    return [pattern.format(**run) for run in method_runs(methods, searches)]
+
+
+def category_files(pattern):
+    """Files of figure 1: RLNAS on every image dataset with every number of random-label categories."""
+    return expand(
+        pattern,
+        dataset=DATASETS,
+        labels="uniform-once",
+        categories=config["figure1"]["categories"],
+        seed=config["figure1"]["seeds"],
+        indicator="angle",
+        search="angle",
+    )
+
+
+def first_seed_file(pattern):
+    """The file of RLNAS on the images that were searched for a benchmark dataset, with its first seed."""
+
+    def path(wildcards):
+        dataset = config["searches"][wildcards.benchmark_dataset]
+        return pattern.format(
+            dataset=dataset,
+            labels="uniform-once",
+            categories=classes(config, dataset),
+            seed=config["seeds"]["uniform-once"][0],
+            indicator="angle",
+        )
+
+    return path
+
+
+def table_architectures(wildcards):
+    """What a table's methods find."""
+    pattern = f"{RESULTS}/searches/{EXPERIMENT}/{{search}}/best.csv"
+    return method_files(pattern, table_methods(wildcards), table_searches(wildcards))
+
+
+# The architectures that a run finds. Tables read them, too, but one that was deleted is made again only if asked for.
+SEARCHES = [f"{RESULTS}/searches/{LARGE}/best.csv".format(**search) for search in LARGE_SEARCHES] + sorted(
+    {path for number in ACCURACY_TABLES for path in table_architectures(SimpleNamespace(number=number))}
+)
+
+
+def rank_correlations(wildcards):
+    """How well a table's methods rank the whole space."""
+    pattern = f"{RESULTS}/ranking/{EXPERIMENT}/{{indicator}}.csv"
+    return method_files(pattern, table_methods(wildcards), table_searches(wildcards))
+
+
+def large_searches(kind, *files):
+    """Files of the searches in the large spaces that belong into a numbered table or figure."""
+
+    def paths(wildcards):
+        of = PAPER[f"{kind}{wildcards.number}"]
+        return [
+            f"{RESULTS}/searches/{LARGE}/{file}".format(**search)
+            for search in LARGE_SEARCHES
+            for file in files
+            if not of.get("scenes")
+            and search["space"] == of["space"]
+            and of.get("on_imagenet") in (None, search["dataset"] == "imagenet")
+            and of.get("limited") in (None, search["limit"] != "none")
+            and (file != "optimum.csv" or search["search"] == "angle")
+            and (kind == "table" or search["labels"] == "uniform-once")
+        ]
+
+    return paths
+
+
+def cost_inputs(wildcards):
+    """Files of architectures, retrained or transferred, that belong into a table by its space and scenes."""
+    of = PAPER[f"table{wildcards.number}"]
+    spaces, scenes = [of["space"], *of.get("also", [])], of.get("scenes")
+    retrained = [run for run in RETRAININGS if run["space"] in spaces]
+    transferred = [run for run in TRANSFERS if run["space"] in spaces]
+    chosen = sorted({(run["space"], run["architecture"]) for run in retrained + transferred})
+    return {
+        "architectures": [f"{RESULTS}/architectures/{space}/{name}.csv" for space, name in chosen],
+        "accuracies": sorted(
+            f"{RESULTS}/retrained/{RETRAINED}/accuracy.csv".format(**run) for run in retrained
+        ),
+        "measures": [
+            f"{RESULTS}/transferred/{TRANSFERRED}/measures.csv".format(**run)
+            for run in transferred
+            if run["scenes"] == scenes
+        ],
+    }
