@@ -23,6 +23,19 @@ def hits(model: Model, images: ImageArray, labels: np.ndarray) -> np.ndarray:
     return np.concatenate(found) == labels
 
 
+def stacked(right: Mapping[tuple[str, int], np.ndarray]) -> dict[str, np.ndarray]:
+    """Join what each (network, seed) classified right (images,) to arrays (runs, images), by seed.
+
+    The networks `random-SEED` are the runs of one, `random`.
+    """
+    runs: dict[str, list[np.ndarray]] = {}
+    for name, _ in sorted(right, key=lambda key: key[1]):
+        runs.setdefault("random" if name.startswith("random-") else name, [])
+    for (name, _), values in sorted(right.items(), key=lambda item: item[0][1]):
+        runs["random" if name.startswith("random-") else name].append(values)
+    return {name: np.stack(values) for name, values in runs.items()}
+
+
 def interval(right: np.ndarray, level: float = _LEVEL) -> tuple[float, float, float]:
     """Mean of values (runs, images), and its confidence interval over runs and images.
 

@@ -173,6 +173,45 @@ def agreement(
     return pd.DataFrame(rows)
 
 
+def candidates(
+    space: SearchSpace,
+    sums: Mapping[int, np.ndarray],
+    choice: Choice,
+    limit: Limit,
+    rng: np.random.Generator,
+    evolution: Mapping[str, Any],
+    seeds: Sequence[int],
+) -> pd.DataFrame:
+    """Return the architectures to compare, a row each: their cost, and their angle in all supernets together.
+
+    `found` is the choice, `structure` what needs no training, `random-SEED` one drawn for each of `seeds`,
+    `evolution` what evolution found beside the exact optimum, and `seed-SEED` the choice of each supernet of
+    `sums` alone. In NAS-Bench-201, `residual` is a cell of residual blocks with the most channels that take
+    no more FLOPs than `found`.
+    """
+    drawn = random_choices(space, limit, rng, len(seeds))
+    rows = {"found": choice.genes, "structure": structural_choice(space, limit, rng, evolution)}
+    rows |= {f"random-{seed}": genes for seed, genes in zip(seeds, drawn, strict=True)}
+    rows["evolution"] = choice.evolved.genes
+    for seed, own in sums.items():
+        rows[f"seed-{seed}"] = choose(space, [own], limit, rng, evolution).genes
+    residual: dict[str, Any] = {}
+    if isinstance(space, NASBench201):
+        _, flops = space.cost(choice.genes[None], **limit.network)
+        rows["residual"] = RESIDUAL
+        residual["channels"] = channels_of_equal_cost(space, RESIDUAL, flops[0], limit.network)
+    total = np.sum(list(sums.values()), axis=0)
+    table = []
+    for name, genes in rows.items():
+        sizes = {**limit.network, **(residual if name == "residual" else {})}
+        (params,), (macs,) = space.cost(genes[None], **sizes)
+        row = {"architecture": name, "arch": space.to_string(genes[None])[0], "params": params, "macs": macs}
+        row |= {"channels": sizes["channels"]} if space.channels else {}
+        row["angle"] = float(angles(space.usage(genes[None]), total)[0])
+        table.append(row | {"bound": choice.bound, "proven": choice.proven} if name == "found" else row)
+    return pd.DataFrame(table)
+
+
 def channels_of_equal_cost(
     space: NASBench201, genes: np.ndarray, flops: float, network: Mapping[str, Any]
 ) -> int:
