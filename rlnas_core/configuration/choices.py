@@ -34,7 +34,10 @@ GIVEN: dict[str, Any] = {
 }
 _SIZES = (8, 12, 16, 24, 32, 48, 64, 96, 128, 160, 224)
 _LARGEST = {"nas_bench_201": 32, "darts": 32, "mobilenet": 64}
-_CELLS = {"nas_bench_201": 5, "darts": 8, "mobilenet": None}
+_CELLS: dict[str, tuple[int | None, ...]]
+_CELLS = {"nas_bench_201": (5, 3, 1), "darts": (8, 5, 3), "mobilenet": (None,)}
+_SMALL = 16  # pixels below which a network rather has fewer cells
+_SEARCH_SHARE = 1 / 3  # of the time for trainings, where there are labels
 _FEWEST, _MOST = (20, 12), (250, 100)  # epochs of a supernet and of a network
 _BATCH = 64
 _SHARE = 0.75  # of the time that trainings may take; starting jobs and all else takes the rest
@@ -102,11 +105,8 @@ def choose_settings(
         range(book("retrainings", GIVEN["retrainings"], "trainings of each network") if labelled else 1)
     )
     channels = book("channels", GIVEN["channels"], "as in the paper")
-    cells = book("cells", _CELLS[space], "cells of a stage, in the DARTS space of the network")
     minutes = book("minutes", GIVEN["minutes"], "what the run may take")
     seconds = _SHARE * 60 * minutes * book("cores", GIVEN["cores"], "cores that it may take them on")
-    sizes = {"channels": channels, "cells": cells, "imagenet": False}
-    sizes = {name: size for name, size in sizes.items() if name in get(space).sizes}
     counts = [
         count for count in book("labels", GIVEN["labels"], "numbers of labels in the figure") if labelled
     ]
@@ -114,7 +114,6 @@ def choose_settings(
     counts = [count for count in counts if count < 0.9 * smallest]
     plan = _Plan(
         space,
-        sizes,
         survey.classes or categories,
         images,
         batch,
@@ -124,15 +123,16 @@ def choose_settings(
         labelled,
         len(counts),
     )
-    possible = [size for size in _SIZES if size <= min(survey.short_side, _LARGEST[space])] or [_SIZES[0]]
-    fitting = [size for size in possible if plan.fits(size)]
-    size = book(
-        "image_size",
-        (fitting or possible[:1])[-1],
-        f"median short side {survey.short_side}, and at least {_FEWEST[0]} epochs in the time",
+    sizes, side = _fitting(plan, channels, book.given, survey)
+    fits = f"at least {_FEWEST[0]} epochs of a supernet" + (
+        f", {_FEWEST[1]} of a network" if labelled else ""
     )
+    size = book("image_size", side, f"median short side {survey.short_side}, and time for {fits}")
+    if "cells" in sizes:
+        book("cells", sizes["cells"], f"of a stage, in the DARTS space of the network; time for {fits}")
     epochs = [
-        int(np.clip(of, low, high)) for of, low, high in zip(plan.epochs(size), _FEWEST, _MOST, strict=True)
+        int(np.clip(of, low, high))
+        for of, low, high in zip(plan.epochs(sizes, size), _FEWEST, _MOST, strict=True)
     ]
     search_epochs = book("epochs", epochs[0], f"of each supernet, {_FEWEST[0]} to {_MOST[0]} by the time")
     if labelled:
@@ -199,12 +199,30 @@ def choose_settings(
     return config, book.chosen
 
 
+def _fitting(
+    plan: "_Plan", channels: int, given: Mapping[str, Any], survey: Survey
+) -> tuple[dict[str, Any], int]:
+    """The sizes of a network and the image size, the largest whose trainings fit into the time."""
+    sides = [side for side in _SIZES if side <= min(survey.short_side, _LARGEST[plan.space])] or [_SIZES[0]]
+    sides = [given["image_size"]] if given.get("image_size") else sides[::-1]
+    cells = [given["cells"]] if given.get("cells") else _CELLS[plan.space]
+    ladder = [
+        ({"channels": channels, "cells": count, "imagenet": False}, side)
+        for large in (True, False)
+        for count in cells
+        for side in sides
+        if (side >= _SMALL) == large
+    ]
+    names = get(plan.space).sizes
+    steps = [({name: size for name, size in sizes.items() if name in names}, side) for sizes, side in ladder]
+    return next((step for step in steps if plan.fits(*step)), steps[-1])
+
+
 @dataclass(frozen=True)
 class _Plan:
     """How many epochs the time allows, of supernets and of networks."""
 
     space: str
-    sizes: Mapping[str, Any]
     classes: int
     images: int
     batch: int
@@ -214,9 +232,9 @@ class _Plan:
     labelled: bool
     few: int
 
-    def epochs(self, image_size: int) -> tuple[float, float]:
-        """Epochs of a supernet and of a network at an image size, half of the time for either."""
-        space, network = get(self.space), {**self.sizes, "image_size": image_size, "classes": self.classes}
+    def epochs(self, sizes: Mapping[str, Any], image_size: int) -> tuple[float, float]:
+        """Epochs of a supernet and of a network, which get a third and two thirds of the time."""
+        space, network = get(self.space), {**sizes, "image_size": image_size, "classes": self.classes}
         mean = space.cost(space.sample(1000, np.random.default_rng(0)), **network)[1].mean()
         steps = self.images / self.batch
         supernet = len(self.seeds) * training_seconds(self.space, mean, self.batch, steps)
@@ -227,10 +245,10 @@ class _Plan:
         network_epoch = len(self.retrained) * (
             3 * heavy + light + self.few * _FEW_STEPS * (2 * heavy + light)
         )
-        share = self.seconds / 2 if self.labelled else self.seconds
-        return share / supernet, share / network_epoch
+        share = _SEARCH_SHARE if self.labelled else 1
+        return share * self.seconds / supernet, (1 - share) * self.seconds / network_epoch
 
-    def fits(self, image_size: int) -> bool:
+    def fits(self, sizes: Mapping[str, Any], image_size: int) -> bool:
         """Whether the fewest epochs fit."""
-        epochs = self.epochs(image_size)
+        epochs = self.epochs(sizes, image_size)
         return epochs[0] >= _FEWEST[0] and (not self.labelled or epochs[1] >= _FEWEST[1])

@@ -119,8 +119,8 @@ def _changed(candidates: pd.DataFrame, agreement: pd.DataFrame) -> list[str]:
             f"between the angles of two seeds is {agreement['tau'].mean():.3f} on average (lowest "
             f"{agreement['tau'].min():.3f}), and between the angles and the number of parameters "
             f"{agreement['tau_structure'].mean():.3f}. Another seed gives "
-            f"{100 * agreement['better'].mean():.2f}% of the architectures a larger angle than the one that a "
-            "seed chooses."
+            f"{100 * agreement['better'].mean():.2f}% of the architectures a larger angle than the one that "
+            "a seed chooses."
         )
     return lines
 
