@@ -195,6 +195,7 @@ def choose_settings(
     if space == "nas_bench_201":
         config["supernet"] = supernet
     else:
+        config["supernet"] = {"batch_size": batch}
         config["large_spaces"] = {space: {"images": {"supernet": {**supernet, "nesterov": False}}}}
     return config, book.chosen
 
