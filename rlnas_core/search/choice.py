@@ -170,7 +170,7 @@ def agreement(
                 "architectures": len(genes),
             }
         )
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=["seed", "other", "tau", "tau_structure", "better", "architectures"])
 
 
 def candidates(
