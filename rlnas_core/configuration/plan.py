@@ -122,9 +122,9 @@ def describe(table: pd.DataFrame, gpu_tflops: float) -> str:
     notes = f"""
 MACs are the multiply-accumulates of networks, CPU hours what they take one core of a cloud machine, within
 a factor of two: divide by your cores. GPU hours are instead of those, of a GPU that
-reaches {gpu_tflops:g} TFLOP/s (--gpu-tflops) at two operations a MAC: {GPU_TFLOPS:g} is what an H100 reaches in
-NAS-Bench-201's supernets in float32; other networks were not timed. All else takes the other CPU hours.
-Unfinished trainings keep checkpoints of up to {_number(largest)} GB each.
+reaches {gpu_tflops:g} TFLOP/s (--gpu-tflops) at two operations a MAC: {GPU_TFLOPS:g} is what an H100
+reaches in NAS-Bench-201's supernets in float32; other networks were not timed. All else takes the
+other CPU hours. Unfinished trainings keep checkpoints of up to {_number(largest)} GB each.
 """
     if len(unknown := shown.index[shown["10^15 MACs"].isna()]):
         notes += f"?, and not in the total: nobody has measured {', '.join(unknown)}.\n"
