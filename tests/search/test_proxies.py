@@ -332,8 +332,7 @@ def test_proxies_of_outputs_and_weights_score_other_spaces():
 
 def test_published_files_number_operations_by_the_node_they_come_from():
     benchmark = runpy.run_path(str(Path(__file__).parents[2] / "benchmarks" / "rankings.py"))
-    table = pd.DataFrame({"net": ["(4, 0, 3, 1, 2, 3)"]})
-    (genes,) = SPACE.enumerate()[benchmark["published_index"](table)]
+    (genes,) = SPACE.enumerate()[benchmark["published_index"](["(4, 0, 3, 1, 2, 3)"])]
     assert SPACE.to_string(genes[None]) == [
         "|avg_pool_3x3~0|+|skip_connect~0|none~1|+|nor_conv_1x1~0|nor_conv_3x3~1|nor_conv_1x1~2|"
     ]
