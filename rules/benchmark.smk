@@ -89,27 +89,3 @@ rule rank_by_cost:
         "../envs/analysis.yaml"
     script:
         "../workflow_scripts/rank_by_cost.py"
-
-
-rule follow_training:
-    input:
-        statistics=f"{RESULTS}/supernets/{EXPERIMENT}/statistics.npz",
-        accuracies=f"{RESULTS}/benchmark/accuracies.csv",
-    output:
-        trajectory=f"{RESULTS}/ranking/{EXPERIMENT}/trajectory.csv",
-    params:
-        columns=test_columns,
-        pooling=config["angle"]["pooling"],
-        ties=config["ranking"]["ties"],
-    log:
-        f"{RESULTS}/logs/follow_training/{EXPERIMENT}.log",
-    benchmark:
-        f"{RESULTS}/runtimes/follow_training/{EXPERIMENT}.tsv"
-    threads: 1
-    resources:
-        mem_mb=2000,
-        runtime=30,
-    conda:
-        "../envs/rlnas.yaml"
-    script:
-        "../workflow_scripts/follow_training.py"

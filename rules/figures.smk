@@ -3,7 +3,8 @@
 
 rule draw_category_figure:
     input:
-        results=category_files(f"{RESULTS}/searches/{EXPERIMENT}/{{search}}/accuracy.csv"),
+        searches=category_files(f"{RESULTS}/searches/{EXPERIMENT}/{{search}}/best.csv"),
+        accuracies=f"{RESULTS}/benchmark/accuracies.csv",
         correlations=category_files(f"{RESULTS}/ranking/{EXPERIMENT}/{{indicator}}.csv"),
         descriptions=expand(f"{RESULTS}/data/{{dataset}}/dataset.json", dataset=DATASETS),
     output:
@@ -119,7 +120,8 @@ rule draw_scatter:
 
 rule draw_trajectory:
     input:
-        trajectories=method_files(f"{RESULTS}/ranking/{EXPERIMENT}/trajectory.csv", TRAINED_METHODS),
+        statistics=method_files(f"{RESULTS}/supernets/{EXPERIMENT}/statistics.npz", TRAINED_METHODS),
+        accuracies=f"{RESULTS}/benchmark/accuracies.csv",
     output:
         svg=report(
             f"{RESULTS}/figures/trajectory.svg",
@@ -129,17 +131,21 @@ rule draw_trajectory:
         ),
         pdf=f"{RESULTS}/figures/trajectory.pdf",
         png=f"{RESULTS}/figures/trajectory.png",
+        csv=f"{RESULTS}/figures/trajectory.csv",
     params:
+        runs=method_runs(TRAINED_METHODS),
         searches=config["searches"],
         images=IMAGES,
+        pooling=config["angle"]["pooling"],
+        ties=config["ranking"]["ties"],
     log:
         f"{RESULTS}/logs/draw/trajectory.log",
     benchmark:
         f"{RESULTS}/runtimes/draw/trajectory.tsv"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=2000,
+        runtime=30,
     conda:
         "../envs/analysis.yaml"
     script:

@@ -2,22 +2,26 @@
 from types import SimpleNamespace
 
 
-def method_files(pattern, methods, searches=config["searches"]):
-    """Files of methods on every image dataset at their number of classes, a file a seed."""
+def method_runs(methods, searches=config["searches"]):
+    """Runs of methods on every image dataset at their number of classes, one a seed."""
     return [
-        path
+        {
+            "dataset": dataset,
+            **method,
+            "categories": PRETEXT_TASKS.get(method["labels"]) or classes(config, dataset),
+            "seed": seed,
+            "search": method["indicator"],
+        }
         for method in methods.values()
         for dataset in sorted(set(searches.values()))
         if is_possible(method["labels"], dataset)
-        for path in expand(
-            pattern,
-            **method,
-            dataset=dataset,
-            categories=PRETEXT_TASKS.get(method["labels"]) or classes(config, dataset),
-            seed=method_seeds(**method),
-            search=method["indicator"],
-        )
+        for seed in method_seeds(**method)
     ]
+
+
+def method_files(pattern, methods, searches=config["searches"]):
+    """Files of these runs."""
+    return [pattern.format(**run) for run in method_runs(methods, searches)]
 
 
 def category_files(pattern):
@@ -49,19 +53,15 @@ def first_seed_file(pattern):
     return path
 
 
-def found_accuracies(wildcards):
-    """Accuracies of what a table's methods find."""
-    pattern = f"{RESULTS}/searches/{EXPERIMENT}/{{search}}/accuracy.csv"
+def table_architectures(wildcards):
+    """What a table's methods find."""
+    pattern = f"{RESULTS}/searches/{EXPERIMENT}/{{search}}/best.csv"
     return method_files(pattern, table_methods(wildcards), table_searches(wildcards))
 
 
 # The architectures that a run finds. Tables read them, too, but one that was deleted is made again only if asked for.
 SEARCHES = [f"{RESULTS}/searches/{LARGE}/best.csv".format(**search) for search in LARGE_SEARCHES] + sorted(
-    {
-        path.replace("accuracy.csv", "best.csv")
-        for number in ACCURACY_TABLES
-        for path in found_accuracies(SimpleNamespace(number=number))
-    }
+    {path for number in ACCURACY_TABLES for path in table_architectures(SimpleNamespace(number=number))}
 )
 
 

@@ -36,7 +36,7 @@ rule tabulate_costs:
 
 rule tabulate_accuracies:
     input:
-        results=found_accuracies,
+        searches=table_architectures,
         accuracies=f"{RESULTS}/benchmark/accuracies.csv",
     output:
         csv=f"{RESULTS}/tables/table{{number}}.csv",

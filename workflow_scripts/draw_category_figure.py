@@ -4,15 +4,17 @@ import json
 from pathlib import Path
 
 import job
+from rlnas_core.benchmark.accuracies import Benchmark, read_extracted
 from rlnas_core.machine.files import read_results
 from rlnas_core.paper import figures
+from rlnas_core.search.results import look_up
 
 log = job.start(snakemake)
 params = snakemake.params
 keys = ["dataset", "categories", "seed", "column"]
-accuracies = read_results(snakemake.input.results, [*keys, "accuracy"])
+found = look_up(snakemake.input.searches, Benchmark(read_extracted(snakemake.input.accuracies)))
 taus = read_results(snakemake.input.correlations, [*keys, "indicator"])
-runs = accuracies.merge(taus[taus["indicator"] == "angle"], on=keys)
+runs = found.merge(taus[taus["indicator"] == "angle"], on=keys)
 results = job.of_searches(runs, params.searches)
 descriptions = [json.loads(Path(file).read_text(encoding="utf-8")) for file in snakemake.input.descriptions]
 known = {entry["name"]: entry["classes"] for entry in descriptions if entry["labelled"]}

@@ -2,16 +2,26 @@
 
 from pathlib import Path
 
+import pandas as pd
+
 import job
-from rlnas_core.machine.files import read_results
+from rlnas_core.benchmark.accuracies import read_extracted
 from rlnas_core.paper import figures
+from rlnas_core.search.angle import follow
+from rlnas_core.spaces import get
+from rlnas_core.training.statistics import Statistics
 
 log = job.start(snakemake)
-columns = ["dataset", "labels", "seed", "column", "epoch"]
-runs = read_results(snakemake.input.trajectories, columns).rename(columns={"labels": "method"})
-taus = job.of_searches(runs, snakemake.params.searches)
-figures.save(
-    figures.draw_trajectory(taus, snakemake.params.images), Path(snakemake.output.svg).with_suffix("")
-)
-last = taus[taus["epoch"] == taus["epoch"].max()]
-log(last[["dataset", "method", "seed", "epoch", "tau"]].to_string(index=False))
+params, accuracies = snakemake.params, read_extracted(snakemake.input.accuracies)
+rows = []
+for run, file in zip(params.runs, snakemake.input.statistics, strict=True):
+    columns = [f"{name}_test" for name, images in params.searches.items() if images == run["dataset"]]
+    statistics = Statistics.load(file)
+    found = follow(get("nas_bench_201"), statistics, accuracies, columns, params.pooling, params.ties)
+    rows.append(found.assign(dataset=run["dataset"], method=run["labels"], seed=run["seed"]))
+taus = job.of_searches(pd.concat(rows), params.searches)[
+    ["dataset", "method", "seed", "epoch", "tau", "accuracy"]
+]
+taus.to_csv(snakemake.output.csv, index=False)
+figures.save(figures.draw_trajectory(taus, params.images), Path(snakemake.output.svg).with_suffix(""))
+log(taus[taus["epoch"] == taus["epoch"].max()].to_string(index=False))

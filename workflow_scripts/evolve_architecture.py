@@ -14,7 +14,8 @@ rng = np.random.default_rng(int(snakemake.wildcards.seed))
 found = evolve(space, lambda genes: scores[space.index(genes)], rng, **snakemake.params.settings)
 found.trace.to_csv(snakemake.output.trace, index=False)
 ties = tied(space.to_string(space.enumerate()), scores, found.fitness)
-best = result(space, "evolution", found.genes, found.fitness, tied=len(ties))
+known = {**job.experiment(snakemake), "indicator": snakemake.wildcards.indicator}
+best = result(space, "evolution", found.genes, found.fitness, tied=len(ties), **known)
 optimum = result(space, "enumeration", exact_best(space, scores), scores.max())
 for name, table in (("best", best), ("optimum", optimum), ("tied", ties)):
     table.to_csv(snakemake.output[name], index=False)

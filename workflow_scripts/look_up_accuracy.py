@@ -18,7 +18,6 @@ rows = []
 for column in benchmark.columns:
     accuracy, *tied = benchmark.look_up(genes, column)
     rows.append({"column": column, "accuracy": accuracy, "lowest": min(tied), "highest": max(tied)})
-known = {**best, **job.experiment(snakemake), "indicator": snakemake.wildcards.search}
-accuracies = pd.DataFrame(rows).assign(**known)
+accuracies = pd.DataFrame(rows).assign(**best)
 accuracies.to_csv(snakemake.output.accuracy, index=False)
 log(accuracies.to_string(index=False))

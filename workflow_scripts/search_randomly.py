@@ -13,7 +13,8 @@ rng = np.random.default_rng(int(snakemake.wildcards.seed))
 genes = space.sample(snakemake.params.architectures, rng)
 drawn = scores[space.index(genes)]
 ties = tied(space.to_string(space.enumerate()), scores, drawn.max())
-best = result(space, "random-search", genes[np.argmax(drawn)], drawn.max(), tied=len(ties))
+known = {**job.experiment(snakemake), "indicator": "random-search"}
+best = result(space, "random-search", genes[np.argmax(drawn)], drawn.max(), tied=len(ties), **known)
 best.to_csv(snakemake.output.best, index=False)
 ties.to_csv(snakemake.output.tied, index=False)
 log(f"best of {len(genes)} random architectures:\n{best.to_string(index=False)}")

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-from scipy.stats import kendalltau, rankdata, spearmanr
+import scipy  # which loads its parts where they are used: most jobs that import this rank nothing
 
 from rlnas_core.spaces import NASBench201
 from rlnas_core.spaces.nas_bench_201 import KERNELS
@@ -25,7 +25,7 @@ def kendall(scores: np.ndarray, accuracies: np.ndarray, ties: str = "in-order") 
     pair = list(_checked(scores, accuracies))
     if ties == "in-order":
         pair = [np.argsort(np.argsort(-values, kind="stable")) for values in pair]
-    return float(kendalltau(*pair, variant="b").statistic)
+    return float(scipy.stats.kendalltau(*pair, variant="b").statistic)
 
 
 def spearman(scores: np.ndarray, accuracies: np.ndarray) -> float:
@@ -34,7 +34,7 @@ def spearman(scores: np.ndarray, accuracies: np.ndarray) -> float:
     Raises `ValueError` as `kendall` does.
     """
     pair = _checked(scores, accuracies)
-    return float(spearmanr(*pair).statistic) if all(map(np.ptp, pair)) else np.nan
+    return float(scipy.stats.spearmanr(*pair).statistic) if all(map(np.ptp, pair)) else np.nan
 
 
 def gain_at_top(scores: np.ndarray, accuracies: np.ndarray, share: float = 0.01) -> float:
@@ -45,7 +45,7 @@ def gain_at_top(scores: np.ndarray, accuracies: np.ndarray, share: float = 0.01)
     `kendall` does.
     """
     scores, accuracies = _checked(scores, accuracies)
-    gains = (rankdata(accuracies) - 1) / (len(accuracies) - 1)
+    gains = (scipy.stats.rankdata(accuracies) - 1) / (len(accuracies) - 1)
     discounts = 1 / np.log2(2 + np.arange(max(1, round(share * len(scores)))))
     _, tied = np.unique(-scores, return_inverse=True)
     shared = (np.bincount(tied, gains) / np.bincount(tied))[tied]
@@ -143,7 +143,7 @@ def correlate(
 
 def add_ranks(*scores: np.ndarray) -> np.ndarray:
     """Return the sums (N,) of the ranks of each architecture under several scores (N,); ties share a rank."""
-    return np.sum([rankdata(values) for values in scores], axis=0)
+    return np.sum([scipy.stats.rankdata(values) for values in scores], axis=0)
 
 
 def add_log_ranks(scores: Iterable[np.ndarray]) -> np.ndarray:
@@ -151,7 +151,7 @@ def add_log_ranks(scores: Iterable[np.ndarray]) -> np.ndarray:
 
     AZ-NAS adds its parts up so: a low rank in any of them costs more than a high one gains.
     """
-    return np.sum([np.log(rankdata(values) / len(values)) for values in scores], axis=0)
+    return np.sum([np.log(scipy.stats.rankdata(values) / len(values)) for values in scores], axis=0)
 
 
 def baselines(space: NASBench201) -> dict[str, np.ndarray]:

@@ -24,8 +24,8 @@ RULE = (
     "holds where all its measured comparisons do, and doesn't where one doesn't. claims.csv has them all."
 )
 COLUMNS = (
-    "claim", "says", "of_paper", "kind", "table", "column", "compared", "margin", "paper", "paper_verdict",
-    "value", "low", "high", "verdict", "reason",
+    "claim", "says", "unit", "of_paper", "kind", "table", "column", "compared", "margin", "paper",
+    "paper_verdict", "value", "low", "high", "verdict", "reason",
 )  # fmt: skip
 _LEVEL = 0.95
 _ONE_SEED = "one seed each: no interval"
@@ -64,7 +64,8 @@ def check(tables: Mapping[int, pd.DataFrame], categories: pd.DataFrame | None) -
     for section in ("claims", "findings"):
         for claim, entry in PAPER[section].items():
             for asked in entry["comparisons"]:
-                of = {"claim": claim, "says": entry["says"], "of_paper": section == "claims"}
+                of = {"claim": claim, "says": entry["says"], "unit": entry["unit"]}
+                of["of_paper"] = section == "claims"
                 of |= {"kind": asked["kind"], "table": asked.get("table", "figure 1")}
                 of["margin"] = asked.get("margin", 0)
                 for found in _compare(asked, tables, categories):
@@ -73,9 +74,10 @@ def check(tables: Mapping[int, pd.DataFrame], categories: pd.DataFrame | None) -
 
 
 def summarise(comparisons: pd.DataFrame) -> pd.DataFrame:
-    """Return a row a claim, from what `check` returns: claim, says, of_paper, paper, run, verdict, reason.
+    """Return a row a claim, from what `check` returns.
 
-    A claim holds where all its measured comparisons do, and doesn't where one doesn't.
+    Its columns are claim, says, unit, of_paper, paper, run, verdict and note. A claim holds where all its
+    measured comparisons do, and doesn't where one doesn't.
     """
     return pd.DataFrame(_summary(cells) for _, cells in comparisons.groupby("claim", sort=False))
 
@@ -176,14 +178,14 @@ def _of_columns(asked: Mapping[str, Any], table: pd.DataFrame) -> Iterator[Compa
 
 
 def _of_costs(asked: Mapping[str, Any], table: pd.DataFrame) -> Iterator[Comparison]:
-    """Each measured cost against the published one, which is rounded."""
+    """Each measured cost against the published one, which is rounded, in percent."""
     known = table[table["column"].isin(COSTS) & table[["mean", "paper_mean"]].notna().all(axis=1)]
     if known.empty:
         yield Comparison("params", "", Estimate(), Estimate(), (0, 0), (0, 0), ["not measured"])
     for cell in known.to_dict("records"):
-        rounding = 0.5 * 10.0 ** -PAPER["decimals"][cell["column"]] / cell["paper_mean"]
+        rounding = 50 * 10.0 ** -PAPER["decimals"][cell["column"]] / cell["paper_mean"]
         limit = max(asked["margin"], rounding)
-        apart = Estimate(*[cell["mean"] / cell["paper_mean"] - 1] * 3)
+        apart = Estimate(*[100 * (cell["mean"] / cell["paper_mean"] - 1)] * 3)
         yield Comparison(cell["column"], title(cell["row"]), apart, Estimate(), (-limit, limit), (0, 0))
 
 
@@ -196,7 +198,9 @@ def _of_categories(asked: Mapping[str, Any], categories: pd.DataFrame | None) ->
         taus.columns = ["mean", "std", "runs"]
         classes, others = runs["classes"].iloc[0], taus.drop(runs["classes"].iloc[0], errors="ignore")
         compared, own, region = f"{len(taus)} numbers of categories", Estimate(), (0.0, np.inf)
+        shown = "best-of-others"
         if asked["kind"] == "flat":
+            shown = "range"
             region = (-np.inf, asked["margin"])
             own = Estimate(*[float(np.ptp(taus["mean"]))] * 3) if len(taus) > 1 else own
         elif 0 < len(others) < len(taus):
@@ -204,7 +208,7 @@ def _of_categories(asked: Mapping[str, Any], categories: pd.DataFrame | None) ->
             compared = f"{best}, the best of the others, against {classes}"
             own = difference(taus.loc[best].to_dict(), taus.loc[classes].to_dict())
         reason = "figure1.categories needs two numbers, the number of classes among them"
-        yield Comparison(str(dataset), compared, own, Estimate(), region, region, [reason])
+        yield Comparison(f"{dataset}/{shown}", compared, own, Estimate(), region, region, [reason])
 
 
 def _published(cell: Cell) -> dict[str, Any]:
@@ -245,20 +249,28 @@ def _summary(cells: pd.DataFrame) -> dict[str, Any]:
     judged = cells[cells["paper_verdict"] != ""]
     first = cells.iloc[0]
     return {
-        **first[["claim", "says", "of_paper"]],
+        **first[["claim", "says", "unit", "of_paper"]],
         "paper": _told(cells, "paper", _overall(judged["paper_verdict"])),
         "run": _told(measured, "value", ""),
         "verdict": _overall(measured["verdict"]) or NOT_MEASURED,
-        "reason": _why(cells, measured),
+        "note": _note(cells, measured),
     }
 
 
-def _why(cells: pd.DataFrame, measured: pd.DataFrame) -> str:
-    """What a verdict rests on: comparisons that fail, or why some couldn't be told apart or measured."""
+def _note(cells: pd.DataFrame, measured: pd.DataFrame) -> str:
+    """Which comparisons fail, or else why some couldn't be told apart or measured, in short."""
     failed = measured[measured["verdict"] == FAILS]
     names = [f"{one['compared']} ({title(one['column'])})" for one in failed.to_dict("records")]
-    reasons = [reason.removeprefix("not measured: ") for reason in cells["reason"] if reason]
-    told = list(dict.fromkeys(names or reasons))
+    if names:
+        return f"fails: {_some(names)}"
+    reasons = cells["reason"].str.split(";").str[0].str.removeprefix("not measured: ")
+    absent = _some(reasons[(cells["verdict"] == NOT_MEASURED) & (reasons != "")])
+    single = _some(reasons[(cells["verdict"] != NOT_MEASURED) & (reasons != "")])
+    return "; ".join(filter(None, (single, absent and f"not measured: {absent}")))
+
+
+def _some(texts: Iterable[str]) -> str:
+    told = list(dict.fromkeys(texts))
     return "; ".join(told[:_TOLD]) + (f" and {len(told) - _TOLD} more" if len(told) > _TOLD else "")
 
 
@@ -274,7 +286,7 @@ def _told(cells: pd.DataFrame, value: str, verdict: str) -> str:
     for column, numbers in cells.groupby("column", sort=False)[value]:
         if known := sorted({f"{number:+.3g}" for number in numbers.dropna()}, key=float):
             ends = " to ".join(dict.fromkeys((known[0], known[-1]))).replace("-", "\N{MINUS SIGN}")
-            spans.append(f"{title(str(column).removesuffix('_test'))} {ends}")
+            spans.append(f"{title(str(column).removesuffix('_test')).replace(': ', ' ')} {ends}")
     return ": ".join(filter(None, (verdict, ", ".join(spans))))
 
 
@@ -290,9 +302,10 @@ def write(comparisons: pd.DataFrame, stem: Path | str, images: Sequence[str]) ->
             "": claims["verdict"].map(SIGNS),
             "Verdict": claims["verdict"],
             "Claim": claims["says"],
+            "Unit": claims["unit"],
             "Paper": claims["paper"],
             "This run": claims["run"],
-            "Why": claims["reason"],
+            "Note": claims["note"],
         }
     )
     parts = [(heading[of], shown[claims["of_paper"] == of]) for of in (True, False)]
@@ -314,8 +327,8 @@ def write(comparisons: pd.DataFrame, stem: Path | str, images: Sequence[str]) ->
 def _paragraph(claim: Mapping[Any, Any]) -> str:
     head = f"{claim['']} {claim['Verdict']:<20} "
     lines = [
-        claim["Claim"],
-        *(f"{name}: {claim[name]}" for name in ("Paper", "This run", "Why") if claim[name]),
+        f"{claim['Claim']} [{claim['Unit']}]",
+        *(f"{name}: {claim[name]}" for name in ("Paper", "This run", "Note") if claim[name]),
     ]
     wrapped = [textwrap.fill(line, 110, subsequent_indent="  ") for line in lines]
     return head + textwrap.indent("\n".join(wrapped), " " * len(head)).lstrip()
@@ -325,6 +338,7 @@ def _html(shown: pd.DataFrame, claims: pd.DataFrame, images: Sequence[str]) -> s
     looks = {HOLDS: "within", FAILS: "below", OPEN: "open", NOT_MEASURED: "empty"}
     classes = pd.DataFrame("", shown.index, shown.columns)
     classes[["Paper", "This run"]] = "numbers"
+    classes[["Claim", "Note"]] = "text"
     classes[""] = classes["Verdict"] = claims["verdict"].map(looks)
     lines = shown.map(html.escape)
     lines[["Paper", "This run"]] = lines[["Paper", "This run"]].replace(
@@ -333,7 +347,7 @@ def _html(shown: pd.DataFrame, claims: pd.DataFrame, images: Sequence[str]) -> s
     style = lines.style.hide(axis="index").set_uuid("claims").set_td_classes(classes)
     return page(
         "Claims",
-        style.to_html(caption="<b>Claims.</b> " + html.escape(RULE), cell_ids=False),
-        images,
+        style.to_html(caption="<b>Do the paper's claims hold?</b>", cell_ids=False),
+        [*images, RULE],
         int(claims["of_paper"].sum()),
     )

@@ -10,11 +10,11 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
+import scipy
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
-from scipy.stats import t as student
 
 from rlnas_core.benchmark.ranking import kendall
 from rlnas_core.paper.tables import panel, title
@@ -106,7 +106,7 @@ def draw_methods(table: pd.DataFrame, rows: Sequence[str] = METHODS) -> Figure:
         for axes, dataset in zip(panels, datasets, strict=True):
             cells = table[table["column"] == dataset].set_index("row").reindex(list(rows))
             places = np.arange(len(rows))
-            reach = student.ppf(0.975, cells["runs"] - 1) * cells["std"] / np.sqrt(cells["runs"])
+            reach = scipy.stats.t.ppf(0.975, cells["runs"] - 1) * cells["std"] / np.sqrt(cells["runs"])
             below = reach.fillna(cells["mean"] - cells["low"]).fillna(0).clip(lower=0)
             above = reach.fillna(cells["high"] - cells["mean"]).fillna(0).clip(lower=0)
             axes.axvline(0, color="#888888", linewidth=1)

@@ -11,9 +11,10 @@ from rlnas_core.paper.tables import DASH, PAPER, Cell, agreement, number_of, pap
 
 _SIGNS = {"within": "≈", "above": "↑", "below": "↓"}
 _NAMED = 4  # rows or columns in a note; HTML has the reason at each cell
+_SPREAD = "Mean ± sample standard deviation over seeds."
 _LEGEND = (
-    "Mean ± sample standard deviation over seeds. ≈ is within twice the standard deviation of the paper's "
-    "number (this run's where the paper gives none; of costs within 1%), ↑ above, ↓ below it."
+    "≈ is within twice the standard deviation of the paper's number (this run's where the paper gives none; "
+    "of costs within 1%), ↑ above, ↓ below it."
 )
 _TEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\^{}", "±": r"$\pm$", DASH: "--"}
 _TEX |= {"\N{MINUS SIGN}": "$-$", "≈": r"$\approx$", "↑": r"$\uparrow$", "↓": r"$\downarrow$"}
@@ -26,7 +27,7 @@ PAGE = (
     "th,td{padding:.3em .7em;text-align:left;vertical-align:top;font-weight:normal}thead th{font-weight:600}"
     "thead tr:last-child{border-bottom:1px solid}td.paper{color:#666}td.within{background:#e3f1ea}"
     "td.above,td.below{background:#fbe3d6;font-weight:600}td.open{background:#f3f0dc}td.empty{color:#888}"
-    "td.numbers{white-space:nowrap}}"
+    "td.numbers{white-space:nowrap}td.text{min-width:14em}}"
 )
 
 
@@ -49,8 +50,9 @@ def write(table: pd.DataFrame, number: int, stem: Path | str) -> None:
         stem.with_name(f"{stem.name}.{extension}").write_text(text, encoding="utf-8", newline="\n")
 
 
-def _caption(number: int) -> str:
-    return f"{paper_table(number)['caption']} {_LEGEND}"
+def _caption(table: pd.DataFrame, number: int) -> str:
+    signs = any(agreement(cell) for cell in table.to_dict("records"))
+    return " ".join([paper_table(number)["caption"], _SPREAD, *([_LEGEND] if signs else [])])
 
 
 def _columns(table: pd.DataFrame) -> list[tuple[str, str]]:
@@ -125,7 +127,7 @@ def _markdown(table: pd.DataFrame, number: int) -> str:
     cells.columns = pd.Index([f"{name}, paper" if kind == "paper" else name for name, kind in names])
     cells = cells.rename_axis("Method").reset_index().replace({r"\|": r"\\|"}, regex=True)
     lines = [
-        f"**Table {number}.** {_caption(number)}",
+        f"**Table {number}.** {_caption(table, number)}",
         "",
         cells.to_markdown(index=False, disable_numparse=True),
     ]
@@ -143,7 +145,7 @@ def _latex(table: pd.DataFrame, number: int) -> str:
         "% needs the packages booktabs and graphicx",
         r"\begin{table}",
         r"\centering",
-        rf"\caption{{{tex(_caption(number))}}}",
+        rf"\caption{{{tex(_caption(table, number))}}}",
         rf"\label{{tab:rlnas-{number}}}",
         r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
         *body[:-1],
@@ -177,7 +179,9 @@ def _html(table: pd.DataFrame, number: int) -> str:
     )
     style = cells.style.set_uuid(f"table{number}").set_td_classes(classes)
     style = style.set_tooltips(tooltips, as_title_attribute=True)
-    text = style.to_html(caption=f"<b>Table {number}.</b> {html.escape(_caption(number))}", cell_ids=False)
+    text = style.to_html(
+        caption=f"<b>Table {number}.</b> {html.escape(_caption(table, number))}", cell_ids=False
+    )
     return page(f"Table {number}", text, _notes(table), _beyond(table, number))
 
 

@@ -1,9 +1,12 @@
 """The angle between initial and trained weights, from three sums a weight group (eq. 9)."""
 
+from collections.abc import Sequence
+
 import numpy as np
+import pandas as pd
 
 from rlnas_core.benchmark.ranking import kendall
-from rlnas_core.spaces import SearchSpace
+from rlnas_core.spaces import NASBench201, SearchSpace
 from rlnas_core.training.statistics import Statistics
 
 POOLING_SHAPES = ("reference", "paper")
@@ -106,3 +109,26 @@ def structure(space: SearchSpace, sums: np.ndarray, genes: np.ndarray) -> dict[s
     params, macs = space.cost(genes)
     others = {"params": params, "flops": macs, "operation-average-control": angles(usage, control)}
     return {name: kendall(values, scores) for name, values in others.items()}
+
+
+def follow(
+    space: NASBench201,
+    statistics: Statistics,
+    accuracies: pd.DataFrame,
+    columns: Sequence[str],
+    pooling: str = "reference",
+    ties: str = "in-order",
+) -> pd.DataFrame:
+    """Return epoch, column, tau and accuracy: how the angle ranks the enumerated space after each epoch.
+
+    `accuracies` are of the whole space in percent; `accuracy` is that of the architecture with the largest
+    angle. Before training every angle is 0. Raises `ValueError` as `kendall` does.
+    """
+    genes, rows = space.enumerate(), []
+    for row, epoch in list(enumerate(statistics.epochs))[1:]:
+        scores = architecture_angles(space, statistics, genes, row, pooling)
+        for column in columns:
+            values = accuracies[column].to_numpy()
+            found = {"tau": kendall(scores, values, ties), "accuracy": values[np.argmax(scores)]}
+            rows.append({"epoch": int(epoch), "column": column, **found})
+    return pd.DataFrame(rows)

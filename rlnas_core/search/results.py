@@ -1,16 +1,18 @@
 """What a search leaves: the architecture that it found (best.csv), and those that tie with it (tied.csv)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from rlnas_core.benchmark.accuracies import Benchmark
 from rlnas_core.machine import files
-from rlnas_core.spaces import NASBench201, SearchSpace
+from rlnas_core.spaces import NASBench201, SearchSpace, get
 
 _ROUNDING = 1e-9  # scores that differ by less are the same
+_SEARCHED = ("arch", "dataset", "labels", "categories", "seed", "indicator")
 
 
 def result(
@@ -39,3 +41,16 @@ def read_best(path: Path | str) -> pd.Series:
 def read_scores(path: Path | str, space: NASBench201) -> pd.DataFrame:
     """Read the scores of an enumerated space, by index; raises `ValueError` as `read_best` does."""
     return files.read_result(path, ("index",), rows=len(space.enumerate())).set_index("index")
+
+
+def look_up(searches: Iterable[Path | str], benchmark: Benchmark) -> pd.DataFrame:
+    """Return the accuracy (percent) that a benchmark has of each best.csv, a row a search and column.
+
+    The columns are those of best.csv, column and accuracy. Raises `ValueError` that says to delete a damaged
+    file.
+    """
+    found = files.read_results([*searches], _SEARCHED)
+    genes = get("nas_bench_201").from_string(found["arch"].tolist())
+    return pd.concat(
+        found.assign(column=column, accuracy=benchmark.look_up(genes, column)) for column in benchmark.columns
+    )

@@ -61,13 +61,14 @@ def test_a_claim_about_rankings_gets_each_verdict():
 
 def test_single_runs_cannot_be_told_apart():
     found = checked(table2=run(2, A=[0.1], B=[0.6])).loc["angle-with-true-labels"]
-    assert (found["verdict"], found["reason"]) == (OPEN, "one seed each: no interval")
+    assert (found["verdict"], found["note"]) == (OPEN, "one seed each: no interval")
 
 
 def test_nothing_measured_is_no_verdict_and_says_why():
     found = checked()
     assert (found["verdict"] == NOT_MEASURED).all()
-    assert (found["reason"] != "").all()
+    assert found["note"].str.startswith("not measured: ").all()
+    assert found["note"].str.len().max() < 160
     assert set(found.index) == {*PAPER["claims"], *PAPER["findings"]}
 
 
@@ -84,7 +85,8 @@ def test_what_the_paper_prints_as_costs_is_what_it_prints_as_costs():
     assert found["published-costs"] == HOLDS
     tables["table3"].loc[1, "mean"] *= 1.02
     again = checked(**tables).loc["published-costs"]
-    assert (again["verdict"], again["reason"]) == (FAILS, "CIFAR-10: DARTS (FLOPs (M))")
+    assert (again["verdict"], again["note"]) == (FAILS, "fails: CIFAR-10: DARTS (FLOPs (M))")
+    assert again["run"].endswith("FLOPs (M) +0 to +2")
 
 
 def test_four_ways_are_the_same_within_their_spread():
@@ -94,7 +96,7 @@ def test_four_ways_are_the_same_within_their_spread():
     ways["uniform-each-step"] = 92 + spread
     found = checked(table6=run(6, **ways)).loc["four-ways"]
     assert found["verdict"] == FAILS
-    assert found["reason"].startswith("RLNAS, uniform each step against RLNAS, uniform once (CIFAR-10)")
+    assert found["note"].startswith("fails: RLNAS, uniform each step against RLNAS, uniform once (CIFAR-10)")
 
 
 def test_backbones_rank_as_their_networks_do():
@@ -133,7 +135,9 @@ def test_number_of_categories_matters_little_and_its_best_is_another(taus, seeds
             for seed in range(seeds)
         ]
     )
-    assert checked(categories).loc["categories", "verdict"] == expected
+    claim = checked(categories).loc["categories"]
+    assert claim["verdict"] == expected
+    assert all(claim["run"].count(f"CIFAR-10 {name}") == 1 for name in ("range", "best other number"))
 
 
 @pytest.mark.parametrize("numbers", [[10], [50, 100]])

@@ -1,12 +1,14 @@
 """The angle, against plain concatenation of weight vectors in float64."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from scipy import stats
 from torch import nn
 
 from rlnas_core.networks.layers import initialise
-from rlnas_core.search.angle import architecture_angles, indicators
+from rlnas_core.search.angle import architecture_angles, follow, indicators
 from rlnas_core.spaces import get
 from rlnas_core.spaces.nas_bench_201 import NONE, POOL, SKIP
 from rlnas_core.training.statistics import Statistics
@@ -92,6 +94,25 @@ def test_statistics_survive_the_disk_and_give_the_same_bytes(supernets, tmp_path
         supernets[2].save(tmp_path / name)
     assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
     np.testing.assert_array_equal(Statistics.load(tmp_path / "a.npz").operations, supernets[2].operations)
+
+
+def test_a_ranking_is_followed_epoch_by_epoch(supernets):
+    one = supernets[2]
+    start = np.where(one.operations[..., :1] > 0, one.operations[..., 1:2], 0).repeat(3, axis=-1)
+    twice = Statistics(
+        np.arange(3),
+        np.concatenate([start, one.operations, one.operations]),
+        np.concatenate([one.fixed[:, 1:2].repeat(3, axis=1), one.fixed, one.fixed]),
+        one.channels,
+        {},
+    )
+    accuracies = pd.DataFrame({"cifar10_test": np.random.default_rng(0).permutation(15625) / 200})
+    angles = architecture_angles(SPACE, one, SPACE.enumerate())
+    followed = follow(SPACE, twice, accuracies, ["cifar10_test"])
+    assert followed["epoch"].tolist() == [1, 2]
+    expected = stats.kendalltau(np.argsort(np.argsort(-angles, kind="stable")), -accuracies["cifar10_test"])
+    np.testing.assert_allclose(followed["tau"], expected.statistic)
+    assert (followed["accuracy"] == accuracies["cifar10_test"][angles.argmax()]).all()
 
 
 @pytest.mark.parametrize("initialisation", ["normal", "kaiming-normal", "kaiming-uniform"])

@@ -1,10 +1,12 @@
 """A search leaves one architecture, and says how many tie with it."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
+from rlnas_core.benchmark.accuracies import Benchmark
 from rlnas_core.search.evolution import evolve
-from rlnas_core.search.results import read_best, read_scores, result, tied
+from rlnas_core.search.results import look_up, read_best, read_scores, result, tied
 from rlnas_core.spaces import get
 
 SPACE = get("nas_bench_201")
@@ -35,6 +37,27 @@ def test_two_architectures_are_no_result(tmp_path):
     (tmp_path / "best.csv").write_text("found_by,arch,score,tied\nevolution,a,1,1\nenumeration,b,1,1\n")
     with pytest.raises(ValueError, match=r"best\.csv can't be read .*got 2 rows, expected 1.*delete it"):
         read_best(tmp_path / "best.csv")
+
+
+def test_what_searches_found_is_looked_up_in_every_column(tmp_path):
+    accuracies = np.linspace(10, 90, len(ARCHS))
+    columns = {"cifar10_test": accuracies, "cifar100_test": accuracies[::-1]}
+    benchmark = Benchmark(pd.DataFrame({"arch": ARCHS, **columns}))
+    of = {"dataset": "digits", "labels": "uniform-once", "categories": 10, "indicator": "angle"}
+    genes = SPACE.enumerate()
+    for seed in (0, 1):
+        best = result(SPACE, "evolution", genes[seed], 1.0, tied=1, seed=seed, **of)
+        best.to_csv(tmp_path / f"{seed}.csv", index=False)
+    found = look_up([tmp_path / "0.csv", tmp_path / "1.csv"], benchmark).set_index(["column", "seed"])
+    assert found.loc["cifar10_test", "accuracy"].tolist() == accuracies[:2].tolist()
+    assert found.loc["cifar100_test", "accuracy"].tolist() == accuracies[:-3:-1].tolist()
+    assert look_up([], benchmark).empty
+
+
+def test_what_was_searched_before_it_said_of_what_is_to_be_deleted(tmp_path):
+    (tmp_path / "best.csv").write_text(f"found_by,arch,score,tied\nevolution,{ARCHS[0]},1,1\n")
+    with pytest.raises(ValueError, match=r"best\.csv .*no column categories, dataset.*delete it"):
+        look_up([tmp_path / "best.csv"], Benchmark(pd.DataFrame({"arch": ARCHS})))
 
 
 def test_scores_of_a_part_of_the_space_are_refused(tmp_path):
