@@ -10,6 +10,10 @@ if "searches" not in config:
     configfile: workflow.source_path("config/config.yaml")
 
 
+# With --sdm conda apptainer, jobs run in this image, and their conda environments are made there.
+container: "docker://condaforge/miniforge3:24.3.0-0"
+
+
 report: "report/workflow.rst"
 
 

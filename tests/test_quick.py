@@ -69,3 +69,15 @@ def test_make_quick_downloads_cifar10_and_needs_no_argument(tmp_path):
     printed = result.stdout.rsplit("The paper's claims\n", 1)[1]
     assert "not measured" in printed
     assert f"{run}/report.html" in printed
+
+
+def test_make_laptop_runs_the_same_commands_on_the_same_images():
+    commands, images = {}, {}
+    for name in ("quick", "laptop"):
+        printed = subprocess.run(["make", "-n", name], cwd=ROOT, capture_output=True, text=True, check=True)
+        commands[name] = printed.stdout.replace(f"/{name}", "/NAME")
+        config = yaml.safe_load((ROOT / f"config/{name}.yaml").read_text())
+        images[name] = config["datasets"], config["searches"]
+    assert "config/NAME.yaml" in commands["laptop"]
+    assert commands["laptop"] == commands["quick"]
+    assert images["laptop"] == images["quick"]

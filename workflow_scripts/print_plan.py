@@ -50,7 +50,10 @@ def main() -> None:
     parser.add_argument("--configfile", nargs="*", type=_file, default=[])
     parser.add_argument("--config", nargs="*", type=_setting, default=[], metavar="KEY=VALUE")
     parser.add_argument(
-        "--gpu-tflops", type=_positive, default=1.0, help="what a GPU is assumed to reach [1]"
+        "--gpu-tflops",
+        type=_positive,
+        default=plan.GPU_TFLOPS,
+        help="what a GPU reaches in these networks [%(default)s]",
     )
     arguments = parser.parse_args()
     quiet = OutputSettings(dryrun=True, log_level_override=logging.WARNING)

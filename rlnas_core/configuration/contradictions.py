@@ -80,16 +80,19 @@ def _contradictions_of_training(
     epochs, schedule = settings["epochs"], settings.get("schedule_epochs")
     if schedule is not None and schedule < epochs:
         yield f"{key}.schedule_epochs: got {schedule}; accepted: {key}.epochs ({epochs}) or more"
+    size, gpus = settings["batch_size"], config["jobs"][job]["gpus"]
     rates = settings["learning_rate"], settings.get("final_learning_rate", 0)
     if rates[1] > rates[0]:
         yield f"{key}.final_learning_rate: got {rates[1]:g}; accepted: at most learning_rate ({rates[0]:g})"
     warmup = settings.get("warmup_epochs", 0)
     if warmup and warmup >= epochs:
         yield f"{key}.warmup_epochs: got {warmup:g}; accepted: less than epochs ({epochs})"
+    group, part = settings.get("norm_batch"), size // (gpus or 1)
+    if group and part % group:
+        yield f"{key}.norm_batch: got {group}; accepted: a divisor of {part}, a GPU's part of a batch"
     if settings.get("short_side", 0) > settings.get("long_side", 0):
         short, long = settings["short_side"], settings["long_side"]
         yield f"{key}.short_side: got {short}; accepted: at most long_side ({long})"
-    size, gpus = settings["batch_size"], config["jobs"][job]["gpus"]
     if gpus and size % gpus:
         yield f"{key}.batch_size: got {size}; accepted: a multiple of jobs.{job}.gpus ({gpus})"
 
@@ -100,7 +103,7 @@ def _unused_sizes(
     """Yield one line for each size that a space doesn't have and that isn't left as it is."""
     if (space := _space(name)) is None:
         return
-    sizes = {"channels", "cells", "imagenet", "affine", "dilated_norm", "auxiliary", "drop"}
+    sizes = {"channels", "cells", "imagenet", "affine", "dilated_norm", "auxiliary", "drop", "dropout"}
     for part in sorted(sizes & settings.keys() - {*space.sizes, *space.extras}):
         got, default = settings[part], schema["properties"][part]["default"]
         if got != default:

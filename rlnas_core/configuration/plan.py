@@ -24,6 +24,8 @@ PROXY_PASSES = {
     "naswot": 1.8, "jacobian-covariance": 2.7, "synflow": 1.8, "gradient-norm": 3.5, "snip": 3.1,
     "grasp": 7.8, "fisher": 2.6, "zen": 3.3, "zico": 4.8, "az-nas": 5.3,
 }  # fmt: skip
+#: TFLOP/s that an H100 reaches in a NAS-Bench-201 supernet of the paper's size in float32 (docs/gpu.md).
+GPU_TFLOPS = 2.3
 SCRIPT, PICTURE = 2.0, 0.004  # core seconds that a script takes to start, and a photograph to be decoded
 TRAINING_STEP = 3  # forward passes: the backward pass takes two
 #: Training images with anything to learn, how many usual photographs one is to decode, and a miniature has.
@@ -119,9 +121,10 @@ def describe(table: pd.DataFrame, gpu_tflops: float) -> str:
     largest = table["state"].max() / 1e9
     notes = f"""
 MACs are the multiply-accumulates of networks, CPU hours what they take one core of a cloud machine, within
-a factor of two: divide by your cores. GPU hours, instead of those, are an assumption, since nothing was
-measured on a GPU: of one that reaches {gpu_tflops:g} TFLOP/s (--gpu-tflops), at two operations a MAC. All
-else takes the other CPU hours. Unfinished trainings keep states of up to {_number(largest)} GB each.
+a factor of two: divide by your cores. GPU hours are instead of those, of a GPU that
+reaches {gpu_tflops:g} TFLOP/s (--gpu-tflops) at two operations a MAC: {GPU_TFLOPS:g} is what an H100
+reaches in NAS-Bench-201's supernets in float32; other networks were not timed. All else takes the
+other CPU hours. Unfinished trainings keep checkpoints of up to {_number(largest)} GB each.
 """
     if len(unknown := shown.index[shown["10^15 MACs"].isna()]):
         notes += f"?, and not in the total: nobody has measured {', '.join(unknown)}.\n"

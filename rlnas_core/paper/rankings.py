@@ -180,9 +180,10 @@ def lay_out(table: pd.DataFrame, costs: Mapping[str, float]) -> pd.DataFrame:
         for row, cells in table.groupby("row", sort=False)
     ]
     rows += [
-        {"Ranking": name, _COLUMNS[_KEY][0]: values((taus[of] for of in datasets), 3), "Runs": "quoted"}
-        for name, taus in PAPER["rankings"]["quoted"].items()
-        if set(datasets) <= taus.keys()
+        {"Ranking": name, "Runs": "quoted"}
+        | {_COLUMNS[measure][0]: values((of[name] for name in datasets), 3) for measure, of in quoted.items()}
+        for name, quoted in PAPER["rankings"]["quoted"].items()
+        if set(datasets) <= quoted[_KEY].keys()
     ]
     return pd.DataFrame(rows).fillna(DASH)
 
@@ -248,8 +249,8 @@ def draw(table: pd.DataFrame, costs: Mapping[str, float]) -> Figure:
                 axes.annotate(title(str(row)), (x, mean), (6, 0), **place).set_in_layout(False)
         axes.set_xscale("log")
         for name, quoted in PAPER["rankings"]["quoted"].items():
-            if set(table["column"]) <= quoted.keys():
-                level = np.mean([quoted[dataset] for dataset in dict.fromkeys(table["column"])])
+            if set(table["column"]) <= quoted[_KEY].keys():
+                level = np.mean([quoted[_KEY][dataset] for dataset in dict.fromkeys(table["column"])])
                 axes.axhline(level, color="#888888", linewidth=1, linestyle=":")
                 axes.text(least, level, f"{name}, quoted", fontsize=7, va="bottom", color="#555555")
         axes.plot([], [], "o", color=COLOURS[0], label="needs no true label")

@@ -22,7 +22,7 @@ class Networks(ABC):
     channels: int | None = None
     """The initial channels of its stand-alone networks by default, where they can be chosen."""
     extras: tuple[str, ...] = ()
-    """What a stand-alone network may have besides: an `auxiliary` head, paths that `drop` out."""
+    """What a stand-alone network may have besides: an `auxiliary` head, paths that `drop` out, `dropout`."""
 
     def network_sizes(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         """The sizes of a stand-alone network that settings give, by name."""

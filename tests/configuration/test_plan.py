@@ -246,6 +246,13 @@ def test_the_papers_data_sets_are_known_without_their_files():
     }
 
 
+def test_gpu_hours_of_a_supernet_are_those_that_an_h100_took():
+    """A quarter of an hour in float32 at the paper's size (docs/gpu.md)."""
+    table = plan.estimate([("train_supernet", SUPERNET)], configuration(), {"cifar10": (25_000, 25_000)})
+    hours = plan.describe(table, plan.GPU_TFLOPS).split("\ntrain_supernet")[1].split()[3]
+    assert 60 * float(hours) == pytest.approx(15, rel=0.1)
+
+
 def test_what_nobody_measured_is_not_a_number():
     table = plan.estimate(
         [("extract_benchmark", {}), ("train_supernet", SUPERNET)],

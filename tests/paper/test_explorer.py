@@ -88,6 +88,8 @@ def test_it_filters_and_shows_what_it_found(browser):
     expected = [i for i, s in enumerate(strings) if s.startswith("|nor_conv_3x3~0|+|skip_connect~0|none~1|+")]
     expected = [i for i in expected if "nor_conv_3x3~2" in strings[i]]
     assert browser.execute_script("return explorer.matching") == expected
+    wide = "return [document.documentElement.scrollWidth, document.documentElement.clientWidth]"
+    assert len(set(browser.execute_script(wide))) == 1  # long names wrap
     field.clear()
     field.send_keys(CHOSEN)
     field.send_keys("\ue007")  # the Enter key
@@ -146,4 +148,15 @@ def test_arrow_keys_step_through_the_ranking(browser):
     start = browser.execute_script("return explorer.plot.x_range.start")
     plot.send_keys("+")
     assert browser.execute_script("return explorer.plot.x_range.start") < start
+    plot.send_keys("+++++++++" + "\ue012" * 3)  # the architecture that is shown stays in view
+    expected = order[min(int(np.flatnonzero(order == expected)[0]) + 3, len(order) - 1)]
+    place = 1 + int(
+        (RANKINGS["uniform-once/angle"].scores > RANKINGS["uniform-once/angle"].scores[expected]).sum()
+    )
+    ranges = browser.execute_script(
+        "return [explorer.plot.x_range, explorer.plot.y_range].map(range => [range.start, range.end])"
+    )
+    for (one, other), at in zip(ranges, (place, ACCURACIES["cifar10_test"][expected]), strict=True):
+        assert min(one, other) <= at <= max(one, other)
+        assert abs(one - other) < 1000
     assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []

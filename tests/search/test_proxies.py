@@ -1,6 +1,7 @@
 """Training-free proxies, against a plain float64 network written out here and against published scores."""
 
 import math
+import runpy
 from pathlib import Path
 
 import numpy as np
@@ -327,6 +328,14 @@ def test_proxies_of_outputs_and_weights_score_other_spaces():
     found = torch.func.grad(loss)(weights)
     expected = sum(float((weights[n] * g).abs().sum()) for n, g in found.items() if g.ndim > 1)
     assert PROXIES["snip"].measure(model, genes[0], draw_batch()) == pytest.approx(expected)
+
+
+def test_published_files_number_operations_by_the_node_they_come_from():
+    benchmark = runpy.run_path(str(Path(__file__).parents[2] / "benchmarks" / "rankings.py"))
+    (genes,) = SPACE.enumerate()[benchmark["published_index"](["(4, 0, 3, 1, 2, 3)"])]
+    assert SPACE.to_string(genes[None]) == [
+        "|avg_pool_3x3~0|+|skip_connect~0|none~1|+|nor_conv_1x1~0|nor_conv_3x3~1|nor_conv_1x1~2|"
+    ]
 
 
 @pytest.mark.skipif(not PUBLISHED.exists(), reason=f"needs {PUBLISHED.name} in ../shared/data")
