@@ -39,7 +39,7 @@ def largest_angle(
     """Maximise the angle of eq. 9 over a space, starting from an architecture (num_genes,) within the limit.
 
     `sums` (G, 3) are those of the weight groups, as `angle.angles` takes them; `limit` is one on the
-    multiply-accumulates of the space's network for ImageNet. Where more than `most` partial architectures
+    multiply-adds of the space's network for ImageNet. Where more than `most` partial architectures
     would have to be kept, only the most promising are, and there is no proof. Raises ValueError where the
     first architecture exceeds the limit.
     """
