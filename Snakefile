@@ -36,6 +36,12 @@ include: "rules/figures.smk"
 include: "rules/claims.smk"
 
 
+if config["model"]:
+
+    include: "rules/model_inputs.smk"
+    include: "rules/model.smk"
+
+
 # What takes a second isn't worth a place in a cluster's queue.
 localrules:
     all,
@@ -45,11 +51,8 @@ localrules:
 rule all:
     default_target: True
     input:
-        SEARCHES,
-        TABLES,
-        FIGURES,
-        NETWORKS,
-        MODELS,
-        EXPLORER,
-        CHOSEN,
-        f"{RESULTS}/claims.md",
+        (
+            [FOUND_MODEL, f"{RESULTS}/summary.md"]
+            if config["model"]
+            else [SEARCHES, TABLES, FIGURES, NETWORKS, MODELS, EXPLORER, CHOSEN, f"{RESULTS}/claims.md"]
+        ),

@@ -1,9 +1,10 @@
 """Combinations of settings that no schema can forbid."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from rlnas_core.configuration.derived import found_architectures
+from rlnas_core.configuration.derived import found_architectures, model_limit
 from rlnas_core.configuration.schema import in_yaml
 from rlnas_core.images.facts import FACTS
 from rlnas_core.search.names import ArchitectureName
@@ -40,6 +41,8 @@ def contradictions(config: Mapping[str, Any], schema: Mapping[str, Any]) -> Iter
             )
             yield from _too_low(f"{key}.limits", space, [limit for limit in search["limits"] if limit])
     yield from _contradictions_of_networks(config, schema)
+    if config["model"]:
+        yield from _contradictions_of_model(config)
     for name, entry in datasets.items():
         yield from _contradictions_of_images(f"datasets.{name}", entry)
     yield from _contradictions_of_training(config, "supernet", config["supernet"], "supernet")
@@ -145,6 +148,32 @@ def _contradictions_of_networks(config: Mapping[str, Any], schema: Mapping[str, 
                     f"{key}.pretrained: got {pretrained}; accepted: a dataset under retraining.{space} with "
                     "seeds and network.imagenet true, or null for none"
                 )
+
+
+def _contradictions_of_model(config: Mapping[str, Any]) -> Iterator[str]:
+    model = config["model"]
+    space, limit, images = model["space"], model["limit"], model["images"]
+    trained = [("model.labelled", model["labelled"]) if model["labelled"] else ("model.images", images)]
+    trained += [(f"model.few.{place}", name) for place, name in enumerate(model["few"])]
+    lines = []
+    for key, name in dict([*trained, ("model.images", images)]).items():
+        if name not in config["datasets"]:
+            lines.append(
+                f"{key}: got '{name}', an unknown dataset; accepted: {', '.join(config['datasets'])}"
+            )
+    for key, name in trained:
+        if not config["retraining"][space].get(name, {}).get("seeds"):
+            lines.append(f"{key}: got '{name}'; give its network and seeds in retraining.{space}.{name}")
+    if space != "nas_bench_201" and images not in config["large_spaces"][space]:
+        lines.append(f"model.images: got '{images}'; give its supernet in large_spaces.{space}")
+    yield from lines
+    if not lines and limit["most"] is not None and (searched := _space(space)) is not None:
+        cheapest = model_limit(config).cheapest(searched) / 1e6
+        if limit["most"] < cheapest:
+            yield (
+                f"model.limit.most: got {limit['most']:g} million {limit['measure']}; accepted: at least "
+                f"{math.ceil(1000 * cheapest) / 1000:g}, what the cheapest network of the space takes"
+            )
 
 
 def _unknown_architectures(
