@@ -5,6 +5,8 @@
 # make quick   the paper's tables on CIFAR-10, 10 of the 250 epochs   (DATA=DIR where it can't be downloaded)
 # make laptop  the same with the paper's whole schedule
 
+# make search  from a folder or archive of images to a model   (IMAGES=PATH, RUN=NAME, LABELS=CSV, SET="KEY=VALUE ...")
+
 PYTHON ?= python3
 CORES ?= 2
 CONFIG ?= config/config.yaml
@@ -14,11 +16,20 @@ INSTALLED := $(VENV)/.installed
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 OF_DATA := $(if $(DATA),--config "data=$(abspath $(DATA))")
 
-.PHONY: demo plan quick laptop test lint format docs lock clean
+RUN ?= search
+
+.PHONY: search demo plan quick laptop test lint format docs lock clean
 
 plan: $(INSTALLED)
 	@$(BIN)/python workflow_scripts/print_plan.py --configfile $(CONFIG) \
 		$(OF_DATA) $(if $(GPU_TFLOPS),--gpu-tflops $(GPU_TFLOPS))
+
+search: $(INSTALLED)
+	@$(BIN)/python workflow_scripts/choose_settings.py "$(IMAGES)" results/$(RUN)/config.yaml \
+		$(if $(LABELS),--labels "$(LABELS)") --set cores=$(CORES) $(SET)
+	@$(BIN)/python workflow_scripts/print_plan.py --configfile results/$(RUN)/config.yaml
+	$(SNAKEMAKE) --configfile results/$(RUN)/config.yaml
+	@cat results/$(RUN)/summary.md
 
 demo quick laptop: $(INSTALLED)
 	$(SNAKEMAKE) --configfile config/$@.yaml $(OF_DATA)

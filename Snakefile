@@ -10,6 +10,10 @@ if "searches" not in config:
     configfile: workflow.source_path("config/config.yaml")
 
 
+# With --sdm conda apptainer, jobs run in this image, and their conda environments are made there.
+container: "docker://condaforge/miniforge3:24.3.0-0"
+
+
 report: "report/workflow.rst"
 
 
@@ -32,6 +36,12 @@ include: "rules/figures.smk"
 include: "rules/claims.smk"
 
 
+if config["model"]:
+
+    include: "rules/model_inputs.smk"
+    include: "rules/model.smk"
+
+
 # What takes a second isn't worth a place in a cluster's queue.
 localrules:
     all,
@@ -41,11 +51,8 @@ localrules:
 rule all:
     default_target: True
     input:
-        SEARCHES,
-        TABLES,
-        FIGURES,
-        NETWORKS,
-        MODELS,
-        EXPLORER,
-        CHOSEN,
-        f"{RESULTS}/claims.md",
+        (
+            [FOUND_MODEL, f"{RESULTS}/summary.md"]
+            if config["model"]
+            else [SEARCHES, TABLES, FIGURES, NETWORKS, MODELS, EXPLORER, CHOSEN, f"{RESULTS}/claims.md"]
+        ),

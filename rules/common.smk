@@ -30,7 +30,7 @@ EXPERIMENT = SUPERNET.replace("{space}", "nas_bench_201")
 LARGE = f"{SUPERNET}/{{limit}}/{{search}}"
 # Architectures with a network of their own have the name of a published one or that of an ArchitectureName.
 RETRAINED = "{space}/{dataset}/{architecture}/{seed}"
-MODEL = f"{RESULTS}/model/{RETRAINED}"
+MODEL = f"{RESULTS}/models/{RETRAINED}"
 TRANSFERRED = "{space}/{scenes}/{architecture}/{seed}"
 # What can choose an architecture: table 1's indicators, training-free proxies, and sums of ranks
 INDICATORS = ["angle", "validation-accuracy", "angle-and-accuracy", *PAPER["rankings"]["proxies"]]

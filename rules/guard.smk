@@ -6,26 +6,26 @@ from rlnas_core.configuration.checks import missing_files, unusable_files
 from rlnas_core.machine.files import obstacles
 
 # Snakemake's own lock outlives a Snakemake that was killed; one of the operating system doesn't. All processes of
-# this workflow share one, so that whoever gets it alone finds nobody at work and may remove what the killed left.
-# Hosts may not see each other's locks, hence this is left to the host that was at work last.
+# this workflow share one: a process that gets it exclusively knows that no other is running, and may remove the lock that a
+# killed one left. Hosts may not see each other's locks, so only the host that ran last does this.
 if workflow.is_main_process and workflow.modifier.is_main_snakefile():
     with suppress(ImportError, OSError):
         import fcntl
 
         Path(".snakemake").mkdir(exist_ok=True)
-        at_work = open(".snakemake/rlnas.lock", "a+")  # the lock lasts as long as the process
+        run_lock = open(".snakemake/rlnas.lock", "a+")  # the lock lasts as long as the process
         with suppress(BlockingIOError):
-            fcntl.flock(at_work, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(run_lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             left = list(Path(".snakemake/locks").glob("*.lock"))
-            at_work.seek(0)
-            if not left or at_work.read() == socket.gethostname():
+            run_lock.seek(0)
+            if not left or run_lock.read() == socket.gethostname():
                 if left:
                     logger.warning("A Snakemake that was killed had left its lock here; it is removed.")
                 for lock in left:
                     lock.unlink()
-                at_work.truncate(0)
-                print(socket.gethostname(), end="", file=at_work, flush=True)
-        fcntl.flock(at_work, fcntl.LOCK_SH)
+                run_lock.truncate(0)
+                print(socket.gethostname(), end="", file=run_lock, flush=True)
+        fcntl.flock(run_lock, fcntl.LOCK_SH)
 
 
 # A dry run plans without the files that only a person can fetch; a real run stops before its first job.

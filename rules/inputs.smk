@@ -47,7 +47,9 @@ def validation_labels(wildcards):
 
 
 def architecture_inputs(wildcards):
-    """The search that found an architecture; none for a published or a random one."""
+    """The search that found an architecture, or the model's choice; none for a published or a random one."""
+    if config["model"] and wildcards.architecture in CANDIDATES:
+        return {"candidates": f"{RESULTS}/choice/candidates.csv"}
     name = ArchitectureName.parse(wildcards.architecture)
     if name is None or name.random:
         return {}

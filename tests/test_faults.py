@@ -145,7 +145,7 @@ def test_a_run_killed_20_times_ends_with_the_same_bytes(undisturbed, tmp_path):
                 time.sleep(rng.uniform(0, 1 if amid else 0.5))
                 writer = None
             jobs = [] if how == "everything" else [job for job in run.jobs() if job != writer]
-            if how == "snakemake":  # its jobs are still at work
+            if how == "snakemake":  # its jobs are still running
                 run.process.kill()
                 run.end()
                 killed["snakemake"] += 1

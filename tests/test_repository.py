@@ -195,7 +195,7 @@ esac
 """
 
 
-def test_a_container_would_have_every_environment(tmp_path):
+def test_the_dockerfile_is_what_snakemake_makes_of_the_environments(tmp_path):
     """Snakemake only asks the machine's conda what it is, so that one which says so will do."""
     conda = tmp_path / "conda"
     conda.write_text(CONDA)
@@ -212,6 +212,7 @@ def test_a_container_would_have_every_environment(tmp_path):
     sources = re.findall(r"^#   source: envs/(.+)$", dockerfile, re.MULTILINE)
     assert sources == [path.name for path in ENVIRONMENTS]
     assert dockerfile.count("conda env create") == len(ENVIRONMENTS)
+    assert (ROOT / "Dockerfile").read_text() == dockerfile
 
 
 def test_messages_that_are_explained_are_those_of_the_code():

@@ -94,17 +94,22 @@ def main(folder, out, rank, what):
         images = Stopping(**vars(images))
     space = get("darts")
     genes = space.sample(1, np.random.default_rng(0))[0]
-    model, accuracies = retrain(
-        space,
-        genes,
-        LabelledImages(images, labels, 10),
-        LabelledImages(valid, valid_labels, 10),
-        NETWORK,
-        0,
-        run=Run(quiet, checkpoint=state),
-    )
-    save_model(model, out / f"network-{rank}.safetensors")
-    np.save(out / f"network-{rank}-accuracies.npy", list(accuracies.values()))
+    few = dataclasses.replace(images, images=images.images[:256])
+    networks = {"network": (images, NETWORK, state)}
+    if what == "everything":
+        networks["norm-batch"] = few, dataclasses.replace(NETWORK, norm_batch=64), None
+    for name, (seen, settings, checkpoint) in networks.items():
+        model, accuracies = retrain(
+            space,
+            genes,
+            LabelledImages(seen, labels[: len(seen)], 10),
+            LabelledImages(valid, valid_labels, 10),
+            settings,
+            0,
+            run=Run(quiet, checkpoint=checkpoint),
+        )
+        save_model(model, out / f"{name}-{rank}.safetensors")
+        np.save(out / f"{name}-{rank}-accuracies.npy", list(accuracies.values()))
 
 
 if __name__ == "__main__":

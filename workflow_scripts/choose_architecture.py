@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 
 import job
+from rlnas_core.machine.files import read_result
 from rlnas_core.search.evolution import random_architecture
 from rlnas_core.search.names import ArchitectureName
 from rlnas_core.search.results import read_best
@@ -13,7 +14,12 @@ log = job.start(snakemake)
 wildcards = snakemake.wildcards
 space = get(wildcards.space)
 name, network = ArchitectureName.parse(wildcards.architecture), {}
-if name is None:
+if candidates := snakemake.input.get("candidates"):
+    chosen = read_result(candidates, ["architecture", "arch"]).set_index("architecture")
+    row = chosen.loc[wildcards.architecture]
+    genes = space.from_string([row["arch"]])[0]
+    network = {"channels": row["channels"]} if space.channels else {}
+elif name is None:
     genes, network = published()[wildcards.architecture].genes, published()[wildcards.architecture].network
 elif name.random:
     genes = random_architecture(space, np.random.default_rng(name.seed), 1e6 * name.limit)

@@ -15,6 +15,7 @@ weights, made_by = read_weights(snakemake.input.weights)
 dataset = json.loads(Path(snakemake.input.description).read_text(encoding="utf-8"))
 model = Model(describe(dataset, made_by))
 set_weights(model, weights, snakemake.input.weights)
-accuracies = pd.read_csv(snakemake.input.accuracy).set_index("column")["value"].to_dict()
+measured = snakemake.input.get("accuracy")
+accuracies = pd.read_csv(measured).set_index("column")["value"].to_dict() if measured else {}
 save_model(model, snakemake.output.model, accuracies)
 log(f"{snakemake.output.model}: {made_by['arch']}")

@@ -69,7 +69,7 @@ def take_devices(snakemake: Any, name: str, log: Callable[[str], None]) -> None:
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count)]
     threads = str(max(1, snakemake.threads // count))
     environment = devices.environment(held) | {"OMP_NUM_THREADS": threads}
-    # Of a job that is killed nothing may be left at work on devices that are no longer held.
+    # When a job is killed, no process of it may keep running on devices that are free again.
     command, die = [sys.executable, *launcher, sys.argv[0]], processes.end_with_parent
     job = subprocess.Popen(command, env=environment, preexec_fn=die)
     for number in (signal.SIGTERM, signal.SIGINT):

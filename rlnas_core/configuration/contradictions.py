@@ -1,9 +1,10 @@
 """Combinations of settings that no schema can forbid."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from rlnas_core.configuration.derived import found_architectures
+from rlnas_core.configuration.derived import found_architectures, model_limit
 from rlnas_core.configuration.schema import in_yaml
 from rlnas_core.images.facts import FACTS
 from rlnas_core.search.names import ArchitectureName
@@ -40,6 +41,8 @@ def contradictions(config: Mapping[str, Any], schema: Mapping[str, Any]) -> Iter
             )
             yield from _too_low(f"{key}.limits", space, [limit for limit in search["limits"] if limit])
     yield from _contradictions_of_networks(config, schema)
+    if config["model"]:
+        yield from _contradictions_of_model(config)
     for name, entry in datasets.items():
         yield from _contradictions_of_images(f"datasets.{name}", entry)
     yield from _contradictions_of_training(config, "supernet", config["supernet"], "supernet")
@@ -77,16 +80,19 @@ def _contradictions_of_training(
     epochs, schedule = settings["epochs"], settings.get("schedule_epochs")
     if schedule is not None and schedule < epochs:
         yield f"{key}.schedule_epochs: got {schedule}; accepted: {key}.epochs ({epochs}) or more"
+    size, gpus = settings["batch_size"], config["jobs"][job]["gpus"]
     rates = settings["learning_rate"], settings.get("final_learning_rate", 0)
     if rates[1] > rates[0]:
         yield f"{key}.final_learning_rate: got {rates[1]:g}; accepted: at most learning_rate ({rates[0]:g})"
     warmup = settings.get("warmup_epochs", 0)
     if warmup and warmup >= epochs:
         yield f"{key}.warmup_epochs: got {warmup:g}; accepted: less than epochs ({epochs})"
+    group, part = settings.get("norm_batch"), size // (gpus or 1)
+    if group and part % group:
+        yield f"{key}.norm_batch: got {group}; accepted: a divisor of {part}, a GPU's part of a batch"
     if settings.get("short_side", 0) > settings.get("long_side", 0):
         short, long = settings["short_side"], settings["long_side"]
         yield f"{key}.short_side: got {short}; accepted: at most long_side ({long})"
-    size, gpus = settings["batch_size"], config["jobs"][job]["gpus"]
     if gpus and size % gpus:
         yield f"{key}.batch_size: got {size}; accepted: a multiple of jobs.{job}.gpus ({gpus})"
 
@@ -97,7 +103,7 @@ def _unused_sizes(
     """Yield one line for each size that a space doesn't have and that isn't left as it is."""
     if (space := _space(name)) is None:
         return
-    sizes = {"channels", "cells", "imagenet", "affine", "dilated_norm", "auxiliary", "drop"}
+    sizes = {"channels", "cells", "imagenet", "affine", "dilated_norm", "auxiliary", "drop", "dropout"}
     for part in sorted(sizes & settings.keys() - {*space.sizes, *space.extras}):
         got, default = settings[part], schema["properties"][part]["default"]
         if got != default:
@@ -142,6 +148,32 @@ def _contradictions_of_networks(config: Mapping[str, Any], schema: Mapping[str, 
                     f"{key}.pretrained: got {pretrained}; accepted: a dataset under retraining.{space} with "
                     "seeds and network.imagenet true, or null for none"
                 )
+
+
+def _contradictions_of_model(config: Mapping[str, Any]) -> Iterator[str]:
+    model = config["model"]
+    space, limit, images = model["space"], model["limit"], model["images"]
+    trained = [("model.labelled", model["labelled"]) if model["labelled"] else ("model.images", images)]
+    trained += [(f"model.few.{place}", name) for place, name in enumerate(model["few"])]
+    lines = []
+    for key, name in dict([*trained, ("model.images", images)]).items():
+        if name not in config["datasets"]:
+            lines.append(
+                f"{key}: got '{name}', an unknown dataset; accepted: {', '.join(config['datasets'])}"
+            )
+    for key, name in trained:
+        if not config["retraining"][space].get(name, {}).get("seeds"):
+            lines.append(f"{key}: got '{name}'; give its network and seeds in retraining.{space}.{name}")
+    if space != "nas_bench_201" and images not in config["large_spaces"][space]:
+        lines.append(f"model.images: got '{images}'; give its supernet in large_spaces.{space}")
+    yield from lines
+    if not lines and limit["most"] is not None and (searched := _space(space)) is not None:
+        cheapest = model_limit(config).cheapest(searched) / 1e6
+        if limit["most"] < cheapest:
+            yield (
+                f"model.limit.most: got {limit['most']:g} million {limit['measure']}; accepted: at least "
+                f"{math.ceil(1000 * cheapest) / 1000:g}, what the cheapest network of the space takes"
+            )
 
 
 def _unknown_architectures(

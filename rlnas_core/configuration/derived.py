@@ -1,10 +1,14 @@
 """What follows from a checked configuration: classes, sizes, and the names of what a run finds."""
 
+import math
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rlnas_core.images.facts import FACTS
 from rlnas_core.search.names import ArchitectureName
+
+if TYPE_CHECKING:
+    from rlnas_core.search.choice import Limit
 
 
 def classes(config: Mapping[str, Any], dataset: str) -> int:
@@ -43,3 +47,20 @@ def backbone_sizes(config: Mapping[str, Any], scenes: str, space: str) -> dict[s
     dataset = transfer["pretrained"]
     sizes = config["retraining"][space][dataset]["network"] if dataset else transfer["network"]
     return {name: sizes[name] for name in ("channels", "cells") if sizes[name] is not None}
+
+
+def model_limit(config: Mapping[str, Any]) -> "Limit":
+    """The limit of the model's network, with the sizes that its cost is counted for."""
+    from rlnas_core.search.choice import Limit
+    from rlnas_core.spaces import get
+
+    model = config["model"]
+    limit, name = model["limit"], model["labelled"] or model["images"]
+    sizes = get(model["space"]).network_sizes(config["retraining"][model["space"]][name]["network"])
+    network = {part: size for part, size in sizes.items() if part in ("channels", "cells", "imagenet")}
+    entry = config["datasets"][name]
+    network |= {"image_size": limit["image_size"] or entry["image_size"], "classes": classes(config, name)}
+    if model["space"] == "nas_bench_201":
+        network["in_channels"] = 1 if entry["source"] == "digits" or entry["colours"] == "grey" else 3
+    most = math.inf if limit["most"] is None else 1e6 * limit["most"]
+    return Limit(most, limit["measure"], network)

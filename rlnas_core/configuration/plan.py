@@ -210,6 +210,17 @@ def _of_architecture(space: SearchSpace, name: str, network: Mapping[str, Any]) 
     return _means(space, known.genes[None] if known else None, own)
 
 
+def training_seconds(space: str, macs: float, batch: int, steps: float, *, eager: bool = False) -> float:
+    """Core seconds of so many steps of a training, of a network that takes so many multiply-accumulates.
+
+    `eager` networks of NAS-Bench-201 run on torch's own operations, as those trained by themselves do.
+    """
+    each_step, rate = SPEED[space]
+    if eager and space == "nas_bench_201":
+        each_step, rate = TRAINING_STEP * EAGER[0], EAGER[1]
+    return steps * (each_step + TRAINING_STEP * macs * batch / rate)
+
+
 def _training(
     of: Mapping[str, str],
     params: float,

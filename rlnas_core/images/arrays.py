@@ -30,6 +30,12 @@ _SPLIT_SEED = 0
 _SAMPLE = 2048  # images that stand for all where mean and deviation of all would take hours
 _KEPT = 0.25  # share of a GPU's free memory that images may take for good
 _AREA, _RATIO = (0.08, 1.0), (3 / 4, 4 / 3)  # of a random crop, as is usual on ImageNet
+# The principal components of ImageNet's colours (RGB from 0 to 1), each times its standard deviation
+_COLOURS = [
+    [0.2175 * -0.5675, 0.2175 * -0.5808, 0.2175 * -0.5836],
+    [0.0188 * 0.7192, 0.0188 * -0.0045, 0.0188 * -0.6948],
+    [0.0045 * 0.4009, 0.0045 * -0.8140, 0.0045 * 0.4203],
+]
 _MARGIN = 8 / 7  # what images are resized to before their centre is cut out, 256 for 224
 
 
@@ -64,6 +70,23 @@ class ImageArray:
         """
         crops = upload(draw_crops(len(indices), self.pad, self.flip, generator)[:, part], device)
         return augment(self._pixels(indices[part], device), crops, self.pad, *self._scale(device))
+
+    def lit(
+        self, images: torch.Tensor, strength: float, count: int, part: slice, generator: torch.Generator
+    ) -> torch.Tensor:
+        """Normalised colour images (b, 3, S, S), a part of `count`, with PCA lighting noise.
+
+        Each is shifted along the principal components of ImageNet's colours by normal numbers of the standard
+        deviation `strength` times their deviations (Krizhevsky et al., 2012). Nothing is drawn where it is 0;
+        ValueError for grey images.
+        """
+        if not strength:
+            return images
+        if self.channels != len(_COLOURS):
+            raise ValueError(f"lighting: got {strength:g}; images without colours accept 0")
+        shift = strength * torch.randn(count, 3, generator=generator)[part] @ torch.tensor(_COLOURS)
+        scaled = upload(shift / torch.tensor(self.std), images.device)
+        return images + scaled[:, :, None, None].to(images.dtype)
 
     def plain(self, indices: np.ndarray, device: torch.device) -> torch.Tensor:
         """Images (B, C, S, S) as they are evaluated: normalised, nothing drawn."""

@@ -380,6 +380,11 @@ def _file_pool(
     return Pool(np.array([number[name] for name in members.values()], dtype=np.int64), read, files)
 
 
+def contents(path: Path) -> Iterator[tuple[str, bytes]]:
+    """Name and bytes of every image file of a folder or archive; an unreadable file has no bytes."""
+    return _contents(path, read=True)
+
+
 def _contents(path: Path, read: bool) -> Iterator[tuple[str, bytes]]:
     """Yield the name and, if `read`, the bytes of every image file; an unreadable file has no bytes."""
     try:

@@ -1,4 +1,4 @@
-"""Devices of this machine: each job holds its own, as long as there are enough of them.
+"""Devices of this machine: each job reserves its own, as long as there are enough of them.
 
 Jobs of one user agree by advisory locks, whatever workflow they belong to. The system drops those of a
 process that ends, however it ends. They lie in the temporary folder: TMPDIR has to be the same for all.

@@ -9,7 +9,7 @@ import ctypes
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -78,6 +78,13 @@ def add_up(tensor: Tensor) -> Tensor:
     if count() > 1:
         dist.all_reduce(tensor)
     return tensor
+
+
+def share(tensors: Iterable[Tensor]) -> None:
+    """Give tensors the values of the first process, in place."""
+    if count() > 1:
+        for tensor in tensors:
+            dist.broadcast(tensor, 0)
 
 
 def largest(number: int, device: torch.device) -> int:

@@ -18,6 +18,10 @@ ONNX, CARD, PICTURE = "model.onnx", "README.md", "architecture.png"
 TOLERANCE = 1e-4
 _CHECKED = 4  # images that ONNX Runtime and PyTorch are compared on
 _OPSET = 18
+_UNTRAINED = (
+    "**not trained**, since the images had no labels: they are those that a training begins with. Its "
+    "scores, one for each random label, mean nothing until it is trained"
+)
 
 
 def save_model(model: Model, folder: str | Path, accuracies: Mapping[str, float] | None = None) -> None:
@@ -104,11 +108,13 @@ def card(model: Model, accuracies: Mapping[str, float]) -> str:
     measured = [f"- {name}: {value:.2f}%" for name, value in accuracies.items()]
     names = [str(name) for name in of.class_names]
     shown = ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
+    trained = made_by.get("trained", True)
+    weights_are = "trained on labelled images" if trained else _UNTRAINED
     lines = [
         f"# {made_by.get('architecture', of.arch)}",
         "",
         "An image classifier whose architecture was found or chosen in the search space "
-        f"`{of.space}` and whose weights were trained on labelled images.",
+        f"`{of.space}` and whose weights were {weights_are}.",
         "",
         "![architecture](architecture.png)",
         "",

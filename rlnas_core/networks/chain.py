@@ -19,10 +19,12 @@ class Network(BackboneModule):
     space = "chain"
     head = ("last", "classifier")
 
-    def __init__(self, genes: np.ndarray, *, classes: int, in_channels: int = 3) -> None:
+    def __init__(
+        self, genes: np.ndarray, *, classes: int, in_channels: int = 3, dropout: float = 0.0
+    ) -> None:
         super().__init__()
         check_sizes(classes=classes)
-        self.genes = np.asarray(genes)
+        self.genes, self.dropout = np.asarray(genes), dropout
         activation, stem, head = self.genes[:3].tolist()
         self.shapes = Chain().blocks(self.genes)
         options: dict[str, Any] = {"running": True, "activation": _ACTIVATIONS[activation]}
@@ -35,7 +37,7 @@ class Network(BackboneModule):
 
     def forward(self, images: Tensor, path: np.ndarray | None = None) -> Tensor:
         """Class scores (B, classes) of images (B, C, H, W)."""
-        return self.classifier(self.last(self.features(images)[-1]).mean(dim=(2, 3)))
+        return self.classifier(self.drop_inputs(self.last(self.features(images)[-1]).mean(dim=(2, 3))))
 
     def features(self, images: Tensor) -> list[Tensor]:
         """What each block puts out of images (B, C, H, W)."""

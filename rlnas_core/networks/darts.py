@@ -8,9 +8,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name that torch code gives it
 
-from rlnas_core.machine import processes
-from rlnas_core.machine.devices import upload
-from rlnas_core.networks.layers import BackboneModule, SupernetModule, check_sizes, convolution, norm
+from rlnas_core.networks.layers import (
+    BackboneModule,
+    SupernetModule,
+    check_sizes,
+    convolution,
+    drop_out,
+    norm,
+)
 from rlnas_core.spaces.darts import (
     AVG_POOL,
     DIL_3,
@@ -70,6 +75,14 @@ def _operation(gene: int, channels: int, stride: int, affine: bool, running: boo
             norm(channels, affine, running),
         ]
     return nn.Sequential(*layers)
+
+
+class _AuxiliaryPool(nn.Module):
+    """Average pooling to 2x2: as in the authors' code, 5x5 at stride 2, of the 7x7 that 224 pixels give."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) to (B, C, 2, 2)."""
+        return F.avg_pool2d(x, 5, 2) if x.shape[2:] == (7, 7) else F.adaptive_avg_pool2d(x, 2)
 
 
 class Cell(nn.Module):
@@ -226,7 +239,6 @@ class Network(Supernet, BackboneModule):
     `generator`.
     """
 
-    generator: torch.Generator | None = None
     space = "darts"
     head = ("classifier", "auxiliary")
 
@@ -242,12 +254,11 @@ class Network(Supernet, BackboneModule):
             inner, outer = _AUXILIARY
             self.auxiliary = nn.Sequential(
                 nn.ReLU(),
-                nn.AdaptiveAvgPool2d(2),
+                _AuxiliaryPool(),
                 convolution(NODES * self.widths[self.head_at], inner, 1),
                 norm(inner, True, True),
                 nn.ReLU(),
                 nn.Conv2d(inner, outer, 2, bias=False),
-                norm(outer, True, True),
                 nn.ReLU(),
                 nn.Flatten(),
                 nn.Linear(outer, self.classifier.out_features),
@@ -276,12 +287,9 @@ class Network(Supernet, BackboneModule):
         # The reduction cell brings its inputs to one resolution before it halves that.
         return [self.cells[first].operations, *self.cells[first + 1 :]]
 
-    def drop_paths(self, chance: float, generator: torch.Generator) -> None:
-        """Leave out operations in training from now on with another chance, drawn by a generator."""
-        self.drop, self.generator = chance, generator
+    def drop_paths(self, chance: float) -> None:
+        """Leave out operations in training from now on with another chance."""
+        self.drop = chance
 
     def _drop(self, term: Tensor) -> Tensor:
-        # Drawn for the whole batch, of which this process may have a part.
-        draws = torch.rand(processes.count() * len(term), generator=self.generator)
-        kept = upload(draws, term.device)[processes.part(len(draws))] >= self.drop
-        return term * kept[:, None, None, None] / (1 - self.drop)
+        return drop_out(term, self.drop, self.generator, whole=True)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name that torch code gives it
 
 from rlnas_core.machine import processes
+from rlnas_core.machine.devices import upload
 
 _EPS = 1e-5
 RUNNING_MOMENTUM = 0.1  # of running statistics, torch's own
@@ -27,6 +28,7 @@ class BatchNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(channels)) if affine else None
         self.collecting = False
         self.statistics: tuple[Tensor, Tensor] | None = None
+        self.together: int | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise (B, C, H, W) channel by channel."""
@@ -37,10 +39,12 @@ class BatchNorm(nn.Module):
                 before[0].lerp(now[0], RUNNING_MOMENTUM),
                 before[1].lerp(now[1], RUNNING_MOMENTUM),
             )
+        elif self.statistics is None and self.training and self.together:
+            return torch.cat([_by_itself(part, self.weight, self.bias) for part in x.split(self.together)])
         elif self.statistics is None and processes.count() > 1:
             return _standardise(x, *processes.var_mean(x)[:2], self.weight, self.bias)
         if self.collecting or self.statistics is None:
-            return F.batch_norm(x, None, None, self.weight, self.bias, training=True)
+            return _by_itself(x, self.weight, self.bias)
         variance, mean = self.statistics
         return F.batch_norm(x, mean, variance, self.weight, self.bias, training=False)
 
@@ -48,8 +52,15 @@ class BatchNorm(nn.Module):
 class RunningBatchNorm(nn.BatchNorm2d):
     """Batch normalisation with running statistics, over the batch of all processes."""
 
+    together: int | None = None
+
     def forward(self, x: Tensor) -> Tensor:
         """Normalise (B, C, H, W) channel by channel."""
+        if self.training and self.together:
+            # Running statistics are those of the first images, as of the first GPU.
+            first, *others = x.split(self.together)
+            others = [_by_itself(part, self.weight, self.bias) for part in others]
+            return torch.cat([super().forward(first), *others])
         if not self.training or processes.count() == 1:
             return super().forward(x)
         variance, mean, size = processes.var_mean(x)
@@ -60,6 +71,17 @@ class RunningBatchNorm(nn.BatchNorm2d):
             if kept is not None and self.momentum is not None:
                 kept.lerp_(new.detach(), self.momentum)
         return _standardise(x, variance, mean, self.weight, self.bias)
+
+
+def _by_itself(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
+    return F.batch_norm(x, None, None, weight, bias, training=True)
+
+
+def normalise_together(model: nn.Module, images: int | None) -> None:
+    """Normalise in training so many images of a batch together, or the whole batch (None)."""
+    for module in model.modules():
+        if isinstance(module, BatchNorm | RunningBatchNorm):
+            module.together = images
 
 
 def _standardise(
@@ -135,6 +157,16 @@ class SupernetModule(nn.Module, ABC):
                 norm.collecting, norm.statistics = False, None
 
 
+def drop_out(x: Tensor, chance: float, generator: torch.Generator | None, *, whole: bool = False) -> Tensor:
+    """Leave out parts of x (B, C, ...) with a chance: single values of (B, C), or `whole` images.
+
+    It is drawn for the whole batch, of which this process may have a part.
+    """
+    draws = torch.rand(processes.count() * len(x), 1 if whole else x.shape[1], generator=generator)
+    kept = upload(draws, x.device)[processes.part(len(draws))] >= chance
+    return x * kept.reshape(*kept.shape, *[1] * (x.ndim - 2)) / (1 - chance)
+
+
 class BackboneModule(nn.Module, ABC):
     """A stand-alone network that can serve as the backbone of another task.
 
@@ -145,6 +177,14 @@ class BackboneModule(nn.Module, ABC):
     space: str
     genes: np.ndarray
     head: tuple[str, ...]
+    generator: torch.Generator | None = None
+    """Draws what is left out in training."""
+    dropout: float = 0.0
+    """The chance that an input of the classifier is left out in training."""
+
+    def drop_inputs(self, x: Tensor) -> Tensor:
+        """Inputs of the classifier (B, C), some of them left out in training."""
+        return drop_out(x, self.dropout, self.generator) if self.training and self.dropout else x
 
     @abstractmethod
     def features(self, images: Tensor) -> list[Tensor]:

@@ -86,7 +86,10 @@ class Supernet(SupernetModule):
 
     def forward(self, images: Tensor, path: np.ndarray) -> Tensor:
         """Class scores (B, classes) of images (B, C, H, W) under a path (21,) or (1, 21)."""
-        return self.classifier(self.last(self._features(images, path)[-1]).mean(dim=(2, 3)))
+        return self.classifier(self._pooled(images, path))
+
+    def _pooled(self, images: Tensor, path: np.ndarray) -> Tensor:
+        return self.last(self._features(images, path)[-1]).mean(dim=(2, 3))
 
     def _features(self, images: Tensor, path: np.ndarray) -> list[Tensor]:
         """What each block puts out."""
@@ -119,18 +122,19 @@ class Supernet(SupernetModule):
 
 
 class Network(Supernet, BackboneModule):
-    """The stand-alone network of one architecture (21,), with running statistics."""
+    """The stand-alone network of one architecture (21,), with running statistics; see `BackboneModule`."""
 
     space = "mobilenet"
     head = ("last", "classifier")
 
-    def __init__(self, genes: np.ndarray, **sizes: Any) -> None:
+    def __init__(self, genes: np.ndarray, *, dropout: float = 0.0, **sizes: Any) -> None:
         self.genes = np.asarray(genes)
         super().__init__(choices=[(int(g),) for g in self.genes], running=True, **sizes)
+        self.dropout = dropout
 
     def forward(self, images: Tensor, path: np.ndarray | None = None) -> Tensor:
         """Class scores (B, classes) of images (B, C, H, W)."""
-        return super().forward(images, self.genes)
+        return self.classifier(self.drop_inputs(self._pooled(images, self.genes)))
 
     def features(self, images: Tensor) -> list[Tensor]:
         """What each block puts out of images (B, C, H, W)."""

@@ -6,10 +6,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from rlnas_core.paper.claims import OPEN, difference
 from rlnas_core.paper.numbers import PAPER
-from rlnas_core.paper.tables import Cell, agreement, number_of, title
+from rlnas_core.paper.tables import Cell, number_of, title
 
-OTHER_IMAGES = "other images"
+OTHER_IMAGES, ONE_SEED = "other images", "one seed: no interval"
+_PAPERS_RUNS = 3
 
 
 def compare(tables: Mapping[int, pd.DataFrame], searches: Mapping[str, str]) -> pd.DataFrame:
@@ -18,7 +20,8 @@ def compare(tables: Mapping[int, pd.DataFrame], searches: Mapping[str, str]) -> 
     `tables` are a run's tidy tables by number; `searches` names the images that each dataset of the benchmark
     is searched on. The paper searches each on its own: where a run takes CIFAR-10's for all, it gets no
     verdict against the paper on the others, but one against the authors' taus of a supernet of CIFAR-10. A
-    verdict is `agreement`'s: within twice the standard deviation, above or below.
+    verdict is by the claims' rule, the 95% interval of the difference: above or below where it lies on one
+    side of 0, and else can't be told apart; numbers without a standard deviation stand for themselves.
     """
     cells = pd.concat([table.assign(table=number) for number, table in tables.items()], ignore_index=True)
     cells["images"] = cells["images"].fillna("") if "images" in cells else ""  # empty cells of a CSV are NaN
@@ -27,13 +30,23 @@ def compare(tables: Mapping[int, pd.DataFrame], searches: Mapping[str, str]) -> 
     found = [_of_authors(cell) for cell in cells.to_dict("records")]
     cells[["authors_mean", "authors_std"]] = np.array(found, dtype=float).reshape(-1, 2)
     cells = cells[cells[["paper_mean", "authors_mean"]].notna().any(axis=1)].reset_index(drop=True)
-    beside = {"paper_mean": cells["authors_mean"], "paper_std": cells["authors_std"]}
-    verdicts = {"paper": cells, "authors": cells.assign(**beside)}
-    for name, of in verdicts.items():
-        cells[f"{name}_verdict"] = [agreement(cell) for cell in of.to_dict("records")]
+    verdicts = {"paper": _PAPERS_RUNS, "authors": PAPER["authors"]["runs"]}
+    for name, runs in verdicts.items():
+        cells[f"{name}_verdict"] = [_verdict(cell, name, runs) for cell in cells.to_dict("records")]
     cells.loc[~cells["own"] & cells["mean"].notna(), "paper_verdict"] = OTHER_IMAGES
     names = ["table", "row", "column", *(f"{of}_{part}" for of in verdicts for part in ("mean", "std"))]
     return cells[[*names, "mean", "std", "runs", "paper_verdict", "authors_verdict"]]
+
+
+def _verdict(cell: Cell, of: str, runs: int) -> str:
+    """How a run's mean stands to another of so many runs; empty where one of them is missing."""
+    known = {"mean": cell[f"{of}_mean"], "std": cell[f"{of}_std"]}
+    apart = difference(cell, known | {"runs": np.inf if np.isnan(known["std"]) else runs})
+    if np.isnan(apart.value):
+        return ""
+    if np.isinf(apart.high):
+        return ONE_SEED
+    return OPEN if apart.low <= 0 <= apart.high else "above" if apart.low > 0 else "below"
 
 
 def _of_authors(cell: Cell) -> tuple[float, float]:

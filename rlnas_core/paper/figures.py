@@ -232,6 +232,27 @@ def draw_initialisations(results: pd.DataFrame) -> Figure:
     return figure
 
 
+def draw_label_curve(results: pd.DataFrame) -> Figure:
+    """Draw how accuracy on held-out images grows with the number of labels a class, a line an architecture.
+
+    `results` has the columns architecture, labels (of a class, on average), seed and accuracy (percent);
+    lines are means over seeds, bands a sample standard deviation to either side.
+    """
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(6.4, 4.4), layout="constrained")
+        axes = figure.subplots()
+        for place, (name, runs) in enumerate(results.groupby("architecture", sort=False)):
+            _draw_runs(axes, runs.rename(columns={"labels": "categories"}), "accuracy", place, str(name))
+        axes.set_xscale("log")
+        ticks = sorted(set(results["labels"]))
+        axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+        axes.set_xticks([], minor=True)
+        axes.set_xlabel("Labels of a class")
+        axes.set_ylabel("Accuracy on held-out images (%)")
+        axes.legend()
+    return figure
+
+
 def save(figure: Figure, stem: Path | str) -> None:
     """Write a figure as STEM.svg, STEM.pdf and STEM.png, without dates or anything else that changes."""
     stem = Path(stem)

@@ -1,6 +1,8 @@
 """The architecture with the largest angle under a cost limit, by branch and bound with a proof."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -34,16 +36,19 @@ def largest_angle(
     incumbent: np.ndarray,
     *,
     limit: float = np.inf,
+    measure: str = "flops",
+    network: Mapping[str, Any] | None = None,
     most: int = 500_000,
 ) -> Optimum:
     """Maximise the angle of eq. 9 over a space, starting from an architecture (num_genes,) within the limit.
 
-    `sums` (G, 3) are those of the weight groups, as `angle.angles` takes them; `limit` is one on the
-    multiply-accumulates of the space's network for ImageNet. Where more than `most` partial architectures
-    would have to be kept, only the most promising are, and there is no proof. Raises ValueError where the
-    first architecture exceeds the limit.
+    `sums` (G, 3) are those of the weight groups, as `angle.angles` takes them; `limit` is one on the FLOPs,
+    or `params`, of the space's network: the one for ImageNet, or one of the sizes that `network` gives. Where
+    more than `most` partial architectures would have to be kept, only the most promising are, and there is no
+    proof. Raises ValueError where the first architecture exceeds the limit.
     """
-    search = _Search(space, np.asarray(sums, np.float64), limit, most)
+    costs = (part[int(measure == "flops")] for part in space.cost_table(**(network or {})))
+    search = _Search(space, np.asarray(sums, np.float64), limit, most, *costs)
     best = np.asarray(incumbent)
     cosine, spent = search.value(best[None])
     if spent[0] > limit:
@@ -75,10 +80,12 @@ class _Search:
         sums: np.ndarray,
         limit: float,
         most: int,
+        shared: np.ndarray,
+        table: np.ndarray,
     ) -> None:
         shape = (space.num_genes, len(space.operations))
         self.space, self.sums, self.limit, self.most, self.visited = space, sums, limit, most, 0
-        (_, self.shared), (_, self.table) = (part.astype(np.float64) for part in space.cost_table())
+        self.shared, self.table = (cost.astype(np.float64) for cost in (shared, table))
         self.slots, self.counts, self.allowed = space.layouts()
         groups = sums[1:].reshape(*shape, 3)
         roots = np.sqrt(groups[..., 1:2] * groups[..., 2:])

@@ -22,7 +22,7 @@ class Networks(ABC):
     channels: int | None = None
     """The initial channels of its stand-alone networks by default, where they can be chosen."""
     extras: tuple[str, ...] = ()
-    """What a stand-alone network may have besides: an `auxiliary` head, paths that `drop` out."""
+    """What a stand-alone network may have besides: an `auxiliary` head, paths that `drop` out, `dropout`."""
 
     def network_sizes(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         """The sizes of a stand-alone network that settings give, by name."""
@@ -107,10 +107,10 @@ class SearchSpace(Networks):
         """The supernet as a torch module; arguments as of `Supernet` in the space's module of networks."""
         return self._networks().Supernet(**network)
 
-    def cheapest(self, **network: Any) -> float:
-        """Multiply-accumulates that no architecture goes below."""
-        fixed, table = self.cost_table(**network)
-        return float(fixed[1] + np.where(self.allowed(), table[1], np.inf).min(axis=1).sum())
+    def cheapest(self, measure: str = "flops", **network: Any) -> float:
+        """FLOPs, or `params`, that no architecture goes below."""
+        fixed, table = (part[int(measure == "flops")] for part in self.cost_table(**network))
+        return float(fixed + np.where(self.allowed(), table, np.inf).min(axis=1).sum())
 
     def allowed(self) -> np.ndarray:
         """The operations that each gene may have, (num_genes, operations) bool."""

@@ -22,6 +22,7 @@ class Chain(Networks):
     """
 
     name = "chain"
+    extras = ("dropout",)
 
     def blocks(self, genes: np.ndarray) -> list[tuple[int, int, tuple[int, int, int]]]:
         """(kernel, expansion, (input channels, output channels, stride)) of each block of one chain."""

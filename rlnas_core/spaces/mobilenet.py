@@ -27,6 +27,7 @@ class MobileNet(SearchSpace):
     """The MobileNet-like search space (Sec. 4.2); a gene is the operation of a block."""
 
     name = "mobilenet"
+    extras = ("dropout",)
     num_genes = len(BLOCKS)
     operations = ("mb3_k3", "mb6_k3", "mb3_k5", "mb6_k5", "mb3_k7", "mb6_k7", "skip_connect")
     sizes = ()

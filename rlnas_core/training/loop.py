@@ -18,6 +18,7 @@ from tqdm import tqdm
 from rlnas_core.machine import processes
 from rlnas_core.machine.devices import pick_device
 from rlnas_core.machine.fingerprints import code_of, key_of
+from rlnas_core.networks.layers import normalise_together
 from rlnas_core.training.checkpoint import Checkpoint, State, generator_states, set_generators
 from rlnas_core.training.optimiser import SGD
 
@@ -32,7 +33,9 @@ class TrainingSettings:
     The learning rate rises over `warmup_epochs` and falls to the final one over the rest of `schedule_epochs`
     (null: `epochs`): by `schedule` along a cosine, a line, a line to the power of 0.9 (`poly`), or to a tenth
     at each of `step_epochs` (`steps`). It changes with every step or, `rate_per` epoch, only between epochs.
-    The last, smaller batch of an epoch is trained on too (`last_batch` keep) or left out.
+    The last, smaller batch of an epoch is trained on too (`last_batch` keep) or left out. `lighting` is the
+    standard deviation of PCA lighting noise, and `norm_batch` how many images batch norms see together, as
+    they do on each GPU of the authors' trainings (null: the batch).
     """
 
     epochs: int = 250
@@ -52,6 +55,8 @@ class TrainingSettings:
     label_smoothing: float = 0.0
     clip_norm: float | None = None
     clip_value: float | None = None
+    lighting: float = 0.0
+    norm_batch: int | None = None
     precision: str = "float32"
     device: str = "auto"
     kernels: str = "auto"
@@ -64,6 +69,10 @@ class TrainingSettings:
             raise ValueError(
                 f"schedule_epochs: got {self.schedule_epochs}; accepted: epochs ({self.epochs}) or more"
             )
+        if self.norm_batch is not None and self.batch_size % self.norm_batch:
+            raise ValueError(
+                f"norm_batch: got {self.norm_batch}; accepted: a divisor of batch_size ({self.batch_size})"
+            )
 
     @classmethod
     def choices(cls) -> dict[str, tuple[str, ...]]:
@@ -72,7 +81,7 @@ class TrainingSettings:
             "schedule": ("cosine", "linear", "poly", "steps"),
             "rate_per": ("epoch", "step"),
             "last_batch": ("keep", "drop"),
-            "decayed": ("all", "convolutions"),
+            "decayed": ("all", "convolutions", "convolutions-and-classifier"),
             "precision": ("float32", "tensorfloat32", "bfloat16"),
             "device": ("auto", "cpu", "cuda", "mps"),
             "kernels": ("auto", "torch"),
@@ -284,12 +293,18 @@ def fit(
             f"too few images for a batch: got {len(task)}, batch_size is {size}; "
             "lower batch_size or give more images"
         )
-    processes.part(size)
+    part = processes.part(size)
+    if settings.norm_batch and (part.stop - part.start) % settings.norm_batch:
+        raise ValueError(
+            f"norm_batch: got {settings.norm_batch}; accepted: a divisor of the {part.stop - part.start} "
+            "images of a batch that a process has"
+        )
     starts, order_rng = range(0, images, size), np.random.default_rng(order_seed)
     steps, leads = len(starts), processes.rank() == 0
     log = run.log if leads else lambda line: None
     log(f"device {device}, {processes.described()}, kernels: {task.kernels}")
     _set_precision(device, settings)
+    normalise_together(task.model, settings.norm_batch)
     optimiser = _optimiser(task.model, settings, unsampled_gradient)
     whole_step = task.whole_step(optimiser)
     hashed = _key(task.model, settings, key) if run.checkpoint else ""
@@ -345,8 +360,11 @@ def fit(
 
 
 def _optimiser(model: nn.Module, settings: TrainingSettings, without_gradient: str) -> SGD:
+    decays, also = [], {"all": ("",), "convolutions-and-classifier": ("classifier.",)}
+    for name, weight in model.named_parameters():
+        decayed = weight.ndim == 4 or name.startswith(also.get(settings.decayed, ()))
+        decays.append(settings.weight_decay * decayed)
     weights = list(model.parameters())
-    decays = [settings.weight_decay * (settings.decayed == "all" or weight.ndim == 4) for weight in weights]
     return SGD(weights, settings.momentum, decays, without_gradient, nesterov=settings.nesterov)
 
 

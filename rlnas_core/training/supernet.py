@@ -145,8 +145,9 @@ class SupernetTask(Task):
         self.records = [weight_sums(self.model, self.initial)]
 
     def _accelerated(self) -> Engine | None:
-        on_cpu = self.device.type == "cpu" and self.settings.precision == "float32"
-        return accelerate(self.model) if self.settings.kernels == "auto" and on_cpu else None
+        settings = self.settings
+        able = settings.kernels == "auto" and settings.precision == "float32" and not settings.norm_batch
+        return accelerate(self.model) if able and self.device.type == "cpu" else None
 
     def _kernels(self) -> str:
         """What runs the network: kernels of our `own` on a CPU, a `graph` on CUDA, else `torch`."""
@@ -158,7 +159,7 @@ class SupernetTask(Task):
             return "torch"
         clipped = settings.clip_norm is not None or settings.clip_value is not None
         static = isinstance(self.model, Supernet) and not clipped
-        zero = settings.unsampled_gradient == "zero"
+        zero = settings.unsampled_gradient == "zero" and not settings.norm_batch
         return "graph" if self.device.type == "cuda" and static and zero else "torch"
 
     def __len__(self) -> int:
@@ -188,7 +189,9 @@ class SupernetTask(Task):
 
     def _draw(self, indices: np.ndarray, part: slice) -> tuple[Tensor, Tensor, np.ndarray]:
         classes = upload(self.labels(indices)[part], self.device)
-        images, target = self.labels.pose(self.data.batch(indices, part, self.crops, self.device), classes)
+        images = self.data.batch(indices, part, self.crops, self.device)
+        images = self.data.lit(images, self.settings.lighting, len(indices), part, self.crops)
+        images, target = self.labels.pose(images, classes)
         return images, target, self.space.sample(self.paths, self.path_rng)
 
     def _cross_entropy(self, scores: Tensor, target: Tensor) -> Tensor:

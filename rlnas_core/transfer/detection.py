@@ -119,7 +119,7 @@ def _read_split(root: Path, split: str) -> CocoImages:
     if flat.any():
         warnings.warn(
             f"{path}: skipped {flat.sum()} boxes without an area, of the annotations {_some(own[flat])}; "
-            "mend their width and height (bbox: [left, top, width, height]) or take them out",
+            "fix their width and height (bbox: [left, top, width, height]) or remove them",
             stacklevel=3,
         )
     crowd = np.array([bool(annotation.get("iscrowd")) for annotation in annotations], dtype=bool)

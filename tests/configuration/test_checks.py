@@ -181,6 +181,10 @@ def test_defaults_are_filled_in_at_every_depth_and_the_input_is_left_alone():
             "datasets.digits.jitter.3: got 1; accepted: at most 0.5",
         ),
         (
+            {"supernet__norm_batch": 48},
+            "supernet.norm_batch: got 48; accepted: a divisor of 64, a GPU's part of a batch",
+        ),
+        (
             {"datasets__digits__jitter": [-1, 0, 0, 0]},
             "datasets.digits.jitter.0: got -1; accepted: at least 0",
         ),

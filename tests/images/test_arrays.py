@@ -589,6 +589,24 @@ def test_parts_of_a_batch_are_cut_as_the_whole_and_waiting_images_change_nothing
     assert not torch.equal(plain.batch(indices, slice(None), torch.Generator().manual_seed(0)), whole)
 
 
+def test_lighting_shifts_images_along_the_principal_components_of_colour(slopes):
+    data = dataclasses.replace(load(slopes, "train"), std=(0.2, 0.3, 0.4))
+    images = torch.zeros(4000, 3, 2, 2)
+
+    def lit(part):
+        return data.lit(images[part], 0.1, len(images), part, torch.Generator().manual_seed(0))
+
+    shifted = lit(slice(None))
+    assert torch.equal(torch.cat([lit(slice(0, 1500)), lit(slice(1500, None))]), shifted)
+    assert torch.equal(shifted, shifted[..., :1, :1].expand_as(shifted))
+    covariance = torch.cov((shifted[..., 0, 0] * torch.tensor(data.std)).T).double()
+    values, vectors = torch.linalg.eigh(covariance)
+    # As published for ImageNet's colours, in units of 1
+    assert values.sqrt().tolist() == pytest.approx([0.00045, 0.00188, 0.02175], rel=0.05)
+    assert vectors[:, -1].abs().tolist() == pytest.approx([0.5675, 0.5808, 0.5836], abs=0.01)
+    assert data.lit(images, 0, 4000, slice(None), torch.Generator()) is images
+
+
 def test_images_decoded_each_time_are_evaluated_at_their_centre(slopes):
     data = load(slopes, "valid")
     assert len(data) == 40

@@ -59,12 +59,13 @@ def test_two_processes_leave_the_statistics_of_one(trained, space):
     np.testing.assert_allclose(went, alone_went, rtol=1e-4, atol=1e-4 * alone_went.max())
 
 
-def test_two_processes_retrain_as_one_does(trained):
-    alone, first, second = (load_file(trained / f"network-{who}.safetensors") for who in ("alone", 0, 1))
+@pytest.mark.parametrize("network", ["network", "norm-batch"])
+def test_two_processes_retrain_as_one_does(trained, network):
+    alone, first, second = (load_file(trained / f"{network}-{who}.safetensors") for who in ("alone", 0, 1))
     for name, tensor in alone.items():
         assert torch.equal(first[name], second[name])
         torch.testing.assert_close(first[name], tensor, rtol=1e-4, atol=1e-5)
-    one, other = (np.load(trained / f"network-{who}-accuracies.npy") for who in ("alone", 0))
+    one, other = (np.load(trained / f"{network}-{who}-accuracies.npy") for who in ("alone", 0))
     np.testing.assert_array_equal(one, other)
     assert (trained / "state").exists()  # one process wrote it, and only the caller removes it
 

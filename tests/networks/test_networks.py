@@ -10,7 +10,7 @@ from walks import live_paths
 
 from rlnas_core.images.arrays import ImageArray
 from rlnas_core.labels.sources import FixedLabels
-from rlnas_core.networks.layers import initialise
+from rlnas_core.networks.layers import RunningBatchNorm, initialise, norm, normalise_together
 from rlnas_core.search.angle import architecture_angles
 from rlnas_core.spaces import darts, get, mobilenet, published
 from rlnas_core.training.loop import Run
@@ -168,6 +168,47 @@ def test_auxiliary_head_and_dropped_paths_act_in_training_alone():
     assert not torch.equal(scores, model(x)[0])
     model.eval()
     assert torch.equal(model(x), model(x))
+
+
+def test_auxiliary_head_is_the_authors():
+    genes = published()["RLNAS-imagenet"].genes
+    model = get("darts").network(genes, classes=4, channels=4, cells=6, auxiliary=True)
+    head = model.auxiliary
+    assert sum(isinstance(layer, RunningBatchNorm) for layer in head) == 1
+    x = torch.randn(2, 3, 7, 7)
+    torch.testing.assert_close(head[1](x), nn.AvgPool2d(5, stride=2)(x))
+    assert head[1](x[..., :4, :4]).shape == (2, 3, 2, 2)
+
+
+@pytest.mark.parametrize("name", ["RLNAS-mobilenet", "FairNAS-A"])
+def test_dropout_leaves_out_inputs_of_the_classifier_in_training_alone(name):
+    entry = published()[name]
+    model = entry.space.network(entry.genes, classes=4, dropout=0.25)
+    model.generator = torch.Generator().manual_seed(0)
+    x, seen = torch.randn(4, 3, 32, 32), []
+    model.classifier.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].detach()))
+    with torch.no_grad():
+        model(x)
+        model.dropout = 0
+        model(x)
+        model.dropout = 0.25
+        assert torch.equal(model.eval()(x), model(x))
+    dropped, whole = seen[:2]
+    dropped, whole = dropped[whole != 0], whole[whole != 0]
+    kept = dropped != 0
+    assert kept.double().mean().item() == pytest.approx(0.75, abs=0.03)
+    torch.testing.assert_close(dropped[kept], whole[kept] / 0.75)
+
+
+@pytest.mark.parametrize("running", [False, True])
+def test_batch_norm_sees_so_many_images_together_in_training(running):
+    layer, alone = (norm(3, True, running) for _ in range(2))
+    x = 2 * torch.randn(8, 3, 5, 5) + torch.arange(8)[:, None, None, None]
+    normalise_together(nn.Sequential(layer), 4)
+    torch.testing.assert_close(layer(x), torch.cat([alone(x[:4]), norm(3, True, running)(x[4:])]))
+    if running:  # its statistics are those of the first images, as the authors keep the first GPU's
+        torch.testing.assert_close(layer.running_mean, alone.running_mean)
+        torch.testing.assert_close(layer.eval()(x), alone.eval()(x))
 
 
 @pytest.mark.parametrize(

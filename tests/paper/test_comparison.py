@@ -2,7 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rlnas_core.paper.comparison import OTHER_IMAGES, compare, write
+from rlnas_core.paper.claims import OPEN
+from rlnas_core.paper.comparison import ONE_SEED, OTHER_IMAGES, compare, write
 from rlnas_core.paper.tables import tidy
 
 
@@ -13,6 +14,7 @@ def tables():
         for column in ("cifar10", "cifar100")
         for seed, value in enumerate((0.57, 0.58))
     ]
+    rows += [("C", "cifar10", 0, 0.01)]
     rows += [("D", "cifar100", seed, value) for seed, value in enumerate((0.51, 0.53))]
     measured = pd.DataFrame(rows, columns=["row", "column", "seed", "value"])
     return {2: tidy(measured.assign(low=np.nan, high=np.nan), 2)}
@@ -21,20 +23,21 @@ def tables():
 def test_a_run_is_compared_with_the_paper_and_with_the_authors_repository(tables):
     own = compare(tables, {"cifar10": "cifar10", "cifar100": "cifar100"}).set_index(["row", "column"])
     assert own.loc[("B", "cifar10"), "paper_verdict"] == "below"  # 0.575 against 0.667
-    assert own.loc[("B", "cifar10"), "authors_verdict"] == "within"  # 0.575 ± 0.0025
+    assert own.loc[("B", "cifar10"), "authors_verdict"] == OPEN  # 0.575 ± 0.0025
     assert own.loc[("B", "cifar100"), "authors_verdict"] == "below"  # 0.604 ± 0.0018
     assert own.loc[("D", "cifar100"), "authors_mean":"authors_std"].isna().all()
+    assert own.loc[("C", "cifar10"), "paper_verdict"] == ONE_SEED
     assert own.loc[("A", "cifar10"), ["paper_verdict", "authors_verdict"]].tolist() == ["", ""]
 
 
 def test_a_supernet_of_cifar10_is_compared_with_the_authors_own_of_cifar10(tables, tmp_path):
     compared = compare(tables, {"cifar10": "cifar10", "cifar100": "cifar10"})
     cells = compared.set_index(["row", "column"])
-    assert cells.loc[("D", "cifar100"), ["authors_mean", "authors_verdict"]].tolist() == [0.516, "within"]
+    assert cells.loc[("D", "cifar100"), ["authors_mean", "authors_verdict"]].tolist() == [0.516, OPEN]
     assert cells.loc[("D", "cifar100"), "paper_verdict"] == OTHER_IMAGES
     assert np.isnan(cells.loc[("B", "cifar100"), "authors_mean"])
     write(compared, tmp_path / "comparison")
     line = next(line for line in (tmp_path / "comparison.md").read_text().splitlines() if "0.5748" in line)
     assert [cell.strip() for cell in line.split("|")[3:]] == [
-        "CIFAR-10", "0.6671", "0.5748 ± 0.0025", "0.5750 ± 0.0071", "2", "below", "within", "",
+        "CIFAR-10", "0.6671", "0.5748 ± 0.0025", "0.5750 ± 0.0071", "2", "below", OPEN, "",
     ]  # fmt: skip

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 import torch
 from scipy import stats
+from torch import nn
 
 from rlnas_core.networks.layers import initialise
 from rlnas_core.search.angle import architecture_angles, follow, indicators
@@ -15,19 +16,25 @@ from rlnas_core.training.supernet import SupernetSettings, build, compare, untra
 
 SPACE = get("nas_bench_201")
 SETTINGS = SupernetSettings(channels=4, cells=2)
+WEIGHT = "cells.{}.convolutions.{}_{}.0.weight"
 PATHS = ((3,), (1, 5), (0, 2, 5), (0, 4))
 
 
 @pytest.fixture(scope="module")
 def supernets():
     first, second = (build(SPACE, 10, 3, SETTINGS, seed) for seed in (0, 1))
+    for seed, model in enumerate((first, second)):
+        generator = torch.Generator().manual_seed(seed)
+        for weight in model.parameters():
+            if weight.ndim == 1:  # training moves norms too
+                nn.init.normal_(weight, generator=generator)
     return first, second, compare(first, second, {})
 
 
 def concatenated(model, genes, pooling):
     """V(a, W): the fixed part, then path by path and cell by cell the weights of the path's operations."""
-    vector = [w.detach().double().flatten() for w in model.fixed_weights()]
-    weights = {key: w for *key, w in model.operation_weights() for key in [tuple(key)]}
+    named = {name: weight.detach().double().flatten() for name, weight in model.named_parameters()}
+    vector = [weight for name, weight in named.items() if not name.startswith("cells.")]
     alive = False
     for path in PATHS:
         if any(genes[edge] == NONE for edge in path):
@@ -39,7 +46,7 @@ def concatenated(model, genes, pooling):
                     size = channels * 9 * (channels if pooling == "paper" else 1)
                     vector.append(torch.full((size,), 1 / 9, dtype=torch.float64))
                 elif genes[edge] != SKIP:
-                    vector.append(weights[cell, edge, int(genes[edge])].detach().double().flatten())
+                    vector.append(named[WEIGHT.format(cell, edge, int(genes[edge]))])
     return torch.cat(vector) if alive else None
 
 

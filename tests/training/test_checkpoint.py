@@ -103,7 +103,7 @@ def test_damaged_state_is_named_and_set_aside_and_the_one_before_it_used(digits,
 
 
 @pytest.mark.parametrize("change", ["settings", "seed", "labels"])
-def test_state_of_anything_else_starts_afresh_and_says_so(digits, tmp_path, change):
+def test_checkpoint_of_anything_else_starts_anew_and_says_so(digits, tmp_path, change):
     state, _ = interrupted(digits, tmp_path)
     settings = dataclasses.replace(SETTINGS, learning_rate=0.01) if change == "settings" else SETTINGS
     labels = FixedLabels(digits[0].labels[::-1], 10) if change == "labels" else labels_of(digits, "fixed")

@@ -7,9 +7,10 @@ import signal
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from rlnas_core.spaces import get, published
-from rlnas_core.training.loop import Run, TrainingSettings
+from rlnas_core.training.loop import Run, TrainingSettings, _optimiser
 from rlnas_core.training.standalone import RetrainingSettings, accuracies, retrain
 
 SETTINGS = RetrainingSettings(
@@ -91,6 +92,59 @@ def test_images_without_labels_are_refused(digits):
     unlabelled = dataclasses.replace(digits[0], labels=np.full(len(digits[0]), -1))
     with pytest.raises(ValueError, match="retraining needs labels: got images without"):
         retrain(get("darts"), GENES, unlabelled, digits[1], SETTINGS, 0)
+
+
+@pytest.mark.parametrize("kept", ["best", "last"])
+def test_the_epoch_that_is_kept_is_the_best_or_the_last_also_after_a_stop(
+    digits, tmp_path, monkeypatch, kept
+):
+    tops, weights = iter([30.0, 50.0, 40.0]), []
+
+    def measured(model, *_):
+        weights.append(model.classifier.weight.detach().clone())
+        if len(weights) == 3 and not lines:
+            lines.append("stopped")
+            weights.pop()
+            raise KeyboardInterrupt
+        return {"top1": next(tops), "top5": 60.0}
+
+    lines = []
+    monkeypatch.setattr("rlnas_core.training.standalone.accuracies", measured)
+    settings = dataclasses.replace(SETTINGS, epochs=3, warmup_epochs=0, kept=kept)
+    run = Run(lambda line: None, checkpoint=tmp_path / "state")
+    with pytest.raises(KeyboardInterrupt):
+        retrain(get("darts"), GENES, *digits, settings, 0, run=run)
+    model, found = retrain(get("darts"), GENES, *digits, settings, 0, run=run)
+    place = {"best": 1, "last": 2}[kept]
+    assert found["top1"] == (50, 40)[kept == "last"]
+    assert torch.equal(model.classifier.weight, weights[place])
+    assert not torch.equal(weights[1], weights[2])
+
+
+@pytest.mark.parametrize(
+    ("decayed", "expected"),
+    [
+        ("all", {"conv", "norm", "classifier", "bias"}),
+        ("convolutions", {"conv"}),
+        ("convolutions-and-classifier", {"conv", "classifier", "bias"}),
+    ],
+)
+def test_decay_is_of_the_weights_that_the_setting_names(decayed, expected):
+    model = nn.ModuleDict({"conv": nn.Conv2d(1, 1, 1, bias=False), "norm": nn.BatchNorm2d(1, affine=True)})
+    model["classifier"] = nn.Linear(1, 1)
+    sgd = _optimiser(model, RetrainingSettings(weight_decay=0.1, decayed=decayed), "zero")
+    names = [name for name, _ in model.named_parameters()]
+    found = {
+        "bias" if name == "classifier.bias" else name.split(".")[0]
+        for name, decay in zip(names, sgd.decay, strict=True)
+        if decay
+    }
+    assert found == expected
+
+
+def test_a_norm_batch_that_does_not_divide_the_batch_is_refused():
+    with pytest.raises(ValueError, match=r"norm_batch: got 100; accepted: a divisor of batch_size \(1024\)"):
+        RetrainingSettings(norm_batch=100)
 
 
 def test_learning_rates_follow_the_schedule():

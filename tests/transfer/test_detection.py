@@ -188,7 +188,7 @@ def test_boxes_without_an_area_are_counted_and_skipped(coco):
         content["annotations"][2]["bbox"][2:] = [5, -1]
 
     change(coco, edit)
-    with pytest.warns(UserWarning, match="skipped 2 boxes without an area, of the annotations 1, 3; mend"):
+    with pytest.warns(UserWarning, match="skipped 2 boxes without an area, of the annotations 1, 3; fix"):
         after = read_coco(coco)[0]
     kept = np.delete(np.arange(len(before.boxes)), [0, 2])
     np.testing.assert_array_equal(after.boxes, before.boxes[kept])

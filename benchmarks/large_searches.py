@@ -1,0 +1,80 @@
+"""What the searches of a run in the large spaces found: agreement over seeds, exact optimum, structure.
+
+    python benchmarks/large_searches.py results/large
+
+prints two tables, of all searches by angle that are there, and one line for each architecture.
+"""
+
+import sys
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from rlnas_core.search.evolution import random_architectures
+from rlnas_core.spaces import get
+
+PAIRS = 5_000
+KEYS = ["space", "dataset", "labels", "limit"]
+
+
+def alike(genes: np.ndarray) -> float:
+    """Mean share of equal genes over all pairs of architectures (N, genes), in percent."""
+    return 100 * float(np.mean([(one == other).mean() for one, other in combinations(genes, 2)]))
+
+
+def by_chance(name: str, limit: str, seeds: int) -> tuple[float, float]:
+    """Mean and 95th percentile of `alike` for so many random architectures within a limit."""
+    most = np.inf if limit == "none" else 1e6 * int(limit)
+    drawn = random_architectures(get(name), np.random.default_rng(0), PAIRS * seeds, most)
+    shares = [alike(genes) for genes in drawn.reshape(PAIRS, seeds, -1)]
+    return float(np.mean(shares)), float(np.quantile(shares, 0.95))
+
+
+def read(run: Path, name: str) -> pd.DataFrame:
+    """The rows of one file of every search by angle, with the search's keys."""
+    rows = []
+    for file in sorted(run.glob(f"searches/*/*/*/*/*/*/angle/{name}.csv")):
+        *_, space, dataset, labels, _, seed, limit, _, _ = file.parts
+        of = {"space": space, "dataset": dataset, "labels": labels, "limit": limit, "seed": int(seed)}
+        rows.append(pd.read_csv(file, keep_default_na=False).assign(**of))
+    return pd.concat(rows, ignore_index=True)
+
+
+def main(run: Path) -> None:
+    """Print the tables of a run, results/RUN."""
+    best, optimum, structure = (read(run, name) for name in ("best", "optimum", "structure"))
+    found = []
+    for key, rows in optimum.groupby(KEYS, sort=False):
+        space, limit, evolved = get(key[0]), key[3], best.merge(rows[[*KEYS, "seed"]])
+        gap = (rows["score"].to_numpy() - evolved["score"].to_numpy()).max()
+        same = (evolved["arch"].to_numpy() == rows["arch"].to_numpy()).sum()
+        line = dict(zip(KEYS, key, strict=True)) | {"seeds": len(rows)}
+        line |= {
+            "angle of the optimum": f"{rows['score'].min():.3f} to {rows['score'].max():.3f}",
+            "proven": f"{rows['proven'].astype(str).eq('True').sum()} of {len(rows)}",
+            "evolution below by at most": f"{gap:.4f}",
+            "evolution finds it": f"{same} of {len(rows)}",
+        }
+        if len(rows) > 1:
+            mean, high = by_chance(key[0], limit, len(rows))
+            for name, of in (("evolution", evolved), ("optimum", rows)):
+                line[f"genes alike, {name}"] = f"{alike(space.from_string(of['arch'].tolist())):.0f}%"
+            line["by chance (95%)"] = f"{mean:.0f}% ({high:.0f}%)"
+        found.append(line)
+    print(pd.DataFrame(found).to_markdown(index=False), end="\n\n")
+    taus = structure.pivot_table(
+        index=KEYS, columns="with", values="tau", aggfunc=["mean", "std"], sort=False
+    ).round(3)
+    taus.columns = [f"{name}, {of}" for of, name in taus.columns]
+    print(taus.reset_index().to_markdown(index=False), end="\n\n")
+    for _, row in best.iterrows():
+        place = f"{row['space']}, {row['limit']}, seed {row['seed']}"
+        print(f"{place}: {row['params'] / 1e6:.2f}M, {row['macs'] / 1e6:.0f}M FLOPs, {row['arch']}")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

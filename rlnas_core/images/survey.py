@@ -1,0 +1,68 @@
+"""What a folder or archive of images is like, before anybody decides how to read it."""
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from rlnas_core.images import sources
+
+_SAMPLE = 500  # images that are decoded
+_TOLERANCE = 8  # by how much the channels of a grey pixel may differ, of 255, after JPEG
+_ELONGATED = 1.1  # ratio of sides from which the shape of an image is lost when it is resized to a square
+
+
+@dataclass(frozen=True)
+class Survey:
+    """Facts of a folder of images; shares and sides are those of an even sample.
+
+    `train` and `test` are numbers of images, `labels` (train,) the class of each, -1 where unlabelled.
+    `short_side` is the median in pixels, `grey` the share of images without colours, `elongated` that of
+    images with a side more than a tenth longer than the other.
+    """
+
+    train: int
+    test: int
+    classes: int
+    labels: np.ndarray
+    short_side: int
+    grey: float
+    elongated: float
+
+
+def survey(path: Path | str, labels: Path | str | None = None) -> Survey:
+    """Look at the images of a folder or archive; `labels` is a CSV of file and class.
+
+    Raises what `sources.image_files` does, and ValueError where no image of the sample can be read.
+    """
+    path = Path(path)
+    found = sources.image_files(path, labels=Path(labels) if labels else None)
+    train = len(found.train.labels)
+    every = 1 + train // _SAMPLE
+    if path.is_dir():
+        contents = ((name, Path(name).read_bytes()) for name in found.train.files[::every].tolist())
+    else:
+        contents = (one for place, one in enumerate(sources.contents(path)) if place % every == 0)
+    sides, grey = [], []
+    for _, content in contents:
+        try:
+            with Image.open(io.BytesIO(content)) as picture:
+                sides.append(picture.size)
+                pixels = sources.pixels_of(picture, "RGB").astype(np.int16)
+        except Exception:
+            continue  # named before the run starts
+        grey.append(np.ptp(pixels, axis=2).max() <= _TOLERANCE)
+    if not sides:
+        raise ValueError(f"{path}: none of its images can be read")
+    short, long = np.sort(np.array(sides), axis=1).T
+    return Survey(
+        train,
+        0 if found.test is None else len(found.test.labels),
+        found.classes,
+        found.train.labels,
+        int(np.median(short)),
+        float(np.mean(grey)),
+        float(np.mean(long > _ELONGATED * short)),
+    )

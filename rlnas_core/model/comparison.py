@@ -1,0 +1,79 @@
+"""Accuracies of trained networks on the same held-out images, and their differences, with intervals."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+import torch
+from scipy.stats import t as student
+
+from rlnas_core.images.arrays import ImageArray
+from rlnas_core.model.loading import Model
+
+_BATCH = 256
+_LEVEL = 0.95
+
+
+@torch.no_grad()
+def hits(model: Model, images: ImageArray, labels: np.ndarray) -> np.ndarray:
+    """Which of N images a model classifies as their labels (N,) say: (N,) bool."""
+    device = model.mean.device
+    parts = np.array_split(np.arange(len(images)), 1 + len(images) // _BATCH)
+    found = [model(images.plain(part, device)).argmax(1).cpu().numpy() for part in parts]
+    return np.concatenate(found) == labels
+
+
+def stacked(right: Mapping[tuple[str, int], np.ndarray]) -> dict[str, np.ndarray]:
+    """Join what each (network, seed) classified right (images,) to arrays (runs, images), by seed.
+
+    The networks `random-SEED` are the runs of one, `random`.
+    """
+    runs: dict[str, list[np.ndarray]] = {}
+    for name, _ in sorted(right, key=lambda key: key[1]):
+        runs.setdefault("random" if name.startswith("random-") else name, [])
+    for (name, _), values in sorted(right.items(), key=lambda item: item[0][1]):
+        runs["random" if name.startswith("random-") else name].append(values)
+    return {name: np.stack(values) for name, values in runs.items()}
+
+
+def interval(right: np.ndarray, level: float = _LEVEL) -> tuple[float, float, float]:
+    """Mean of values (runs, images), and its confidence interval over runs and images.
+
+    Both are samples: the variance of the mean is that of the runs' means over the number of runs plus that
+    of the images' means over the number of images, with Student's t at Satterthwaite's degrees of freedom.
+    Of one run the interval is over images alone.
+    """
+    right = np.asarray(right, np.float64)
+    variances, degrees = [], []
+    for means in (right.mean(axis=1), right.mean(axis=0)):
+        if len(means) > 1:
+            variances.append(means.var(ddof=1) / len(means))
+            degrees.append(len(means) - 1)
+    mean, total = float(right.mean()), sum(variances)
+    if not total:
+        return mean, mean, mean
+    freedom = total**2 / sum(v**2 / d for v, d in zip(variances, degrees, strict=True))
+    reach = float(student.ppf((1 + level) / 2, freedom) * np.sqrt(total))
+    return mean, mean - reach, mean + reach
+
+
+def compare(right: Mapping[str, np.ndarray], reference: str) -> pd.DataFrame:
+    """Return accuracies of networks in percent, and by how much `reference` is better than each.
+
+    `right` gives which images each run classified right, (runs, images) bool, by the network's name; run
+    and image k of one are paired with those of another. Columns are network, runs, images, accuracy, low,
+    high and better, better_low, better_high in percentage points.
+    """
+    rows = []
+    for name, own in right.items():
+        accuracy = interval(own)
+        better = interval(right[reference].astype(np.float64) - own)
+        row = {"network": name, "runs": own.shape[0], "images": own.shape[1]}
+        row |= dict(zip(("accuracy", "low", "high"), accuracy, strict=True))
+        if name != reference:
+            row |= dict(zip(("better", "better_low", "better_high"), better, strict=True))
+        rows.append(row)
+    table = pd.DataFrame(rows)
+    measured = table.columns[3:]
+    table[measured] = 100 * table[measured]
+    return table

@@ -1,0 +1,138 @@
+"""What the images and the time decide, and that every choice can be made instead."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from rlnas_core.configuration.checks import ConfigurationError, validate
+from rlnas_core.configuration.choices import GIVEN, choose_settings
+from rlnas_core.images.survey import Survey, survey
+
+SCHEMA = yaml.safe_load((Path(__file__).parents[2] / "config/schema.yaml").read_text())
+
+
+def seen(**changes):
+    labels = np.repeat(np.arange(10), 200)
+    facts = {
+        "train": 2000,
+        "test": 0,
+        "classes": 10,
+        "labels": labels,
+        "short_side": 40,
+        "grey": 0,
+        "elongated": 0,
+    }
+    facts |= changes
+    if not facts["classes"]:
+        facts["labels"] = np.full(facts["train"], -1)
+    return Survey(**facts)
+
+
+def chosen(found, **given):
+    config, choices = choose_settings("photos", "photos.zip", found, given=given)
+    return validate(config, SCHEMA), {one.name: one for one in choices}
+
+
+def test_images_say_how_they_are_read():
+    config, choices = chosen(seen())
+    images = config["datasets"]["images"]
+    assert (images["colours"], images["crop"], images["split"]) == ("colour", "whole", "held-out")
+    assert images["image_size"] in (16, 24, 32)
+    assert choices["image_size"].why.startswith("median short side 40")
+    config, _ = chosen(seen(grey=1, elongated=0.5, short_side=13, test=100))
+    images = config["datasets"]["images"]
+    assert (images["colours"], images["crop"], images["split"]) == ("grey", "square", "test")
+    assert images["image_size"] <= 12
+
+
+def test_more_time_means_more_epochs_and_larger_images():
+    short, long = (chosen(seen(), minutes=minutes)[0] for minutes in (1, 300))
+    assert short["datasets"]["images"]["image_size"] < long["datasets"]["images"]["image_size"] == 32
+    assert short["supernet"]["cells"] < long["supernet"]["cells"] == 5
+    same = [chosen(seen(), minutes=minutes, image_size=32)[0] for minutes in (30, 60)]
+    assert same[0]["supernet"]["epochs"] < same[1]["supernet"]["epochs"]
+
+
+@pytest.mark.parametrize("space", ["nas_bench_201", "darts", "mobilenet"])
+def test_every_space_gets_a_sound_configuration_with_and_without_labels(space):
+    for classes in (10, 0):
+        config, _ = chosen(seen(classes=classes), space=space, minutes=60)
+        assert config["model"]["labelled"] == ("images" if classes else None)
+        assert config["model"]["few"] == (["few10", "few100"] if classes else [])
+        assert config["datasets"]["images"]["classes"] == 10
+        assert config["retraining"][space]["images"]["network"]["epochs"] >= 1
+
+
+def test_every_choice_can_be_made_instead():
+    given = {
+        "space": "darts", "image_size": 16, "colours": "grey", "crop": "square", "split": "half-of-train",
+        "categories": 7, "params": 0.5, "channels": 8, "cells": 4, "seeds": 2, "retrainings": 1,
+        "labels": [20], "epochs": 3, "retraining_epochs": 4, "minutes": 1, "cores": 1, "limit_size": 32,
+    }  # fmt: skip
+    assert set(given) | {"flops"} == set(GIVEN)
+    config, choices = chosen(seen(), **given)
+    assert {one.why for name, one in choices.items() if name in given} == {"given"}
+    images, network = config["datasets"]["images"], config["retraining"]["darts"]["images"]["network"]
+    assert [images[name] for name in ("image_size", "colours", "crop", "split")] == [
+        *(16, "grey", "square", "half-of-train")
+    ]
+    assert (network["channels"], network["cells"], network["epochs"]) == (8, 4, 4)
+    assert config["large_spaces"]["darts"]["images"]["supernet"]["epochs"] == 3
+    assert config["model"]["limit"] == {"measure": "params", "most": 0.5, "image_size": 32}
+    assert (config["model"]["seeds"], config["model"]["few"]) == ([0, 1], ["few20"])
+    unlabelled, _ = chosen(seen(classes=0), categories=7)
+    assert unlabelled["datasets"]["images"]["classes"] == 7
+    with pytest.raises(ValueError, match="got unknown choice size; accepted: space, image_size"):
+        choose_settings("photos", "photos.zip", seen(), given={"size": 3})
+
+
+def test_a_list_of_labels_leaves_the_searched_images_unlabelled():
+    config, _ = choose_settings("photos", "photos.zip", seen(), "labels.csv")
+    assert config["datasets"]["images"].get("labels") is None
+    assert config["datasets"]["labelled"]["labels"] == "labels.csv"
+    assert (config["model"]["images"], config["model"]["labelled"]) == ("images", "labelled")
+
+
+@pytest.mark.parametrize("space", ["nas_bench_201", "darts", "mobilenet"])
+def test_a_limit_below_the_cheapest_network_is_refused_before_any_job(space):
+    for measure in ("flops", "params"):
+        with pytest.raises(
+            ConfigurationError, match=rf"model.limit.most: got 0.001 million {measure}; accepted"
+        ):
+            chosen(seen(), space=space, **{measure: 0.001})
+
+
+def test_a_model_of_what_isnt_configured_names_what_is_missing():
+    config, _ = choose_settings("photos", "photos.zip", seen())
+    for change, message in (
+        ({"images": "gone"}, "model.images: got 'gone', an unknown dataset; accepted: images, few10, few100"),
+        ({"space": "darts"}, "model.images: got 'images'; give its supernet in large_spaces.darts"),
+        (
+            {"space": "darts"},
+            "model.labelled: got 'images'; give its network and seeds in retraining.darts.images",
+        ),
+        ({"seeds": []}, "model.seeds: got []; accepted: 1 or more of them"),
+    ):
+        with pytest.raises(ConfigurationError) as raised:
+            validate({**config, "model": config["model"] | change}, SCHEMA)
+        assert message in str(raised.value)
+
+
+def test_survey_tells_grey_from_colour_and_long_from_square(tmp_path):
+    rng = np.random.default_rng(0)
+    for number in range(4):
+        grey = Image.fromarray(rng.integers(256, size=(10, 30), dtype=np.uint8))
+        grey.convert("RGB").save(tmp_path / f"{number}.jpg")
+    found = survey(tmp_path)
+    assert (found.train, found.classes, found.short_side, found.grey, found.elongated) == (4, 0, 10, 1, 1)
+    (tmp_path / "0.jpg").write_bytes(b"no image")
+    Image.fromarray(rng.integers(256, size=(12, 12, 3), dtype=np.uint8)).save(tmp_path / "1.jpg")
+    found = survey(tmp_path)
+    assert (found.grey, found.elongated) == (pytest.approx(2 / 3), pytest.approx(2 / 3))
+    for file in tmp_path.iterdir():
+        file.write_bytes(b"no image")
+    with pytest.raises(ValueError, match="none of its images can be read"):
+        survey(tmp_path)

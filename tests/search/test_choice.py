@@ -1,0 +1,95 @@
+"""One architecture of several supernets, within a limit, and those that it is compared with."""
+
+import numpy as np
+import pytest
+
+from rlnas_core.search.angle import angles
+from rlnas_core.search.choice import (
+    RESIDUAL,
+    Limit,
+    agreement,
+    candidates,
+    channels_of_equal_cost,
+    choose,
+    random_choices,
+    structural_choice,
+)
+from rlnas_core.spaces import DARTS, MobileNet, NASBench201
+
+EVOLUTION = {"population": 20, "iterations": 3, "keep": 5, "mutations": 10, "crossovers": 5}
+SIZES = {
+    "nas_bench_201": {"channels": 8, "cells": 1, "image_size": 16, "classes": 3, "in_channels": 1},
+    "darts": {"channels": 4, "cells": 3, "image_size": 16, "classes": 3, "imagenet": False},
+    "mobilenet": {"image_size": 32, "classes": 3},
+}
+
+
+def sums(space, seed):
+    """Sums of weight groups that turned by angles of their own, around a right one."""
+    rng, size = np.random.default_rng(seed), space.cost_table()[1][0].reshape(-1) + 50.0
+    initial = size / size.mean()
+    dot = initial * np.cos(1.2 + rng.normal(0, 0.2, len(size)))
+    return np.concatenate([[[3.0, 5.0, 4.0]], np.stack([dot, initial, initial], axis=1)])
+
+
+@pytest.mark.parametrize("measure", ["flops", "params"])
+@pytest.mark.parametrize("space", [NASBench201(), DARTS("any"), MobileNet()], ids=lambda space: space.name)
+def test_choice_keeps_the_limit_at_the_stated_size_in_every_space(space, measure):
+    """No random architecture within the limit has a larger angle."""
+    free = Limit(np.inf, measure, SIZES[space.name])
+    sample = space.sample(2000, np.random.default_rng(0))
+    limit = Limit(float(np.quantile(free.cost(space, sample), 0.4)), measure, SIZES[space.name])
+    both = [sums(space, seed) for seed in (0, 1)]
+    found = choose(space, both, limit, np.random.default_rng(0), EVOLUTION)
+    assert limit.keeps(space, found.genes[None])[0]
+    scores = angles(space.usage(sample), np.sum(both, axis=0))
+    assert found.angle >= scores[limit.keeps(space, sample)].max() - 1e-9
+    assert found.bound >= found.angle >= found.evolved.fitness - 1e-9
+    structural = structural_choice(space, limit, np.random.default_rng(0), EVOLUTION)
+    drawn = random_choices(space, limit, np.random.default_rng(0), 3)
+    assert limit.keeps(space, np.stack([structural, *drawn])).all()
+
+
+def test_of_equal_angles_the_cheaper_architecture_is_chosen():
+    space, limit = NASBench201(), Limit(network=SIZES["nas_bench_201"])
+    found = choose(space, [sums(space, 0)], limit, np.random.default_rng(0), EVOLUTION)
+    assert np.array_equal(space.canonical(found.genes[None])[0], found.genes)
+
+
+def test_structure_alone_chooses_the_largest_cell_and_needs_no_supernet():
+    space = NASBench201()
+    free = structural_choice(
+        space, Limit(network=SIZES["nas_bench_201"]), np.random.default_rng(0), EVOLUTION
+    )
+    assert (free == 3).all()  # 3x3 convolutions everywhere
+
+
+def test_seeds_agree_with_themselves_and_less_with_others():
+    space, limit = NASBench201(), Limit(network=SIZES["nas_bench_201"])
+    same = agreement(space, {0: sums(space, 0), 1: sums(space, 0)}, limit, np.random.default_rng(0))
+    assert same["tau"].tolist() == pytest.approx([1, 1])
+    assert same["better"].tolist() == [0, 0]
+    other = agreement(space, {0: sums(space, 0), 1: sums(space, 1)}, limit, np.random.default_rng(0))
+    assert (other["tau"] < 0.9).all()
+
+
+def test_candidates_name_each_seeds_choice_and_a_residual_cell_of_equal_cost():
+    space, limit = NASBench201(), Limit(network=SIZES["nas_bench_201"])
+    by_seed = {seed: sums(space, seed) for seed in (3, 5)}
+    choice = choose(space, list(by_seed.values()), limit, np.random.default_rng(0), EVOLUTION)
+    table = candidates(space, by_seed, choice, limit, np.random.default_rng(0), EVOLUTION, [0, 1])
+    names = ["found", "structure", "random-0", "random-1", "evolution", "seed-3", "seed-5", "residual"]
+    assert table["architecture"].tolist() == names
+    table = table.set_index("architecture")
+    assert table.loc["found", "angle"] == pytest.approx(choice.angle)
+    assert table.loc["residual", "macs"] <= table.loc["found", "macs"]
+    wider = channels_of_equal_cost(space, RESIDUAL, table.loc["residual", "macs"], limit.network)
+    assert table.loc["residual", "channels"] == wider
+
+
+def test_a_limit_below_the_cheapest_network_names_what_that_takes():
+    space, limit = NASBench201(), Limit(10, "flops", SIZES["nas_bench_201"])
+    with pytest.raises(ValueError, match=r"limit: got 10 flops; accepted: at least 4.*, what the cheapest"):
+        structural_choice(space, limit, np.random.default_rng(0), EVOLUTION)
+    with pytest.raises(ValueError, match="limit: got 10 flops; accepted: more than"):
+        random_choices(space, limit, np.random.default_rng(0), 1)

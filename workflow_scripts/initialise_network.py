@@ -1,0 +1,20 @@
+"""Write the weights that the training of an architecture would begin with."""
+
+import json
+from pathlib import Path
+
+import job
+from rlnas_core.machine.files import read_result
+from rlnas_core.model.loading import initial_model
+from rlnas_core.training.checkpoint import save_weights
+
+log = job.start(snakemake)
+wildcards, given = snakemake.wildcards, dict(snakemake.params.settings)
+described = read_result(snakemake.input.architecture, ["arch"], rows=1).iloc[0]
+if channels := given.pop("channels") or described.get("channels"):
+    given["channels"] = int(channels)
+dataset = json.loads(Path(snakemake.input.description).read_text(encoding="utf-8"))
+made_by = {**dict(wildcards), "arch": described["arch"], "settings": given, "trained": False}
+model = initial_model(dataset, made_by, int(wildcards.seed))
+save_weights(model.network, snakemake.output.weights, **made_by)
+log(f"{described['arch']}: not trained")

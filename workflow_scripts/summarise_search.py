@@ -1,0 +1,29 @@
+"""Write what a search found, and what it was compared with, on one page."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+
+import job
+from rlnas_core.machine.files import read_result
+from rlnas_core.paper.formats import page
+from rlnas_core.paper.summary import summarise
+from rlnas_core.search.choice import Limit
+
+log = job.start(snakemake)
+given, runtimes = snakemake.input, Path(snakemake.params.runtimes)
+dataset = json.loads(Path(given.description).read_text(encoding="utf-8"))
+names = [name for name in ("candidates", "agreement", "comparison", "curve") if given.get(name)]
+took = pd.DataFrame(
+    {
+        "job": file.relative_to(runtimes).parts[0].removesuffix(".tsv"),
+        "seconds": pd.read_csv(file, sep="\t")["s"].iloc[0],
+    }
+    for file in sorted(runtimes.rglob("*.tsv"))
+)
+tables = {name: read_result(given[name], []) for name in names}
+text = summarise(tables, dataset, Limit(**snakemake.params.limit), took.groupby("job")["seconds"].sum())
+Path(snakemake.output.md).write_text(text, encoding="utf-8")
+Path(snakemake.output.html).write_text(page("summary", f"<pre>{text}</pre>", []), encoding="utf-8")
+log(text)
