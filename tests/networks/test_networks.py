@@ -31,7 +31,7 @@ def case(request):
 
 
 def counted(model, images):
-    """Parameters, and multiply-accumulates of convolutions and linear layers, by hooks on a forward pass."""
+    """Parameters, and multiply-adds of convolutions and linear layers, by hooks on a forward pass."""
     macs = []
 
     def count(module, inputs, output):
