@@ -72,7 +72,7 @@ def test_the_lock_has_all_that_the_package_asks_for():
 
 
 def test_the_configurations_reference_is_that_of_the_schema():
-    """`make docs` writes it anew."""
+    """`make docs` generates it."""
     schema = yaml.safe_load((ROOT / "config/schema.yaml").read_text())
     written = (ROOT / "config/README.md").read_text().partition(MARK)[2]
     assert written == "\n" + reference(schema)
