@@ -251,6 +251,7 @@ def test_the_random_label_supernet_is_trained_once_and_shared(runs):
     trained = [path.parent for path in (runs[0] / "supernets").rglob("weights.safetensors")]
     assert sorted(str(path.relative_to(runs[0] / "supernets")) for path in trained) == [
         "darts/digits/uniform-once/10/0",
+        "mobilenet/digits/ground-truth/10/0",
         "mobilenet/digits/uniform-once/10/0",
         "nas_bench_201/digits/ground-truth/10/0",
         "nas_bench_201/digits/rotation/4/0",
