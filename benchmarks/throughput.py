@@ -1,4 +1,4 @@
-"""Core seconds of a training step by its multiply-accumulates, for `rlnas_core.configuration.plan`."""
+"""Core seconds of a training step by its multiply-adds, for `rlnas_core.configuration.plan`."""
 
 import sys
 import time
@@ -60,7 +60,7 @@ def main() -> None:
         points.setdefault(name, []).append((3 * batch * macs, step))
         print(
             f"{name} {sizes} {image_size} px, batch {batch}, kernels {kernels}: {1e3 * step:.1f} ms, "
-            f"{3e-9 * batch * macs / step:.1f} G multiply-accumulates/s",
+            f"{3e-9 * batch * macs / step:.1f} GFLOP/s (multiply-adds)",
             flush=True,
         )
     for name, measured in points.items():
@@ -69,7 +69,7 @@ def main() -> None:
         constant, slope = np.linalg.lstsq(
             np.stack([1 / step, macs / step], 1), np.ones(len(step)), rcond=None
         )[0]
-        print(f"{name}: {1e3 * constant:.1f} ms and {1e-9 / slope:.1f} G multiply-accumulates/s")
+        print(f"{name}: {1e3 * constant:.1f} ms and {1e-9 / slope:.1f} GFLOP/s (multiply-adds)")
 
 
 if __name__ == "__main__":

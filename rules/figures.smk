@@ -1,4 +1,4 @@
-# The paper's figures, and what a run shows beyond it: scatter plots and the ranking while training goes on
+# The paper's figures, and what a run shows beyond it: scatter plots and the ranking during training
 
 
 rule draw_category_figure:
@@ -127,7 +127,7 @@ rule draw_trajectory:
             f"{RESULTS}/figures/trajectory.svg",
             caption="../report/trajectory.rst",
             category="Figures",
-            labels={"figure": "trajectory", "shows": "Kendall's tau while training goes on"},
+            labels={"figure": "trajectory", "shows": "Kendall's tau during training"},
         ),
         pdf=f"{RESULTS}/figures/trajectory.pdf",
         png=f"{RESULTS}/figures/trajectory.png",

@@ -265,7 +265,7 @@ def test_data_that_went_away_is_named_and_what_was_made_of_it_stays(tmp_path):
     assert files_of(tmp_path) == before
 
 
-def test_a_clock_that_jumps_back_makes_nothing_anew(undisturbed):
+def test_a_clock_that_jumps_back_repeats_nothing(undisturbed):
     directory, _ = undisturbed
     before = files_of(directory)
     for path in directory.rglob("*"):

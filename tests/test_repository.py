@@ -72,7 +72,7 @@ def test_the_lock_has_all_that_the_package_asks_for():
 
 
 def test_the_configurations_reference_is_that_of_the_schema():
-    """`make docs` writes it anew."""
+    """`make docs` generates it."""
     schema = yaml.safe_load((ROOT / "config/schema.yaml").read_text())
     written = (ROOT / "config/README.md").read_text().partition(MARK)[2]
     assert written == "\n" + reference(schema)
@@ -177,6 +177,16 @@ def test_links_between_documents_lead_somewhere():
     for document in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "config/README.md"]:
         for link in re.findall(r"\]\((?!https?:)([^)#]+)", document.read_text()):
             assert (document.parent / link).exists(), f"{document.name}: {link}"
+
+
+def test_documented_commands_name_their_targets_before_options_that_would_take_them():
+    commands = []
+    for document in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
+        for block in re.findall(r"^```sh\n(.*?)^```", document.read_text(), re.DOTALL | re.MULTILINE):
+            commands += block.replace("\\\n", " ").splitlines()
+    taken = re.compile(r"--(configfile|config|forcerun)(\s+(?!--)\S+)*\s+results/\S+(?<!\.yaml)(\s|$)")
+    assert len(commands) > 30
+    assert [line for line in commands if taken.search(line)] == []
 
 
 def test_what_can_not_be_downloaded_is_listed_with_its_home_page():

@@ -81,7 +81,7 @@ def test_slurm_gives_the_same_bytes_as_a_local_run(run):
 
 
 @pytest.mark.parametrize("way", ["cancelled", "preempted"])
-def test_a_stopped_training_goes_on_from_its_state(run, way):
+def test_a_stopped_training_resumes_from_its_checkpoint(run, way):
     directory, _, stopped, output = run
     [seed] = [seed for seed in stopped if stopped[seed][0] == way]
     log = directory / f"results/tiny/logs/train_supernet/{TRAINING.format(seed=seed)}.log"

@@ -1,4 +1,4 @@
-"""Bring the benchmark's accuracies into one table and compare it with the table that comes along."""
+"""Bring the benchmark's accuracies into one table and compare it with the included one."""
 
 import job
 from rlnas_core.benchmark import accuracies
@@ -10,4 +10,4 @@ accuracies.write_table(table, snakemake.output.accuracies)
 difference = accuracies.compare(table)
 difference.to_csv(snakemake.output.difference, index=False)
 log(f"{len(table)} architectures with {', '.join(table.columns[2:])}")
-log(f"largest difference from the table that comes along:\n{difference.to_string(index=False)}")
+log(f"largest difference from the included table:\n{difference.to_string(index=False)}")

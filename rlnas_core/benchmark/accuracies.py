@@ -1,4 +1,4 @@
-"""NAS-Bench-201's accuracies: those that come along, the official file, a NATS-Bench folder, a CSV."""
+"""NAS-Bench-201's accuracies: the included ones, the official file, a NATS-Bench folder, a CSV."""
 
 import bz2
 import hashlib
@@ -26,7 +26,7 @@ BENCHMARK_COLUMNS = {
 }
 """Column: the benchmark's names of the training set and of the evaluated set."""
 INCLUDED = Path(__file__).with_name("nas_bench_201.csv.xz")
-"""The test accuracies that come along; nas_bench_201.md beside it says where they are from."""
+"""The included test accuracies; nas_bench_201.md beside it says where they are from."""
 _SHOWN = 5
 _PUBLISHED_ORDER = "83abc799e45cf34e9d2163654668ab998b9a54d01c39e72ca1f71f2cdf356d84"
 """SHA-256 of the architectures, a line each, in the order in which NAS-Bench-201's own file numbers them."""
@@ -138,7 +138,7 @@ def extract(
 
 
 def compare(table: pd.DataFrame) -> pd.DataFrame:
-    """Return how far a table is from the one that comes along: column, difference (points), arch.
+    """Return how far a table is from the included one: column, difference (points), arch.
 
     One row for each column that both have, with the largest absolute difference and the architecture that
     has it.

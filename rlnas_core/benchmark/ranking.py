@@ -158,7 +158,7 @@ def baselines(space: NASBench201) -> dict[str, np.ndarray]:
     """Return scores (N,) of the enumerated space that only look at its size.
 
     `conv-weights` counts convolution weights, `live-conv-weights` those on edges that reach the output, both
-    of one cell and in units of C_in * C_out; `macs` are the multiply-accumulates of the benchmark's network
+    of one cell and in units of C_in * C_out; `macs` are the multiply-adds of the benchmark's network
     on CIFAR-10.
     """
     genes = space.enumerate()

@@ -202,7 +202,7 @@ def _too_low(key: str, name: str, limits: Sequence[int]) -> Iterator[str]:
         return
     cheapest = space.cheapest() / 1e6
     yield from (
-        f"{key}: got {limit} million multiply-accumulates; accepted: at least {cheapest:.0f}, what the "
+        f"{key}: got {limit} million FLOPs; accepted: at least {cheapest:.0f}, what the "
         "cheapest network of the space takes"
         for limit in limits
         if limit < cheapest

@@ -1,4 +1,4 @@
-"""What a run will cost: multiply-accumulates, core hours and disk of the jobs that are still to do."""
+"""What a run will cost: multiply-adds, core hours and disk of the jobs that are still to do."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -12,7 +12,7 @@ from rlnas_core.configuration.derived import backbone_sizes, classes
 from rlnas_core.images.facts import FACTS
 from rlnas_core.spaces import SearchSpace, get, published
 
-#: Core seconds of a training step of any size, and multiply-accumulates a second beyond them
+#: Core seconds of a training step of any size, and multiply-adds a second beyond them
 #: (`benchmarks/throughput.py`), in float32, on this project's kernels where it has some. The others were
 #: measured when NAS-Bench-201 took 1.6 times as long as in docs/results.md, which is taken off here.
 SPEED = {"nas_bench_201": (0.001, 70e9), "darts": (0.019, 19e9), "mobilenet": (0.19, 32e9)}
@@ -31,7 +31,7 @@ TRAINING_STEP = 3  # forward passes: the backward pass takes two
 #: Training images with anything to learn, how many usual photographs one is to decode, and a miniature has.
 SCENES = {"coco": (117_266, 1.6, 40), "cityscapes": (2_975, 11, 40)}
 #: What torch's FlopCounterMode counts on networks of the paper's size: by how much a network costs more as a
-#: backbone of the same pixels (DeepLab-v3 dilates its last stage), multiply-accumulates of pyramid and heads
+#: backbone of the same pixels (DeepLab-v3 dilates its last stage), multiply-adds of pyramid and heads
 #: for a pixel of the image, and their parameters.
 TRANSFERS = {
     ("coco", "darts"): (1.0, 148e3, 10.9e6),
@@ -52,7 +52,7 @@ _SAMPLE = 1000  # architectures that stand for all
 class Cost:
     """What a job takes; NaN where nobody has measured it.
 
-    `macs` are the multiply-accumulates of its networks, `network_seconds` what they take of a core, `seconds`
+    `macs` are the multiply-adds of its networks, `network_seconds` what they take of a core, `seconds`
     what all else takes of one, `disk` the bytes that it leaves, `state` those that it needs while it runs.
     """
 
@@ -109,7 +109,7 @@ def describe(table: pd.DataFrame, gpu_tflops: float) -> str:
     shown = pd.DataFrame(
         {
             "jobs": table["jobs"],
-            "10^15 MACs": table["macs"] / 1e15,
+            "10^15 FLOPs": table["macs"] / 1e15,
             "CPU hours": table["network_seconds"] / 3600,
             "or GPU hours": 2 * table["macs"] / (gpu_tflops * 1e12) / 3600,
             "other CPU hours": table["seconds"] / 3600,
@@ -120,13 +120,13 @@ def describe(table: pd.DataFrame, gpu_tflops: float) -> str:
     shown.loc["total"] = shown.sum()
     largest = table["state"].max() / 1e9
     notes = f"""
-MACs are the multiply-accumulates of networks, CPU hours what they take one core of a cloud machine, within
-a factor of two: divide by your cores. GPU hours are instead of those, of a GPU that
-reaches {gpu_tflops:g} TFLOP/s (--gpu-tflops) at two operations a MAC: {GPU_TFLOPS:g} is what an H100
+FLOPs are the multiply-adds of networks, CPU hours what they take one core of a cloud machine, within
+a factor of two: divide by your cores. GPU hours replace CPU hours on a GPU that
+reaches {gpu_tflops:g} TFLOP/s (--gpu-tflops) at two operations a multiply-add: {GPU_TFLOPS:g} is what an H100
 reaches in NAS-Bench-201's supernets in float32; other networks were not timed. All else takes the
 other CPU hours. Unfinished trainings keep checkpoints of up to {_number(largest)} GB each.
 """
-    if len(unknown := shown.index[shown["10^15 MACs"].isna()]):
+    if len(unknown := shown.index[shown["10^15 FLOPs"].isna()]):
         notes += f"?, and not in the total: nobody has measured {', '.join(unknown)}.\n"
     return f"{shown.map(_number).to_string(index_names=False)}\n{notes}"
 
@@ -197,21 +197,21 @@ def _network(
 
 
 def _means(space: SearchSpace, genes: np.ndarray | None, network: Mapping[str, Any]) -> tuple[float, float]:
-    """Mean parameters and multiply-accumulates of architectures; none stand for any."""
+    """Mean parameters and multiply-adds of architectures; none stand for any."""
     genes = space.sample(_SAMPLE, np.random.default_rng(0)) if genes is None else genes
     params, macs = space.cost(genes, **network)
     return float(params.mean()), float(macs.mean())
 
 
 def _of_architecture(space: SearchSpace, name: str, network: Mapping[str, Any]) -> tuple[float, float]:
-    """Parameters and multiply-accumulates of a published architecture, for any other the mean ones."""
+    """Parameters and multiply-adds of a published architecture, for any other the mean ones."""
     known = published().get(name)
     own = {**known.network, **network} if known else network
     return _means(space, known.genes[None] if known else None, own)
 
 
 def training_seconds(space: str, macs: float, batch: int, steps: float, *, eager: bool = False) -> float:
-    """Core seconds of so many steps of a training, of a network that takes so many multiply-accumulates.
+    """Core seconds of so many steps of a training, of a network that takes so many multiply-adds.
 
     `eager` networks of NAS-Bench-201 run on torch's own operations, as those trained by themselves do.
     """

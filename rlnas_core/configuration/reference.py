@@ -1,6 +1,6 @@
 """Every key of a configuration in Markdown, from the schema's descriptions: the end of config/README.md.
 
-`python -m rlnas_core.configuration.reference` writes it anew.
+`python -m rlnas_core.configuration.reference` generates it.
 """
 
 from collections.abc import Iterator, Mapping
@@ -90,7 +90,7 @@ def _values(key: Mapping[str, Any]) -> str:
 
 
 def main() -> None:
-    """Write config/README.md anew."""
+    """Generate config/README.md."""
     readme = CONFIG / "README.md"
     schema = yaml.safe_load((CONFIG / "schema.yaml").read_text(encoding="utf-8"))
     text = readme.read_text(encoding="utf-8").partition(MARK)[0]

@@ -1,10 +1,10 @@
-"""What is known of the data sets that fix it; torch is not needed for it."""
+"""What is known of the datasets that fix it; torch is not needed for it."""
 
 from typing import NamedTuple
 
 
 class Facts(NamedTuple):
-    """Classes of a data set, images of its training and of its test set, channels, and who fetches it."""
+    """Classes of a dataset, images of its training and of its test set, channels, and who fetches it."""
 
     classes: int
     train: int

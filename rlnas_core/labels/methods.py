@@ -4,7 +4,7 @@ FIXED_METHODS = ("ground-truth", "uniform-once", "shuffle-once")
 """Labels that are drawn once, before training (Sec. 4)."""
 
 REDRAWN_METHODS = ("uniform-each-step", "shuffle-each-step")
-"""Labels that are drawn anew for every batch (Sec. 4)."""
+"""Labels that are redrawn for every batch (Sec. 4)."""
 
 METHODS = FIXED_METHODS + REDRAWN_METHODS
 

@@ -78,7 +78,7 @@ class FixedLabels(LabelSource):
 
 
 class RedrawnLabels(LabelSource):
-    """Labels drawn anew for every batch: uniformly, or the batch's true labels shuffled (section 4)."""
+    """Labels redrawn for every batch: uniformly, or the batch's true labels shuffled (section 4)."""
 
     rng: np.random.Generator
 

@@ -105,7 +105,7 @@ def hold(
     folder.mkdir(mode=0o700, exist_ok=True)
     if not (taken := _take(devices, count, share, folder)):
         seen = ", ".join(f"{device} ({identity})" for device, identity in devices.items())
-        log(f"waits for {count} of {seen}: too many are taken, by jobs that have files open in {folder}")
+        log(f"waits for {count} of {seen}: too many are in use, by jobs that have files open in {folder}")
         while not (taken := _take(devices, count, share, folder)):
             time.sleep(_PAUSE)
     with ExitStack() as stack:

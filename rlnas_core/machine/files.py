@@ -29,7 +29,7 @@ _PLAIN_CLASSES = {
 
 _TORCH_MAGIC = 0x1950A86A20F9469CFC6C
 _ALGORITHMS = ("md5", "sha1", "sha224", "sha256", "sha384", "sha512")
-REMADE = "delete it and give the same command again, which makes it anew"
+REMADE = "delete it and give the same command again, which makes a new one"
 _CLOCK_TOLERANCE = 1.0  # seconds, between clocks of a network
 
 

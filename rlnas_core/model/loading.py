@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -171,8 +171,13 @@ def _stage_ends(strides: Sequence[int]) -> list[int]:
     return [end for end, (own, after) in enumerate(pairwise([*strides, 0])) if own != after]
 
 
-def load_model(folder: str | Path, *, features: bool = False) -> Model:
+def load_model(
+    folder: str | Path, *, features: bool = False, class_names: Sequence[str] | None = None
+) -> Model:
     """Load a model that `save_model` wrote, ready for images; with `features` it gives its feature maps.
+
+    With `class_names` it has a new classifier of these classes, to be trained, with the weights that PyTorch
+    draws.
 
     Raises FileNotFoundError where `folder` isn't such a directory, ValueError where its weights aren't those
     of the network that it describes.
@@ -183,10 +188,19 @@ def load_model(folder: str | Path, *, features: bool = False) -> Model:
         raise FileNotFoundError(f"{folder} has no {', '.join(missing)}; give that of an exported model")
     try:
         given = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
-        model = Model(ModelDescription(**given), features=features)
+        described = ModelDescription(**given)
+        model = Model(
+            described if class_names is None else replace(described, class_names=class_names),
+            features=features,
+        )
     except (TypeError, ValueError) as error:
         raise ValueError(f"{folder / DESCRIPTION} describes no model: {error}; export it again") from error
     weights, _ = read_weights(folder / WEIGHTS)
+    if class_names is not None:
+        drawn = {
+            f"classifier.{name}": weight for name, weight in model.network.classifier.state_dict().items()
+        }
+        weights = weights | drawn
     set_weights(model, weights, folder / WEIGHTS)
     return model
 

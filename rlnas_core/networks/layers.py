@@ -213,7 +213,7 @@ INITIALISATIONS: dict[str, tuple[Callable[..., Tensor], Callable[..., Tensor]]] 
 
 
 def initialise(model: nn.Module, generator: torch.Generator, distribution: str = "default") -> None:
-    """Draw the weights of convolutions and classifier anew; normalisation keeps ones and zeros.
+    """Draw the new weights of convolutions and classifier; normalisation keeps ones and zeros.
 
     `default` is torch's own uniform range 1/sqrt(fan in). `normal` is N(0, 1) and `uniform` U(0, 1),
     which give table 7's numbers; as `kaiming-` either has the variance 2/(fan in). `darts-imagenet` and

@@ -1,4 +1,4 @@
-"""The figures: tau by method, the paper's figure 1, angle against accuracy, and tau while training goes on.
+"""The figures: tau by method, the paper's figure 1, angle against accuracy, and tau during training.
 
 Input is tidy, one row a run; output is a matplotlib `Figure`, which `save` writes, always the same bytes.
 """

@@ -46,7 +46,7 @@ def scorer(
     """
     if len(validation) == 0:
         raise ValueError(
-            "validation accuracy needs validation images: got 0; give the data set a labelled part"
+            "validation accuracy needs validation images: got 0; give the dataset a labelled part"
         )
     rng = np.random.default_rng(seed)
     calibrating = _draw(calibration, calibration_images, rng)

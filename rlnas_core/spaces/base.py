@@ -83,7 +83,7 @@ class SearchSpace(Networks):
 
     @abstractmethod
     def cost_table(self, **network: Any) -> tuple[np.ndarray, np.ndarray]:
-        """Parameters and multiply-accumulates of what networks share, (2,), and of each gene's operations.
+        """Parameters and multiply-adds of what networks share, (2,), and of each gene's operations.
 
         The second is (2, num_genes, operations), int64 as the first; `network` gives sizes as the space names
         them. Multiply-accumulates are those of convolutions and the classifier for one image.
@@ -94,7 +94,7 @@ class SearchSpace(Networks):
         return np.ones(self._rows(genes).shape, dtype=bool)
 
     def cost(self, genes: np.ndarray, **network: Any) -> tuple[np.ndarray, np.ndarray]:
-        """Parameters and multiply-accumulates of the stand-alone networks, two int64 arrays (N,)."""
+        """Parameters and multiply-adds of the stand-alone networks, two int64 arrays (N,)."""
         fixed, table = self.cost_table(**network)
         params, macs = fixed[:, None] + self.sum_chosen(table, genes)
         return params, macs

@@ -1,10 +1,10 @@
-"""What layers cost: parameters and multiply-accumulates."""
+"""What layers cost: parameters and multiply-adds."""
 
 import numpy as np
 
 
 def convolution(inputs: int, outputs: int, kernel: int, side: int) -> np.ndarray:
-    """(parameters, multiply-accumulates) of a convolution with an affine batch norm, int64 (2,).
+    """(parameters, multiply-adds) of a convolution with an affine batch norm, int64 (2,).
 
     `inputs` are those of one output, 1 for a depthwise convolution; `side` is the output's, in pixels.
     """

@@ -123,7 +123,7 @@ class DARTS(SearchSpace):
         cells: int = 14,
         imagenet: bool = True,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Parameters and multiply-accumulates: the shared (2,), and (2, 28, 8) of the operations.
+        """Parameters and multiply-adds: the shared (2,), and (2, 28, 8) of the operations.
 
         `imagenet` says which stem the network has; the auxiliary head isn't counted.
         """

@@ -62,7 +62,7 @@ class MobileNet(SearchSpace):
     def cost_table(  # type: ignore[override]  # the sizes by name
         self, *, image_size: int = 224, classes: int = 1000
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Parameters and multiply-accumulates: the shared (2,), and (2, 21, 7) of the operations."""
+        """Parameters and multiply-adds: the shared (2,), and (2, 21, 7) of the operations."""
         side = -(-image_size // 2)
         fixed = convolution(3, STEM, 3, side)
         fixed += convolution(1, STEM, 3, side) + convolution(STEM, FIRST, 1, side)

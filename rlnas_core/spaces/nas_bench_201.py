@@ -107,7 +107,7 @@ class NASBench201(SearchSpace):
         in_channels: int = 3,
         classes: int = 10,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Parameters and multiply-accumulates: the shared (2,), and (2, 6, 5) of the operations.
+        """Parameters and multiply-adds: the shared (2,), and (2, 6, 5) of the operations.
 
         Every edge is counted, live or not, as the network holds it.
         """

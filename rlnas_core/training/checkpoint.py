@@ -51,7 +51,10 @@ class Checkpoint:
                 self.log(f"the checkpoint {path} is damaged ({error}); moved to {aside.name}")
                 continue
             if meta["key"] != self.key:
-                self.log(f"the checkpoint {path} is of other settings, inputs or code; training starts anew")
+                self.log(
+                    f"the checkpoint {path} is of other settings, inputs or code; "
+                    "training starts from the beginning"
+                )
                 return None
             return tensors, meta
         return None

@@ -14,8 +14,8 @@ class SGD:
     """SGD with momentum, Nesterov's or plain, and weight decay, equal to torch's up to rounding.
 
     `weight_decay` is one for all or one a weight. Weights without a gradient stay where they are, or, where
-    `without_gradient` is "zero", go on by their momentum and decay; float32 weights on a CPU are moved by one
-    pass of a kernel over each.
+    `without_gradient` is "zero", still move by their momentum and decay; float32 weights on a CPU are moved
+    by one pass of a kernel over each.
     """
 
     def __init__(

@@ -392,7 +392,7 @@ def test_a_table_without_a_searched_dataset_is_refused_before_the_run(tmp_path):
         inspect("csv", file, searches=["cifar10", "cifar100", "imagenet16"])
 
 
-def test_the_table_that_comes_along_is_what_its_note_says():
+def test_the_included_table_is_what_its_note_says():
     note = INCLUDED.with_name("nas_bench_201.md").read_text()
     assert f"`{hashlib.sha256(INCLUDED.read_bytes()).hexdigest()}`" in note
     assert INCLUDED.stat().st_size < 1_000_000
@@ -403,7 +403,7 @@ def test_the_table_that_comes_along_is_what_its_note_says():
         assert f"{maximum}" in note
 
 
-def test_another_table_is_compared_with_the_one_that_comes_along(official):
+def test_another_table_is_compared_with_the_included_one(official):
     assert compare(read_table(INCLUDED))["difference"].tolist() == [0, 0, 0]
     extracted = extract_official(official, complete=False)
     ours = read_table(INCLUDED).set_index("index").loc[extracted["index"]]
@@ -415,5 +415,5 @@ def test_another_table_is_compared_with_the_one_that_comes_along(official):
 
 
 @pytest.mark.skipif(not PUBLISHED.exists(), reason=f"needs nb201/{PUBLISHED.name} in ../shared/data")
-def test_the_table_that_comes_along_holds_the_published_accuracies():
+def test_the_included_table_holds_the_published_accuracies():
     assert compare(read_table(PUBLISHED))["difference"].max() < 1e-9

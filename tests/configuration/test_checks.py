@@ -143,7 +143,7 @@ def test_defaults_are_filled_in_at_every_depth_and_the_input_is_left_alone():
         ({"supernet__path_per": "edge"}, "supernet.path_per: got 'edge'; accepted: cell, architecture"),
         (
             {"large_spaces__mobilenet__digits": {"limits": [100]}},
-            "large_spaces.mobilenet.digits.limits: got 100 million multiply-accumulates; accepted: at least",
+            "large_spaces.mobilenet.digits.limits: got 100 million FLOPs; accepted: at least",
         ),
         (
             {"large_spaces__darts__photos": {}},
@@ -155,11 +155,11 @@ def test_defaults_are_filled_in_at_every_depth_and_the_input_is_left_alone():
         ),
         (
             {"retraining__darts__digits__random": [100]},
-            "retraining.darts.digits.random: got 100 million multiply-accumulates; accepted: at least",
+            "retraining.darts.digits.random: got 100 million FLOPs; accepted: at least",
         ),
         (
             {"transfer__coco__architectures__mobilenet": ["random-0-100"]},
-            "transfer.coco.architectures.mobilenet: got 100 million multiply-accumulates; accepted: at least",
+            "transfer.coco.architectures.mobilenet: got 100 million FLOPs; accepted: at least",
         ),
         (
             {"retraining__darts__digits__network": {"auxiliary": 0.4, "cells": 1}},

@@ -234,7 +234,7 @@ def test_images_are_counted_as_they_are_split(split):
     assert plan.count_images(entry) == (len(train), len(valid))
 
 
-def test_the_papers_data_sets_are_known_without_their_files():
+def test_the_papers_datasets_are_known_without_their_files():
     counts = {
         name: plan.count_images({"source": name, "path": None, "split": None})
         for name in ("cifar10", "cifar100", "imagenet16-120")

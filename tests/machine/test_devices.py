@@ -156,7 +156,7 @@ def test_a_job_says_what_it_waits_for_and_what_it_got(holder, tmp_path):
     assert lines.get(timeout=PATIENCE) == f"holds cuda:0 ({B})"
 
 
-def test_processes_with_other_lists_of_devices_agree_on_what_is_taken(holder, machine):
+def test_processes_with_other_lists_of_devices_agree_on_what_is_in_use(holder, machine):
     _, lines, _ = holder("1,0", count=2)
     assert lines.get(timeout=PATIENCE) == f"holds cuda:0 ({B}), cuda:1 ({A})"
     machine("GPU-b,GPU-a,GPU-c")

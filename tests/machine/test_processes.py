@@ -70,7 +70,7 @@ def test_two_processes_retrain_as_one_does(trained, network):
     assert (trained / "state").exists()  # one process wrote it, and only the caller removes it
 
 
-def test_processes_stop_together_and_go_on_to_the_same_bytes(trained, tmp_path):
+def test_processes_stop_together_and_resume_to_the_same_bytes(trained, tmp_path):
     for what in ("stopped", "network"):
         command = [sys.executable, *TWO, SCRIPT, str(trained / "data"), str(tmp_path), what]
         run = subprocess.run(command, check=False, cwd=ROOT, env=environment(), capture_output=True)

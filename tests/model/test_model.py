@@ -131,6 +131,15 @@ def test_a_model_can_be_trained_further():
     assert not torch.equal(before, model.network.classifier.weight)
 
 
+def test_a_model_is_loaded_with_a_new_classifier_for_other_classes(saved):
+    model, folder = saved
+    loaded = rlnas_core.load_model(folder, class_names=["cat", "dog"])
+    assert loaded(pixels(model)).shape == (2, 2)
+    assert loaded.description.class_names == ["cat", "dog"]
+    for name, weight in loaded.network.state_dict().items():
+        assert name.startswith("classifier.") or torch.equal(weight, model.network.state_dict()[name])
+
+
 def test_what_is_no_model_is_refused(saved, tmp_path):
     model, folder = saved
     with pytest.raises(FileNotFoundError, match=r"has no model.json, weights.safetensors; give that"):
@@ -177,10 +186,11 @@ def test_the_examples_of_the_page_run(saved, tmp_path, monkeypatch):
     (tmp_path / "model").symlink_to(folder)
     Image.new("RGB", (50, 40), "teal").save(tmp_path / "photo.jpg")
     monkeypatch.chdir(tmp_path)
-    page = (Path(__file__).parents[2] / "docs/model.md").read_text()
-    blocks = re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
-    assert len(blocks) == 3
-    exec("\n".join(blocks), {"__name__": "page"})
+    for page, count in (("docs/model.md", 4), ("README.md", 1)):
+        text = (Path(__file__).parents[2] / page).read_text()
+        blocks = re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+        assert len(blocks) == count
+        exec("\n".join(blocks), {"__name__": "page"})
 
 
 def test_importing_the_library_loads_no_torch():

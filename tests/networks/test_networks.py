@@ -31,7 +31,7 @@ def case(request):
 
 
 def counted(model, images):
-    """Parameters, and multiply-accumulates of convolutions and linear layers, by hooks on a forward pass."""
+    """Parameters, and multiply-adds of convolutions and linear layers, by hooks on a forward pass."""
     macs = []
 
     def count(module, inputs, output):
@@ -62,7 +62,7 @@ def test_cost_table_counts_what_hooks_count_in_the_built_network(space, network,
     if space.name == "chain":
         genes = np.stack([np.append(published()[name].genes[:75], [3, 1, 9, 1]) for name in CHAINS])
     else:
-        genes = space.sample(200, np.random.default_rng(0))
+        genes = space.sample(40, np.random.default_rng(0))
     params, macs = space.cost(genes, classes=7, image_size=side, **network)
     x = torch.zeros(1, 3, side, side)
     for row, expected in zip(genes, zip(params, macs, strict=True), strict=True):

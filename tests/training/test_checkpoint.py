@@ -1,4 +1,4 @@
-"""An interrupted training goes on, to the same bytes; damaged and foreign states are told apart."""
+"""An interrupted training resumes to the same bytes; damaged and foreign checkpoints are told apart."""
 
 import dataclasses
 import json
@@ -56,7 +56,7 @@ def train(digits, labels, state, settings=SETTINGS, log=lambda line: None, seed=
 @pytest.mark.parametrize("method", ["fixed", "shuffle-each-step", "rotation"])
 @pytest.mark.parametrize("at", [3, 14, 20])  # within the first epoch, at the end of it, within the second
 @pytest.mark.parametrize("gradient", ["zero", "absent"])
-def test_training_stopped_by_sigterm_goes_on_to_the_same_bytes(digits, tmp_path, method, at, gradient):
+def test_training_stopped_by_sigterm_resumes_to_the_same_bytes(digits, tmp_path, method, at, gradient):
     settings = dataclasses.replace(SETTINGS, unsampled_gradient=gradient)
     model, undisturbed = train(digits, labels_of(digits, method), None, settings)
     state, lines = tmp_path / "states/one.safetensors", []
@@ -87,7 +87,7 @@ def interrupted(digits, tmp_path):
 
 
 @pytest.mark.parametrize("harm", ["truncated", "changed", "empty"])
-def test_damaged_state_is_named_and_set_aside_and_the_one_before_it_used(digits, tmp_path, harm):
+def test_damaged_checkpoint_is_named_and_the_one_before_it_used(digits, tmp_path, harm):
     _, undisturbed = train(digits, labels_of(digits, "fixed"), None)
     state, before = interrupted(digits, tmp_path)
     content = bytearray(state.read_bytes())
@@ -103,18 +103,20 @@ def test_damaged_state_is_named_and_set_aside_and_the_one_before_it_used(digits,
 
 
 @pytest.mark.parametrize("change", ["settings", "seed", "labels"])
-def test_checkpoint_of_anything_else_starts_anew_and_says_so(digits, tmp_path, change):
+def test_checkpoint_of_anything_else_starts_from_the_beginning_and_says_so(digits, tmp_path, change):
     state, _ = interrupted(digits, tmp_path)
     settings = dataclasses.replace(SETTINGS, learning_rate=0.01) if change == "settings" else SETTINGS
     labels = FixedLabels(digits[0].labels[::-1], 10) if change == "labels" else labels_of(digits, "fixed")
     lines = []
     _, statistics = train(digits, labels, state, settings, lines.append, seed=int(change == "seed"))
-    assert any("of other settings, inputs or code; training starts anew" in line for line in lines)
+    assert any(
+        "of other settings, inputs or code; training starts from the beginning" in line for line in lines
+    )
     assert not any(line.startswith("resumes") for line in lines)
     assert len(statistics.epochs) == 4
 
 
-def test_state_holds_no_code(digits, tmp_path):
+def test_checkpoint_holds_no_code(digits, tmp_path):
     state, _ = interrupted(digits, tmp_path)
     assert state.read_bytes()[8:9] == b"{"  # safetensors: the length of a JSON header, and the header
 
@@ -140,7 +142,7 @@ def test_save_at_regular_times_within_an_epoch(digits, tmp_path):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small disk")
-def test_full_disk_is_named_and_leaves_the_last_state(tmp_path):
+def test_full_disk_is_named_and_leaves_the_last_checkpoint(tmp_path):
     disk = tmp_path / "disk"
     disk.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=300k", "none", str(disk)], check=False).returncode:

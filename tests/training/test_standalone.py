@@ -1,4 +1,4 @@
-"""Retraining: it learns, goes on after a stop, and says what it can't do."""
+"""Retraining: it learns, resumes after a stop, and says what it can't do."""
 
 import dataclasses
 import itertools
@@ -39,7 +39,7 @@ def test_retraining_in_the_mobilenet_like_space_runs_without_an_auxiliary_head(d
         retrain(get("mobilenet"), published()["RLNAS-mobilenet"].genes, *digits, SETTINGS, 0)
 
 
-def test_stopped_retraining_goes_on_to_the_same_bytes(digits, tmp_path):
+def test_stopped_retraining_resumes_to_the_same_bytes(digits, tmp_path):
     settings = dataclasses.replace(SETTINGS, epochs=2)
     undisturbed, found = retrain(get("darts"), GENES, *digits, settings, 0, run=QUIET)
     lines = []

@@ -81,7 +81,7 @@ def test_log_and_csv_hold_a_line_an_epoch(digits, tmp_path):
     assert pd.read_csv(tmp_path / "t.csv")["epoch"].tolist() == [1, 2]
 
 
-def test_loss_that_is_no_number_stops_with_epoch_and_step_and_keeps_the_last_state(
+def test_loss_that_is_no_number_stops_with_epoch_and_step_and_keeps_the_last_checkpoint(
     digits, tmp_path, monkeypatch
 ):
     from rlnas_core.training import supernet

@@ -41,7 +41,7 @@ def training(request, tmp_path):
     return lambda **options: train(network(), data, settings, 0, **options), task
 
 
-def test_stopped_training_goes_on_to_the_same_bytes(training, tmp_path, monkeypatch):
+def test_stopped_training_resumes_to_the_same_bytes(training, tmp_path, monkeypatch):
     train, task = training
     undisturbed = train(run=Run(lambda line: None)).state_dict()
     calls, loss = itertools.count(1), task.loss
