@@ -4,7 +4,6 @@
 # make plan    what a run will cost before it starts   (CONFIG="FILE ..." DATA=DIR GPU_TFLOPS=NUMBER)
 # make quick   the paper's tables on CIFAR-10, 10 of the 250 epochs   (DATA=DIR where it can't be downloaded)
 # make laptop  the same with the paper's whole schedule
-
 # make search  from a folder or archive of images to a model   (IMAGES=PATH, RUN=NAME, LABELS=CSV, SET="KEY=VALUE ...")
 
 PYTHON ?= python3
@@ -15,7 +14,6 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 OF_DATA := $(if $(DATA),--config "data=$(abspath $(DATA))")
-
 RUN ?= search
 
 .PHONY: search demo plan quick laptop test lint format docs lock clean

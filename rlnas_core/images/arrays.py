@@ -1,5 +1,6 @@
 """Image data: decoded once into memory-mapped uint8 arrays, or at each use; augmented by the batch."""
 
+import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -285,7 +286,9 @@ def prepare(
         for pool in {id(pool): pool for pool, _ in parts.values()}.values():
             of_pool = {part: rows for part, (source_pool, rows) in parts.items() if source_pool is pool}
             _write(pool, of_pool, out, image_size, found.channels, log)
-        mean, std = _channel_statistics(np.load(out / "train_images.npy", mmap_mode="r"))
+        train, valid = (np.load(out / f"{part}_images.npy", mmap_mode="r") for part in parts)
+        mean, std = _channel_statistics(train)
+        _log_duplicates(train, valid, log)
     description = {
         "name": name or source,
         "source": source,
@@ -478,6 +481,16 @@ def _channel_statistics(images: np.ndarray) -> tuple[list[float], list[float]]:
     mean = counts @ values / counts.sum(1)
     variance = counts @ values**2 / counts.sum(1) - mean**2
     return mean.tolist(), np.sqrt(np.maximum(variance, 1 / 255**2)).tolist()
+
+
+def _log_duplicates(train: np.ndarray, valid: np.ndarray, log: sources.Log) -> None:
+    """Log how many images have the very pixels of another one: those of training are known in validation."""
+    of_train, of_valid = ([hashlib.sha256(image).digest() for image in part] for part in (train, valid))
+    known = set(of_train)
+    if twice := len(of_train) - len(known):
+        log(f"{twice} of {len(train)} training images are duplicates of others")
+    if both := sum(image in known for image in of_valid):
+        log(f"{both} of {len(valid)} validation images are duplicates of training images")
 
 
 def _sampled_statistics(paths: np.ndarray, size: int, log: sources.Log) -> tuple[list[float], list[float]]:

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from rlnas_core.images.facts import FACTS
 from rlnas_core.machine import files
@@ -33,7 +33,8 @@ _CHUNK = 1024
 _CHECKED = 100_000  # images that are decoded, or opened, once more before a run
 _ENCRYPTED = 1  # of a zip entry's flags
 _SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
-_TEST_FOLDERS = ("test", "val", "valid", "validation")
+_TRAIN_FOLDERS = ("train", "training")
+_TEST_FOLDERS = ("test", "testing", "val", "valid", "validation")  # in any case
 
 SCALED = "{} of {} images have more than 8 bits or floating-point values: each is scaled by its own range"
 
@@ -177,27 +178,31 @@ def image_files(
     """Read a folder or a .zip or .tar archive of images: train/CLASS/, test/CLASS/, or CLASS/, or images
     alone.
 
-    Archives are read in a stream and nothing is extracted to disk. Without class folders the images are
-    unlabelled (label -1). `labels` is a CSV of the columns file and class, which then say what is read and
-    its class. Images come in PIL's `mode`, RGB or L, and as their central square where that is asked for.
-    Raises `ValueError` where there are no images, some have class folders and some have none, or the CSV
-    names others; reading raises `ValueError` that names every file which isn't a readable image.
+    Archives are read in a stream and nothing is extracted to disk. Without class folders, or with one class
+    alone, the images are unlabelled (label -1). `labels` is a CSV of the columns file and class, which then
+    say what is read and its class. Images come in PIL's `mode`, RGB or L, and as their central square where
+    that is asked for. Raises `ValueError` where there are no images, some have class folders and some have
+    none, a path leaves the archive, or the CSV names others or one class alone; reading raises `ValueError`
+    that names every file which isn't a readable image.
     """
     names = _without_common_folder(sorted(name for name, _ in _contents(path, read=False)))
     if not names:
         raise ValueError(f"{path} has no images; accepted endings: {', '.join(sorted(_SUFFIXES))}")
+    if leaving := {name for name in names if {"..", "/"} & set(PurePosixPath(name).parts)}:
+        raise ValueError(f"{path}: paths that leave the archive: {_some(leaving)}; give one without them")
     class_of = _listed_classes(path, names, labels) if labels else {}
     if labels:
         names = {full: short for full, short in names.items() if full in class_of}
-    split_of = {full: short.parts[0] if len(short.parts) > 1 else "" for full, short in names.items()}
-    has_train = "train" in split_of.values()
+    split_of = {full: short.parts[0].lower() if len(short.parts) > 1 else "" for full, short in names.items()}
+    has_train = bool(set(_TRAIN_FOLDERS) & set(split_of.values()))
     members = {"train": {}, "test": {}}  # type: dict[str, dict[str, str]]
     for full, short in names.items():
-        split = ("test" if split_of[full] in _TEST_FOLDERS else split_of[full]) if has_train else "train"
+        tests = has_train and split_of[full] in _TEST_FOLDERS
         inner = short.parts[has_train:]
-        if split not in members:
+        if has_train and not tests and split_of[full] not in _TRAIN_FOLDERS:
             raise ValueError(f"{path}: '{full}' is neither in train/ nor in {', '.join(_TEST_FOLDERS)}")
-        members[split][full] = class_of.get(full) or (inner[0] if len(inner) > 1 else "")
+        name = class_of.get(full) or (inner[0] if len(inner) > 1 else "")
+        members["test" if tests else "train"][full] = name
     classes = sorted(set(members["train"].values()))
     tested = set(members["test"].values()) or set(classes)
     if "" in classes and len(classes) > 1:
@@ -210,6 +215,11 @@ def image_files(
             f"{path}: the class folders of training and test images differ; only in training: "
             f"{_some(set(classes) - tested)}; only in test: {_some(tested - set(classes))}"
         )
+    if len(classes) == 1 and labels:
+        raise ValueError(f"{labels}: got the class {classes[0]} alone; give two or more, or leave labels out")
+    if len(classes) == 1:  # nothing to tell apart
+        members = {split: dict.fromkeys(named, "") for split, named in members.items()}
+        classes = [""]
     number = {name: -1 if name == "" else row for row, name in enumerate(classes)}
     read = partial(pixels_of, mode=mode, square=square)
     train, test = (_file_pool(path, members[split], number, read) for split in ("train", "test"))
@@ -248,7 +258,7 @@ def central_square(pixels: np.ndarray) -> np.ndarray:
 
 def pixels_of(picture: Image.Image, mode: str, square: bool = False) -> np.ndarray:
     """An image, or its central square, as uint8 (H, W, C) in PIL's mode RGB or L."""
-    pixels = np.atleast_3d(np.asarray(_as_rgb(picture).convert(mode)))
+    pixels = np.atleast_3d(np.asarray(converted(picture, mode)))
     return central_square(pixels) if square else pixels
 
 
@@ -274,8 +284,17 @@ def read_picture(path: Path, mode: str) -> Image.Image:
 
 
 def converted(picture: Image.Image, mode: str) -> Image.Image:
-    """An image in one of PIL's modes."""
-    return _as_rgb(picture) if mode == "RGB" else picture.convert(mode)
+    """An image in PIL's mode RGB or L: upright by its EXIF orientation, transparent pixels on white.
+
+    Wide images are scaled from their lowest and highest value to 0 and 255.
+    """
+    picture = ImageOps.exif_transpose(picture)
+    if is_wide(picture):
+        picture = _scaled(picture)
+    elif picture.has_transparency_data:
+        picture = picture.convert("RGBA")
+        picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
+    return picture if picture.mode == mode else picture.convert("RGB").convert(mode)
 
 
 def is_wide(picture: Image.Image) -> bool:
@@ -283,16 +302,13 @@ def is_wide(picture: Image.Image) -> bool:
     return picture.mode[0] in "IF"
 
 
-def _as_rgb(picture: Image.Image) -> Image.Image:
-    """An image in 8-bit RGB; wide ones are scaled from their lowest and highest value to 0 and 255."""
-    if not is_wide(picture):
-        return picture.convert("RGB")
+def _scaled(picture: Image.Image) -> Image.Image:
     values = np.asarray(picture, np.float64)
     low, high = values.min(), values.max()
     if not np.isfinite([low, high]).all():
         raise ValueError("some of its values aren't finite numbers")
     scaled = (values - low) * (255 / (high - low or 1))
-    return Image.fromarray(np.rint(scaled).astype(np.uint8)).convert("RGB")
+    return Image.fromarray(np.rint(scaled).astype(np.uint8))
 
 
 def refuse_unreadable(path: Path, count: int) -> None:
@@ -305,7 +321,7 @@ def refuse_unreadable(path: Path, count: int) -> None:
         try:
             with Image.open(io.BytesIO(content)) as picture:
                 if count <= _CHECKED:
-                    _as_rgb(picture)
+                    converted(picture, "RGB")
         except Exception as error:
             unreadable[name] = error
     _refuse(path, unreadable)
@@ -389,10 +405,9 @@ def _contents(path: Path, read: bool) -> Iterator[tuple[str, bytes]]:
     """Yield the name and, if `read`, the bytes of every image file; an unreadable file has no bytes."""
     try:
         if path.is_dir():
-            for file in sorted(path.rglob("*")):
-                broken_link = file.is_symlink() and not file.exists()
-                if _is_image(file.relative_to(path).as_posix()) and (file.is_file() or broken_link):
-                    yield file.relative_to(path).as_posix(), _bytes(file.read_bytes) if read else b""
+            for file in _files_below(path):
+                if _is_image(name := file.relative_to(path).as_posix()):
+                    yield name, _bytes(file.read_bytes) if read else b""
         elif zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
                 for entry in archive.infolist():
@@ -415,6 +430,17 @@ def _contents(path: Path, read: bool) -> Iterator[tuple[str, bytes]]:
         raise ValueError(f"{path} is neither a folder nor a sound .zip or .tar archive: {error}") from error
 
 
+def _files_below(folder: Path, above: frozenset[Path] = frozenset()) -> Iterator[Path]:
+    """Files and links to nothing; links to folders are followed, but not to one that holds them."""
+    above |= {folder.resolve()}
+    for entry in sorted(folder.iterdir()):
+        if entry.is_dir():
+            if entry.resolve() not in above:
+                yield from _files_below(entry, above)
+        elif entry.is_file() or not entry.exists():
+            yield entry
+
+
 def _bytes(read: Callable[[], bytes]) -> bytes:
     try:
         return read()
@@ -434,6 +460,6 @@ def _without_common_folder(names: list[str]) -> dict[str, PurePosixPath]:
     paths = {name: PurePosixPath(name) for name in names}
     while True:
         tops = {path.parts[0] if len(path.parts) > 1 else "" for path in paths.values()}
-        if len(tops) != 1 or tops <= {"", "train"}:
+        if len(tops) != 1 or {top.lower() for top in tops} <= {"", *_TRAIN_FOLDERS}:
             return paths
         paths = {name: PurePosixPath(*path.parts[1:]) for name, path in paths.items()}

@@ -348,6 +348,154 @@ def test_odd_folders_are_refused(names, message, tmp_path):
         prepare("image-folder", tmp_path / "out", 8, path=as_folder(tmp_path, names))
 
 
+def prepared(folder: Path, size: int = 8, **settings) -> tuple[np.ndarray, list[str], dict]:
+    """Training images of the folder `images`, the log's lines and the description."""
+    lines = []
+    described = prepare(
+        "image-folder", folder / "out", size, path=folder / "images", log=lines.append, **settings
+    )
+    return load(folder / "out", "train").images, lines[1:], described
+
+
+def test_every_mode_of_a_colour_gives_that_colour(tmp_path):
+    (tmp_path / "images").mkdir()
+    colour = Image.new("RGB", (9, 7), (204, 0, 51))
+    for mode, suffix in (("RGB", "bmp"), ("RGBA", "png"), ("P", "png"), ("CMYK", "tif")):
+        colour.convert(mode).save(tmp_path / f"images/{mode}.{suffix}")
+    images, _, _ = prepared(tmp_path)
+    assert np.abs(images.astype(int) - (204, 0, 51)).max() <= 3
+    for path in (tmp_path / "images").iterdir():
+        path.unlink()
+    for mode in ("L", "LA"):
+        colour.convert("L").convert(mode).save(tmp_path / f"images/{mode}.png")
+    images, _, _ = prepared(tmp_path)
+    assert (images == 67).all()
+
+
+@pytest.mark.parametrize("colours", ["colour", "grey"])
+def test_transparent_pixels_are_white_in_every_mode(colours, tmp_path):
+    (tmp_path / "images").mkdir()
+    Image.new("RGBA", (8, 8), (0, 0, 0, 0)).save(tmp_path / "images/1.png")
+    Image.new("LA", (8, 8), (0, 0)).save(tmp_path / "images/2.png")
+    Image.new("P", (8, 8)).save(tmp_path / "images/3.png", transparency=bytes(1))
+    images, _, _ = prepared(tmp_path, colours=colours)
+    assert len(images) == 3
+    assert (images == 255).all()
+
+
+@pytest.mark.parametrize("decode", ["once", "each-time"])
+def test_a_photograph_is_turned_as_its_camera_was_held(decode, tmp_path):
+    (tmp_path / "images").mkdir()
+    left_is_black, tag = np.full((8, 8), 255, np.uint8), Image.Exif()
+    left_is_black[:, :4], tag[0x0112] = 0, 6  # the camera was held upright: left is top
+    Image.fromarray(left_is_black).save(tmp_path / "images/1.png", exif=tag)
+    prepared(tmp_path, decode=decode)
+    [image] = load(tmp_path / "out", "train").plain(np.arange(1), torch.device("cpu"))
+    assert image[:, :2].max() < image[:, -2:].min()
+
+
+def test_duplicates_are_counted_also_between_training_and_validation(tmp_path):
+    folder = image_folder(
+        tmp_path / "images",
+        {f"train/{kind}/{k}.png": k // 2 for k in range(6) for kind in "a"}
+        | {f"train/b/{k}.png": 10 + k for k in range(6)}
+        | {f"test/{kind}/{k}.png": 10 + 100 * k for k in range(2) for kind in "ab"},
+    )
+    Image.open(folder / "train/a/0.png").save(folder / "train/a/0.bmp")  # the same pixels
+    _, lines, _ = prepared(tmp_path, split="test")
+    assert lines == [
+        "4 of 13 training images are duplicates of others",
+        "2 of 4 validation images are duplicates of training images",
+    ]
+
+
+def test_images_of_any_size_and_shape_are_brought_to_one(tmp_path):
+    (tmp_path / "images").mkdir()
+    for number, shape in enumerate([(1, 1), (1, 3000), (3000, 2), (7, 9), (64, 64)]):
+        Image.new("RGB", shape, (50, 60, 70)).save(tmp_path / f"images/{number}.png")
+    for settings in ({}, {"crop": "square"}):
+        images, _, _ = prepared(tmp_path, **settings)
+        assert images.shape == (5, 8, 8, 3)
+        assert (images == (50, 60, 70)).all()
+    prepared(tmp_path, decode="each-time")
+    assert load(tmp_path / "out", "train").plain(np.arange(5), torch.device("cpu")).shape == (5, 3, 8, 8)
+
+
+def test_an_enormous_image_and_an_empty_file_are_named_before_the_run(tmp_path, monkeypatch):
+    folder = image_folder(tmp_path / "images", {"1.png": 0})
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    Image.new("1", (100, 30)).save(folder / "2.png")
+    (folder / "3.png").touch()
+    with pytest.raises(
+        ValueError, match=r"2 unreadable images, .*: 2\.png, 3\.png; the first: .*\(3000 pixels\) exceeds"
+    ):
+        sources.refuse_unreadable(folder, 3)
+    with pytest.raises(ValueError, match=r"2 unreadable images.*: 2\.png, 3\.png"):
+        sources.refuse_unopenable(folder, np.array([str(folder / f"{k}.png") for k in (1, 2, 3)]))
+
+
+@pytest.mark.parametrize("layout", [as_folder, as_tar, as_zip])
+def test_names_may_be_in_any_script(layout, tmp_path):
+    path = layout(
+        tmp_path, {f"{kind}/{k} \u00e9.png": k for kind in ("Katze \u00fc", "\u732b") for k in range(4)}
+    )
+    described = prepare("image-folder", tmp_path / "out", 8, path=path)
+    assert described["class_names"] == ["Katze \u00fc", "\u732b"]
+    assert json.loads((tmp_path / "out/dataset.json").read_text("utf-8")) == described
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+def test_an_archive_with_paths_that_leave_it_is_refused_and_writes_nothing(kind, tmp_path):
+    names, path = ("../../out/1.png", "/absolute/2.png", "a/3.png"), tmp_path / f"images.{kind}"
+    if kind == "tar":
+        tarred({name: picture(1) for name in names}, path, "w")
+    else:
+        with zipfile.ZipFile(path, "w") as archive:
+            for name in names:
+                archive.writestr(name, picture(1))
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(
+        ValueError, match=r"paths that leave the archive: \.\./\.\./out/1\.png, /absolute/2\.png;"
+    ):
+        arrays.inspect("image-folder", path)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("folder", ["cats", "train/cats"])
+def test_images_of_one_class_are_unlabelled(folder, tmp_path):
+    image_folder(tmp_path / "images", {f"{folder}/{k}.png": k for k in range(4)})
+    images, _, described = prepared(tmp_path, classes=7)
+    assert len(images) == 4
+    assert (described["labelled"], described["classes"], described["class_names"]) == (False, 7, [])
+    listed = tmp_path / "labels.csv"
+    listed.write_text(
+        "file,class\n1.png,cat\n2.png,cat\n" if folder == "cats" else "file,class\ntrain/cats/1.png,cat\n"
+    )
+    with pytest.raises(ValueError, match=r"labels\.csv: got the class cat alone; give two or more"):
+        prepared(tmp_path, labels=listed)
+
+
+def test_training_and_test_folders_are_known_in_any_case(tmp_path):
+    image_folder(
+        tmp_path / "images",
+        {f"{part}/{kind}/{k}.png": k for part in ("Training", "TEST") for kind in "ab" for k in range(4)},
+    )
+    images, _, described = prepared(tmp_path)
+    assert described["class_names"] == ["a", "b"]
+    assert len(images) == 8
+    assert len(load(tmp_path / "out", "valid")) == 4
+
+
+def test_linked_class_folders_are_followed_and_a_circle_of_links_ends(tmp_path):
+    stored = image_folder(tmp_path / "stored", {f"{kind}/{k}.png": k for kind in "ab" for k in range(4)})
+    image_folder(tmp_path / "images", {f"a/{k}.png": k for k in range(4)})
+    (tmp_path / "images/b").symlink_to(stored / "b")
+    (tmp_path / "images/a/above").symlink_to(tmp_path / "images")
+    _, _, described = prepared(tmp_path, split="half-of-train")
+    assert described["class_names"] == ["a", "b"]
+    assert sum(len(load(tmp_path / "out", part)) for part in ("train", "valid")) == 8
+
+
 def test_wrong_settings_say_what_was_got_and_what_is_accepted(tmp_path):
     path = as_folder(tmp_path, FOLDER)
     folder = partial(prepare, "image-folder", tmp_path / "out", 8, path=path)
