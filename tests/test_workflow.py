@@ -21,8 +21,6 @@ from rlnas_core.paper.explorer import LIMIT
 
 ROOT = Path(__file__).parents[1]
 SHORT = {"epochs": 1, "batch_size": 256, "device": "cpu"}
-# On some CPUs torch 2.14 corrupts memory in strided 1x1 convolutions, channels last, of fewer than four
-# output channels, so networks of the DARTS space have eight channels here.
 TINY = {
     "run": "tiny",
     "datasets": {"digits": {"source": "digits", "image_size": 4}},

@@ -10,7 +10,7 @@ from walks import live_paths
 
 from rlnas_core.images.arrays import ImageArray
 from rlnas_core.labels.sources import FixedLabels
-from rlnas_core.networks.layers import RunningBatchNorm, initialise, norm, normalise_together
+from rlnas_core.networks.layers import RunningBatchNorm, convolution, initialise, norm, normalise_together
 from rlnas_core.search.angle import architecture_angles
 from rlnas_core.spaces import darts, get, mobilenet, published
 from rlnas_core.training.loop import Run
@@ -28,6 +28,23 @@ SPACES = {
 @pytest.fixture(params=SPACES)
 def case(request):
     return SPACES[request.param]
+
+
+@pytest.mark.parametrize("outputs", [1, 2, 3, 8])
+def test_strided_pointwise_convolution_is_torchs_in_float64(outputs):
+    ours = convolution(4, outputs, 1, 2).to(memory_format=torch.channels_last)
+    plain = nn.Conv2d(4, outputs, 1, 2, bias=False).double()
+    plain.load_state_dict(ours.state_dict())
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(20):  # torch's own writes outside of its memory here, which a single pass may survive
+        images = torch.randn(64, 4, 8, 8, generator=generator).to(memory_format=torch.channels_last)
+        inputs = images.requires_grad_(), images.detach().double().requires_grad_()
+        scores = ours(inputs[0]), plain(inputs[1])
+        torch.testing.assert_close(scores[0].double(), scores[1], rtol=1e-5, atol=1e-5)
+        for score in scores:
+            score.square().sum().backward()
+        torch.testing.assert_close(inputs[0].grad.double(), inputs[1].grad, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(ours.weight.grad.double(), plain.weight.grad, rtol=1e-4, atol=1e-3)
 
 
 def counted(model, images):
