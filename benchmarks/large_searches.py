@@ -2,7 +2,8 @@
 
     python benchmarks/large_searches.py results/large
 
-prints two tables, of all searches by angle that are there, and one line for each architecture.
+prints three tables, of all searches by angle that are there and of their supernets' weights, and a line for
+each architecture.
 """
 
 import sys
@@ -14,8 +15,10 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from rlnas_core.search.angle import angles, group_sums
 from rlnas_core.search.evolution import random_architectures
 from rlnas_core.spaces import get
+from rlnas_core.training.statistics import Statistics
 
 PAIRS = 5_000
 KEYS = ["space", "dataset", "labels", "limit"]
@@ -42,6 +45,31 @@ def read(run: Path, name: str) -> pd.DataFrame:
         of = {"space": space, "dataset": dataset, "labels": labels, "limit": limit, "seed": int(seed)}
         rows.append(pd.read_csv(file, keep_default_na=False).assign(**of))
     return pd.concat(rows, ignore_index=True)
+
+
+def turned(run: Path) -> pd.DataFrame:
+    """Angle in radians of the weights that all architectures share, and of each operation's of all genes."""
+    rows = []
+    for file in sorted(run.glob("supernets/*/*/*/*/*/statistics.npz")):
+        *_, name, dataset, labels, _, seed, _ = file.parts
+        if name in ("darts", "mobilenet"):
+            space = get(name)
+            sums = group_sums(space, Statistics.load(file))
+            parts = np.concatenate([sums[:1], sums[1:].reshape(space.num_genes, -1, 3).sum(axis=0)])
+            found = zip(("shared", *space.operations), angles(np.eye(len(parts)), parts), strict=True)
+            rows += [
+                {
+                    "space": name,
+                    "dataset": dataset,
+                    "labels": labels,
+                    "part": part,
+                    "seed": seed,
+                    "angle": angle,
+                }
+                for part, angle in found
+                if angle
+            ]
+    return pd.DataFrame(rows)
 
 
 def main(run: Path) -> None:
@@ -71,6 +99,8 @@ def main(run: Path) -> None:
     ).round(3)
     taus.columns = [f"{name}, {of}" for of, name in taus.columns]
     print(taus.reset_index().to_markdown(index=False), end="\n\n")
+    parts = turned(run).groupby(["space", "dataset", "labels", "part"], sort=False)["angle"]
+    print(parts.agg(["mean", "std"]).round(3).reset_index().to_markdown(index=False), end="\n\n")
     for _, row in best.iterrows():
         place = f"{row['space']}, {row['limit']}, seed {row['seed']}"
         print(f"{place}: {row['params'] / 1e6:.2f}M, {row['macs'] / 1e6:.0f}M FLOPs, {row['arch']}")

@@ -179,6 +179,16 @@ def test_links_between_documents_lead_somewhere():
             assert (document.parent / link).exists(), f"{document.name}: {link}"
 
 
+def test_documented_commands_name_their_targets_before_options_that_would_take_them():
+    commands = []
+    for document in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
+        for block in re.findall(r"^```sh\n(.*?)^```", document.read_text(), re.DOTALL | re.MULTILINE):
+            commands += block.replace("\\\n", " ").splitlines()
+    taken = re.compile(r"--(configfile|config|forcerun)(\s+(?!--)\S+)*\s+results/\S+(?<!\.yaml)(\s|$)")
+    assert len(commands) > 30
+    assert [line for line in commands if taken.search(line)] == []
+
+
 def test_what_can_not_be_downloaded_is_listed_with_its_home_page():
     text = (ROOT / "docs/reproducing.md").read_text()
     for download in DOWNLOADS.values():

@@ -42,17 +42,18 @@ def survey(path: Path | str, labels: Path | str | None = None) -> Survey:
     train = len(found.train.labels)
     every = 1 + train // _SAMPLE
     if path.is_dir():
-        contents = ((name, Path(name).read_bytes()) for name in found.train.files[::every].tolist())
+        sample = map(Path, found.train.files[::every].tolist())
+        contents = ((file.name, file.read_bytes()) for file in sample if file.is_file())
     else:
         contents = (one for place, one in enumerate(sources.contents(path)) if place % every == 0)
     sides, grey = [], []
     for _, content in contents:
         try:
             with Image.open(io.BytesIO(content)) as picture:
-                sides.append(picture.size)
                 pixels = sources.pixels_of(picture, "RGB").astype(np.int16)
         except Exception:
             continue  # named before the run starts
+        sides.append(pixels.shape[:2])
         grey.append(np.ptp(pixels, axis=2).max() <= _TOLERANCE)
     if not sides:
         raise ValueError(f"{path}: none of its images can be read")

@@ -26,7 +26,7 @@ class ArchitectureName:
 
     @classmethod
     def parse(cls, name: str) -> "ArchitectureName | None":
-        """Read DATASET-CATEGORIES-SEED-LIMIT[-scaled][-METHOD] or random-SEED-LIMIT; None for any other."""
+        """Read `DATASET-CATEGORIES-SEED-LIMIT[-scaled][-METHOD]` or `random-SEED-LIMIT`; else None."""
         if drawn := _RANDOM.fullmatch(name):
             return cls(int(drawn[1]), int(drawn[2]))
         if found := _FOUND.fullmatch(name):

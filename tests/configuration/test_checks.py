@@ -47,7 +47,8 @@ def changed(**changes):
 
 
 @pytest.mark.parametrize(
-    "name", ["config.yaml", "demo.yaml", "quick.yaml", "laptop.yaml", "rankings.yaml", "networks.yaml"]
+    "name",
+    ["config.yaml", "demo.yaml", "quick.yaml", "laptop.yaml", "rankings.yaml", "networks.yaml", "large.yaml"],
 )
 def test_shipped_configurations_are_sound(name):
     validate(read(name), SCHEMA)

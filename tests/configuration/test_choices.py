@@ -136,3 +136,12 @@ def test_survey_tells_grey_from_colour_and_long_from_square(tmp_path):
         file.write_bytes(b"no image")
     with pytest.raises(ValueError, match="none of its images can be read"):
         survey(tmp_path)
+
+
+def test_a_survey_passes_over_what_is_unreadable_and_gone(tmp_path):
+    """They are named before the first job, all at once."""
+    Image.new("RGB", (40, 30), "red").save(tmp_path / "sound.png")
+    (tmp_path / "empty.png").touch()
+    (tmp_path / "gone.png").symlink_to("nowhere.png")
+    found = survey(tmp_path)
+    assert (found.train, found.short_side, found.elongated) == (3, 30, 1)

@@ -1,0 +1,42 @@
+"""What random search can be expected to find: the best of 100 random architectures by a noisy ranking.
+
+    python benchmarks/random_search.py
+
+Rankings of a given Kendall's tau with CIFAR-10's test accuracy are drawn by a Gaussian copula; for each tau
+it prints mean, standard deviation and quantiles of the accuracy found, in percent.
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy.stats import norm, rankdata
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import rlnas_core
+
+TAUS = (0.424, 0.485, 0.540)  # of A: the paper, a run at 8x8 pixels, the authors' repository
+ARCHITECTURES, SEARCHES = 100, 4_000
+
+
+def main() -> None:
+    """Print a line for each tau."""
+    table = Path(rlnas_core.__file__).parent / "benchmark" / "nas_bench_201.csv.xz"
+    accuracies = pd.read_csv(table)["cifar10_test"].to_numpy()
+    levels = norm.ppf(rankdata(accuracies) / (len(accuracies) + 1))
+    rng = np.random.default_rng(0)
+    for tau in TAUS:
+        correlation = np.sin(np.pi * tau / 2)
+        drawn = rng.permuted(np.tile(np.arange(len(accuracies)), (SEARCHES // 20, 1)), axis=1)
+        drawn = drawn[:, : 20 * ARCHITECTURES].reshape(SEARCHES, ARCHITECTURES)
+        noise = np.sqrt(1 - correlation**2) * rng.normal(size=drawn.shape)
+        best = (correlation * levels[drawn] + noise).argmax(axis=1)
+        found = accuracies[drawn[np.arange(SEARCHES), best]]
+        quantiles = " / ".join(f"{value:.2f}" for value in np.quantile(found, [0.05, 0.25, 0.5, 0.75, 0.95]))
+        print(f"tau {tau}: {found.mean():.2f} ± {found.std(ddof=1):.2f}; 5 to 95%: {quantiles}")
+
+
+if __name__ == "__main__":
+    main()
