@@ -51,7 +51,7 @@ def in_yaml(value: Any) -> str:
         case None | bool():
             return {None: "null", True: "true", False: "false"}[value]
         case float() if not math.isfinite(value):
-            return "." + str(value).replace("-", "")
+            return str(value).replace("inf", ".inf").replace("nan", ".nan")
         case list() | dict() if not value:
             return repr(value)
         case list():

@@ -180,7 +180,7 @@ class DARTS(SearchSpace):
         return [
             f"Genotype(normal={normal}, normal_concat=range(2, 6), "
             f"reduce={reduce}, reduce_concat=range(2, 6))"
-            for normal, reduce in map(self.genotype, np.asarray(genes))
+            for normal, reduce in map(self.genotype, self._rows(genes))
         ]
 
     def genotype(self, genes: np.ndarray) -> tuple[list[tuple[str, int]], list[tuple[str, int]]]:

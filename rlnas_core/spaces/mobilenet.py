@@ -82,7 +82,7 @@ class MobileNet(SearchSpace):
 
     def to_string(self, genes: np.ndarray) -> list[str]:
         """The operations of the 21 blocks, with a bar between them."""
-        return ["|".join(self.operations[gene] for gene in row) for row in np.asarray(genes).tolist()]
+        return ["|".join(self.operations[gene] for gene in row) for row in self._rows(genes).tolist()]
 
     def from_string(self, strings: Sequence[str]) -> np.ndarray:
         """Genes (N, 21) int8; ValueError names the architecture that it cannot read, the block and why."""

@@ -128,7 +128,7 @@ class NASBench201(SearchSpace):
     def to_string(self, genes: np.ndarray) -> list[str]:
         """The benchmark's strings, e.g. `|a~0|+|b~0|c~1|+|d~0|e~1|f~2|`."""
         pattern = "|{}~0|+|{}~0|{}~1|+|{}~0|{}~1|{}~2|"
-        return [pattern.format(*(self.operations[g] for g in row)) for row in np.asarray(genes).tolist()]
+        return [pattern.format(*(self.operations[g] for g in row)) for row in self._rows(genes).tolist()]
 
     def from_string(self, strings: Sequence[str]) -> np.ndarray:
         """Genes (N, 6) int8 of the benchmark's strings; ValueError names the string and the operation."""

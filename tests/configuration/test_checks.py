@@ -88,6 +88,7 @@ def test_defaults_are_filled_in_at_every_depth_and_the_input_is_left_alone():
         ({"seeds": None}, "seeds: got null; accepted: a mapping"),
         ({"seeds": {"rotation": None}}, "seeds.rotation: got null; accepted: a list"),
         ({"supernet__learning_rate": float("nan")}, "supernet.learning_rate: got .nan; accepted: a finite"),
+        ({"supernet__learning_rate": -float("inf")}, "supernet.learning_rate: got -.inf; accepted: a finite"),
         ({"supernet__learning_rate": float("inf")}, "supernet.learning_rate: got .inf; accepted: a finite"),
         ({"supernet__nesterov": 1}, "supernet.nesterov: got 1; accepted: true or false"),
         ({"run": "demo\n"}, r"run: got 'demo\n'; accepted: text in one line"),

@@ -110,7 +110,7 @@ def test_wrong_block_is_named():
 
 
 @pytest.mark.parametrize("name", ["nas_bench_201", "darts", "mobilenet"])
-@pytest.mark.parametrize("use", ["cost", "usage"])
+@pytest.mark.parametrize("use", ["cost", "usage", "to_string"])
 def test_genes_of_another_shape_or_value_are_refused(name, use):
     space = get(name)
     genes = space.sample(2, np.random.default_rng(0))
