@@ -16,6 +16,13 @@ SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 OF_DATA := $(if $(DATA),--config "data=$(abspath $(DATA))")
 RUN ?= search
 
+# What is wrong with a path is said before anything is installed.
+$(foreach key,IMAGES LABELS DATA,$(if $($(key)),\
+	$(if $(shell test -e "$($(key))" && echo exists),,$(error $(key): got $($(key)), which doesn't exist))))
+ifneq ($(filter search,$(MAKECMDGOALS)),)
+$(if $(IMAGES),,$(error IMAGES is missing; give a directory or an archive of images: make search IMAGES=PATH))
+endif
+
 .PHONY: search demo plan quick laptop test lint format docs lock clean
 
 plan: $(INSTALLED)

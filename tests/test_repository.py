@@ -235,3 +235,20 @@ def test_messages_that_are_explained_are_those_of_the_code():
     messages = [message for row in rows for message in re.findall("`(.+?)`", row)]
     assert len(messages) > 15
     assert [message for message in messages if message not in code] == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["search"], "IMAGES is missing; give a directory or an archive of images: make search IMAGES=PATH"),
+        (["search", "IMAGES=no such place"], "IMAGES: got no such place, which doesn't exist"),
+        (["search", "IMAGES=tests", "LABELS=gone.csv"], "LABELS: got gone.csv, which doesn't exist"),
+        (["quick", "DATA=gone"], "DATA: got gone, which doesn't exist"),
+    ],
+)
+def test_make_names_a_missing_path_before_it_installs_anything(arguments, message):
+    command = ["make", "--dry-run", "-C", str(ROOT), "VENV=/nonexistent", *arguments]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode
+    assert message in result.stderr
+    assert "pip install" not in result.stdout
