@@ -53,7 +53,13 @@ TINY = {
                 "supernet": SHORT,
                 "limits": [475],
                 "methods": ["A", "B", "D", "random-search"],
-                "evolution": {"iterations": 2},
+                "evolution": {
+                    "population": 8,
+                    "iterations": 2,
+                    "keep": 3,
+                    "mutations": 3,
+                    "crossovers": 3,
+                },
             }
         },
     },
