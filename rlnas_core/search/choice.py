@@ -13,9 +13,9 @@ from rlnas_core.search.angle import angles
 from rlnas_core.search.evolution import Result, evolve
 from rlnas_core.search.optimum import largest_angle
 from rlnas_core.spaces import NASBench201, SearchSpace
+from rlnas_core.spaces.base import MEASURES
 from rlnas_core.spaces.nas_bench_201 import CONV_3X3, NONE, SKIP
 
-MEASURES = ("params", "flops")
 RESIDUAL = np.array([CONV_3X3, NONE, NONE, SKIP, CONV_3X3, NONE], np.int8)
 """The cell of NAS-Bench-201 that is ResNet's basic block: two 3x3 convolutions beside a shortcut."""
 _SAMPLE = 2000

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from rlnas_core.spaces import DARTS, MobileNet
+from rlnas_core.spaces.base import MEASURES
 
 # The multipliers of the bounds: any positive ones give valid bounds, a grid gives tight ones.
 _BALANCES = np.exp([-0.6, -0.3, -0.15, -0.07, -0.03, 0, 0.03, 0.07, 0.15, 0.3, 0.6])
@@ -47,7 +48,7 @@ def largest_angle(
     more than `most` partial architectures would have to be kept, only the most promising are, and there is no
     proof. Raises ValueError where the first architecture exceeds the limit.
     """
-    costs = (part[int(measure == "flops")] for part in space.cost_table(**(network or {})))
+    costs = (part[MEASURES.index(measure)] for part in space.cost_table(**(network or {})))
     search = _Search(space, np.asarray(sums, np.float64), limit, most, *costs)
     best = np.asarray(incumbent)
     cosine, spent = search.value(best[None])

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
     from rlnas_core.networks.layers import SupernetModule
 
+#: What a cost is counted in, in the order of `SearchSpace.cost` and `cost_table`.
+MEASURES = ("params", "flops")
+
 
 class Networks(ABC):
     """Networks that rows of whole numbers describe, (N, numbers)."""
@@ -109,7 +112,7 @@ class SearchSpace(Networks):
 
     def cheapest(self, measure: str = "flops", **network: Any) -> float:
         """FLOPs, or `params`, that no architecture goes below."""
-        fixed, table = (part[int(measure == "flops")] for part in self.cost_table(**network))
+        fixed, table = (part[MEASURES.index(measure)] for part in self.cost_table(**network))
         return float(fixed + np.where(self.allowed(), table, np.inf).min(axis=1).sum())
 
     def allowed(self) -> np.ndarray:
