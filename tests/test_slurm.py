@@ -34,7 +34,7 @@ def disturb(results, stopped):
         return None
 
     for way in ("cancelled", "preempted"):
-        seed = slurm.until(on_its_way, "a training that can be stopped", 150)
+        seed = slurm.until(on_its_way, "a training that can be stopped", 600)
         comments = slurm.ask("squeue", "-h", "-t", "RUNNING", "-o", "%i|%k").splitlines()
         name = f"rule_train_supernet_wildcards_{TRAINING.format(seed=seed).replace('/', '_')}"
         [job] = [line.split("|")[0] for line in comments if line.endswith(name)]
