@@ -8,7 +8,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: tests run side by
 import numpy as np
 import pytest
 
-from rlnas_core.images.arrays import load, prepare
+from rlnas_core.images.arrays import load
+from rlnas_core.images.preparation import prepare
 from rlnas_core.training.standalone import LabelledImages
 
 

@@ -21,7 +21,7 @@ from torchvision.ops import FeaturePyramidNetwork
 from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
 from rlnas_core.images.arrays import Reader
-from rlnas_core.images.sources import read_picture
+from rlnas_core.images.pictures import read_picture
 from rlnas_core.machine.fingerprints import marks_of
 from rlnas_core.networks.layers import BackboneModule
 from rlnas_core.training.loop import Run, Task, TrainingSettings

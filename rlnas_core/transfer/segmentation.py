@@ -14,8 +14,9 @@ from torchvision.models.segmentation import DeepLabV3
 from torchvision.models.segmentation.deeplabv3 import DeepLabHead
 from torchvision.models.segmentation.fcn import FCNHead
 
-from rlnas_core.images.arrays import Reader, normalise
-from rlnas_core.images.sources import opened, read_picture
+from rlnas_core.images.arrays import Reader
+from rlnas_core.images.augmentation import normalise
+from rlnas_core.images.pictures import opened, read_picture
 from rlnas_core.machine.fingerprints import marks_of
 from rlnas_core.networks.layers import BackboneModule, RunningBatchNorm
 from rlnas_core.training.loop import Run, Task, TrainingSettings
