@@ -375,7 +375,11 @@ def test_the_papers_configuration_plans_from_anywhere_without_its_data(tmp_path)
 
 
 def test_a_run_that_ranks_no_table_of_accuracies_asks_for_no_rankings_of_it(tmp_path):
-    nothing = {"seeds": dict.fromkeys(TINY["seeds"], []), "figure1": {"seeds": []}, "proxies": {"names": []}}
+    nothing = {
+        "seeds": {labels: [] for labels in TINY["seeds"]},
+        "figure1": {"seeds": []},
+        "proxies": {"names": []},
+    }
     plan = of_this_workflow(tmp_path, "--dry-run", config=TINY | nothing)
     assert "rule tabulate_networks:" in plan
     assert "rule tabulate_rankings:" not in plan
