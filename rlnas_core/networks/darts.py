@@ -10,6 +10,7 @@ from torch.nn import functional as F  # noqa: N812 - the name that torch code gi
 
 from rlnas_core.networks.layers import (
     BackboneModule,
+    Choices,
     SupernetModule,
     check_sizes,
     convolution,
@@ -18,6 +19,7 @@ from rlnas_core.networks.layers import (
 )
 from rlnas_core.spaces.darts import (
     AVG_POOL,
+    DARTS,
     DIL_3,
     DIL_5,
     EDGES,
@@ -103,9 +105,9 @@ class Cell(nn.Module):
         first = FactorizedReduce if after_reduction else _projection
         self.before = first(inputs[0], width, affine, running)
         self.last = _projection(inputs[1], width, affine, running)
-        self.operations = nn.ModuleDict(
+        self.operations = Choices(
             {
-                f"{edge}_{gene}": _operation(
+                (edge, gene): _operation(
                     gene, width, 2 if reduces and EDGES[edge][0] < INPUTS else 1, affine, running
                 )
                 for edge, genes in enumerate(choices)
@@ -124,7 +126,7 @@ class Cell(nn.Module):
             for edge in edges:
                 if genes[edge] == NONE:
                     continue
-                operation = self.operations[f"{edge}_{genes[edge]}"]
+                operation = self.operations.at(edge, genes[edge])
                 term = operation(nodes[EDGES[edge][0]])
                 terms.append(drop(term) if drop and not isinstance(operation, nn.Identity) else term)
             nodes.append(sum(terms[1:], terms[0]))
@@ -158,7 +160,7 @@ class Supernet(SupernetModule):
         if dilated_norm not in ("reference", "paper"):
             raise ValueError(f"dilated_norm: got {dilated_norm!r}; accepted: reference, paper")
         self.dilated_norm = dilated_norm
-        choices = choices or [tuple(range(8))] * (2 * len(EDGES))
+        choices = choices or [tuple(range(len(DARTS.operations)))] * (2 * len(EDGES))
         self.stem_stride = 8 if imagenet else 1
         if imagenet:
             self.stem = nn.Sequential(
@@ -179,7 +181,7 @@ class Supernet(SupernetModule):
             self.second_stem = nn.Identity()
             inputs = (3 * channels, 3 * channels)
         self.reduces = reduces(cells)
-        self.groups = (cells, len(choices), 8)
+        self.groups = (cells, len(choices), len(DARTS.operations))
         self.cells, self.widths = nn.ModuleList(), []
         width, after_reduction = channels, imagenet
         for reducing in self.reduces:
@@ -212,19 +214,21 @@ class Supernet(SupernetModule):
         """(cell, gene's place, operation, weight) of every weight that V(a, W) holds of an operation."""
         weights: list[tuple[int, int, int, Tensor]] = []
         for k, cell in enumerate(self.cells):
-            for place, operation in cell.operations.items():  # type: ignore[operator, union-attr]
-                edge, gene = map(int, place.split("_"))
+            for (edge, gene), operation in cell.operations.placed():  # type: ignore[operator, union-attr]
                 slot = edge + len(EDGES) * self.reduces[k]
-                for name, weight in operation.named_parameters():
-                    times = 1
-                    if gene in (DIL_3, DIL_5) and weight.ndim == 1 and self.dilated_norm == "reference":
-                        times = 0 if name.endswith("bias") else 2
-                    weights += [(k, slot, gene, weight)] * times
+                held = list(operation.parameters())
+                if gene in (DIL_3, DIL_5) and self.dilated_norm == "reference":
+                    scale = operation[-1].weight
+                    held = [*operation[:-1].parameters(), *([] if scale is None else [scale] * 2)]
+                weights += [(k, slot, gene, weight) for weight in held]
         return weights
 
     def fixed_weights(self) -> list[Tensor]:
         """Stems, both first layers of each cell, and the classifier."""
-        return [weight for name, weight in self.named_parameters() if ".operations." not in name]
+        cells: Any = self.cells
+        firsts = [part for cell in cells for part in (cell.before, cell.last)]
+        parts = (self.stem, self.second_stem, *firsts, self.classifier)
+        return [weight for part in parts for weight in part.parameters()]
 
     def cell_channels(self) -> list[int]:
         """The width of each cell."""

@@ -2,7 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -115,6 +115,26 @@ def convolution(inputs: int, outputs: int, kernel: int, stride: int = 1, **optio
 def norm(channels: int, affine: bool, running: bool) -> nn.Module:
     """Batch normalisation with running statistics, or by the batch at hand."""
     return RunningBatchNorm(channels, affine=affine) if running else BatchNorm(channels, affine)
+
+
+class Choices(nn.ModuleDict):
+    """Operations by their place, integers such as (edge, operation), that say which weight group each is."""
+
+    def __init__(self, operations: Mapping[tuple[int, ...], nn.Module]) -> None:
+        super().__init__({_place(*place): operation for place, operation in operations.items()})
+        self._places = list(operations)
+
+    def at(self, *place: int) -> nn.Module:
+        """The operation at a place; KeyError where there is none."""
+        return self[_place(*place)]
+
+    def placed(self) -> Iterator[tuple[tuple[int, ...], nn.Module]]:
+        """Each place and its operation, in the order in which they were made."""
+        return zip(self._places, self.values(), strict=True)
+
+
+def _place(*place: int) -> str:
+    return "_".join(map(str, place))
 
 
 def check_sizes(**sizes: int) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
-from rlnas_core.networks.layers import BackboneModule, SupernetModule, check_sizes, convolution, norm
+from rlnas_core.networks.layers import BackboneModule, Choices, SupernetModule, check_sizes, convolution, norm
 from rlnas_core.spaces.mobilenet import BLOCKS, CHANGES, FIRST, LAST, SHAPES, SKIP, STEM
 
 _STEM_STRIDE = 2
@@ -78,7 +78,7 @@ class Supernet(SupernetModule):
             layer(STEM, STEM, 3, 1, running, groups=STEM), layer(STEM, FIRST, 1, 1, running)[:2]
         )
         self.blocks = nn.ModuleList(
-            nn.ModuleDict({str(g): InvertedResidual(block, *SHAPES[g], running) for g in genes if g != SKIP})
+            Choices({(g,): InvertedResidual(block, *SHAPES[g], running) for g in genes if g != SKIP})
             for block, genes in zip(BLOCKS, choices, strict=True)
         )
         self.last = layer(BLOCKS[-1][1], LAST, 1, 1, running)
@@ -97,24 +97,25 @@ class Supernet(SupernetModule):
         outputs = []
         for block, gene in zip(self.blocks, np.asarray(path).reshape(-1).tolist(), strict=True):
             if gene != SKIP:
-                x = block.get_submodule(str(gene))(x)
+                x = block.at(gene)(x)  # type: ignore[operator]
             outputs.append(x)
         return outputs
 
     def operation_weights(self) -> list[tuple[int, int, int, Tensor]]:
         """(0, block, operation, weight): a block's three convolutions and the norms of the first two."""
         return [
-            (0, place, int(gene), weight)
+            (0, place, gene, weight)
             for place, block in enumerate(self.blocks)
-            for gene, residual in block.items()  # type: ignore[operator]
+            for (gene,), residual in block.placed()  # type: ignore[operator]
             for part in (residual.expand, residual.depthwise, residual.project[0])
             for weight in part.parameters()
         ]
 
     def fixed_weights(self) -> list[Tensor]:
         """First convolution, the ratio-1 block's, the last one, and the classifier's weight."""
-        layers = ("stem.0", "first.0.0", "first.1.0", "last.0", "classifier")
-        return [self.get_parameter(f"{layer}.weight") for layer in layers]
+        first: Any = self.first
+        layers: list[Any] = [self.stem[0], first[0][0], first[1][0], self.last[0], self.classifier]
+        return [layer.weight for layer in layers]
 
     def cell_channels(self) -> list[int]:
         """The number of all output channels of blocks that may be skipped, as one cell."""

@@ -360,11 +360,11 @@ def fit(
 
 
 def _optimiser(model: nn.Module, settings: TrainingSettings, without_gradient: str) -> SGD:
-    decays, also = [], {"all": ("",), "convolutions-and-classifier": ("classifier.",)}
-    for name, weight in model.named_parameters():
-        decayed = weight.ndim == 4 or name.startswith(also.get(settings.decayed, ()))
-        decays.append(settings.weight_decay * decayed)
     weights = list(model.parameters())
+    decayed = {id(weight) for weight in weights if settings.decayed == "all" or weight.ndim == 4}
+    if settings.decayed == "convolutions-and-classifier":
+        decayed |= {id(weight) for weight in model.get_submodule("classifier").parameters()}
+    decays = [settings.weight_decay * (id(weight) in decayed) for weight in weights]
     return SGD(weights, settings.momentum, decays, without_gradient, nesterov=settings.nesterov)
 
 
