@@ -88,9 +88,9 @@ def cost_table(
             column = run["column"] if images in _PAPERS_DATA else f"{images}/{run['column']}"
             measured.append((row, column, f"{seed}/{run['seed']}", run["value"]))
             if column != run["column"]:
-                of = f" of {run['network']}" if isinstance(run.get("network"), str) else ""
+                size = f" of {run['network']}" if isinstance(run.get("network"), str) else ""
                 remarks[row, column] = (
-                    f"networks{of} at this run's image size; costs are those of the paper's size"
+                    f"networks{size} at this run's image size; costs are those of the paper's size"
                 )
     cells = pd.DataFrame(measured, columns=["row", "column", "seed", "value"])
     cells["note"] = [remarks.get(cell) for cell in zip(cells["row"], cells["column"], strict=True)]
