@@ -36,7 +36,7 @@ def cost_table(
     accuracies, measures = list(accuracies), list(measures)
     transferred = {run["architecture"] for run in measures}
     measured: list[tuple[str, str, Any, float]] = []
-    disagrees: dict[tuple[str, str], str] = {}
+    remarks: dict[tuple[str, str], str] = {}
     never: dict[str, str] = {}
 
     def row_of(name: str) -> tuple[str, Any]:
@@ -64,7 +64,7 @@ def cost_table(
         entry = published()[name]
         (params,), (macs,) = entry.space.cost(entry.genes[None], **entry.network)
         add(row, "", params, macs)
-        disagrees |= {(row, column): why for column, why in entry.disagrees.get(number, {}).items()}
+        remarks |= {(row, column): why for column, why in entry.disagrees.get(number, {}).items()}
     for search in searches:
         limit_of_search = None if search["limit"] == "none" else int(search["limit"])
         method = _METHODS[search["labels"], search["search"]]
@@ -87,8 +87,13 @@ def cost_table(
             images = sources.get(run["dataset"], run["dataset"])
             column = run["column"] if images in _PAPERS_DATA else f"{images}/{run['column']}"
             measured.append((row, column, f"{seed}/{run['seed']}", run["value"]))
+            if column != run["column"]:
+                size = f" of {run['network']}" if isinstance(run.get("network"), str) else ""
+                remarks[row, column] = (
+                    f"networks{size} at this run's image size; costs are those of the paper's size"
+                )
     cells = pd.DataFrame(measured, columns=["row", "column", "seed", "value"])
-    cells["note"] = [disagrees.get(cell) for cell in zip(cells["row"], cells["column"], strict=True)]
+    cells["note"] = [remarks.get(cell) for cell in zip(cells["row"], cells["column"], strict=True)]
     paper = paper_numbers(number)
     never |= dict.fromkeys(set(paper["row"]) - set(cells["row"]) - {"random-search"}, _QUOTED)
     there = set(cells["column"])
