@@ -363,7 +363,7 @@ def _optimiser(model: nn.Module, settings: TrainingSettings, without_gradient: s
     weights = list(model.parameters())
     decayed = {id(weight) for weight in weights if settings.decayed == "all" or weight.ndim == 4}
     if settings.decayed == "convolutions-and-classifier":
-        decayed |= {id(weight) for weight in model.get_submodule("classifier").parameters()}
+        decayed |= {id(weight) for weight in getattr(model, "classifier", nn.Identity()).parameters()}
     decays = [settings.weight_decay * (id(weight) in decayed) for weight in weights]
     return SGD(weights, settings.momentum, decays, without_gradient, nesterov=settings.nesterov)
 

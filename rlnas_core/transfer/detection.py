@@ -152,6 +152,14 @@ def _some(names: Any) -> str:
     return ", ".join(names[:_NAMED]) + (", ..." if len(names) > _NAMED else "")
 
 
+class _Pyramid(nn.Sequential):
+    """A backbone and a feature pyramid of so many channels, which RetinaNet asks it for."""
+
+    def __init__(self, backbone: Backbone, features: FeaturePyramidNetwork, channels: int) -> None:
+        super().__init__(backbone, features)
+        self.out_channels = channels
+
+
 def build(network: BackboneModule, classes: int, settings: DetectionSettings, seed: int) -> RetinaNet:
     """RetinaNet on a network, whose weights stay; those of pyramid and heads are drawn from the seed.
 
@@ -161,10 +169,8 @@ def build(network: BackboneModule, classes: int, settings: DetectionSettings, se
     backbone = Backbone(network)
     with drawn_from(seed):
         coarser = LastLevelP6P7(backbone.channels[-1], settings.channels)
-        pyramid = nn.Sequential(
-            backbone, FeaturePyramidNetwork(backbone.channels, settings.channels, coarser)
-        )
-        pyramid.out_channels = settings.channels  # type: ignore[assignment]  # where RetinaNet looks for it
+        features = FeaturePyramidNetwork(backbone.channels, settings.channels, coarser)
+        pyramid = _Pyramid(backbone, features, settings.channels)
         model = RetinaNet(
             pyramid,
             classes,
