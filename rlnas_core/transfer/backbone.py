@@ -15,7 +15,9 @@ from rlnas_core.machine.fingerprints import code_of
 from rlnas_core.networks.layers import BackboneModule, initialise
 from rlnas_core.spaces import get
 from rlnas_core.training.checkpoint import read_weights
-from rlnas_core.training.loop import Run, Task, TrainingSettings, begin, drawn, fit
+from rlnas_core.training.loop import Run, begin, drawn, fit
+from rlnas_core.training.settings import TrainingSettings
+from rlnas_core.training.task import Task
 
 _STRIDES = [8, 16, 32]
 

@@ -24,7 +24,9 @@ from rlnas_core.images.arrays import Reader
 from rlnas_core.images.pictures import read_picture
 from rlnas_core.machine.fingerprints import marks_of
 from rlnas_core.networks.layers import BackboneModule
-from rlnas_core.training.loop import Run, Task, TrainingSettings
+from rlnas_core.training.loop import Run
+from rlnas_core.training.settings import TrainingSettings
+from rlnas_core.training.task import Task
 from rlnas_core.transfer.backbone import Backbone, Transfer, drawn_from, train_on_scenes
 
 MEASURES = ("AP", "AP50", "AP75", "APS", "APM", "APL")

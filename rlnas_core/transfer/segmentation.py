@@ -17,7 +17,9 @@ from rlnas_core.images.augmentation import normalise
 from rlnas_core.images.pictures import opened, read_picture
 from rlnas_core.machine.fingerprints import marks_of
 from rlnas_core.networks.layers import BackboneModule, convolution, norm
-from rlnas_core.training.loop import Run, Task, TrainingSettings
+from rlnas_core.training.loop import Run
+from rlnas_core.training.settings import TrainingSettings
+from rlnas_core.training.task import Task
 from rlnas_core.transfer.backbone import Backbone, Transfer, drawn_from, train_on_scenes
 
 IGNORED = 255
