@@ -70,9 +70,10 @@ lock:
 	$(VENV)-lock/bin/python -m pip freeze --exclude-editable | grep -Ev '^(nvidia-|cuda-|triton)' > requirements.txt
 	rm -rf $(VENV)-lock
 
+# What jobs import is compiled then; the rest of torch would take longer to compile than all of it to install.
 $(INSTALLED): requirements.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --requirement requirements.txt
+	$(BIN)/python -m pip install --quiet --no-compile --requirement requirements.txt
 	touch $@
 
 clean:

@@ -54,5 +54,5 @@ rule all:
         (
             [FOUND_MODEL, f"{RESULTS}/summary.md"]
             if config["model"]
-            else [SEARCHES, TABLES, FIGURES, NETWORKS, MODELS, EXPLORER, CHOSEN, f"{RESULTS}/claims.md"]
+            else [SEARCHES, TABLES, FIGURES, NETWORKS, MODELS, RANKED, CHOSEN, f"{RESULTS}/claims.md"]
         ),

@@ -74,14 +74,13 @@ ALL_TABLES = [*ACCURACY_TABLES, CORRELATION_TABLE, *COST_TABLES]
 HAS_FIGURE1 = bool(config["figure1"]["categories"] and config["figure1"]["seeds"])
 TABLES = expand(
     f"{RESULTS}/tables/{{table}}.{{format}}",
-    table=[*(f"table{number}" for number in ALL_TABLES), "rankings"],
+    table=[f"table{number}" for number in ALL_TABLES],
     format=["csv", "md", "tex"],
 ) + expand(
     f"{RESULTS}/tables/{{table}}.{{format}}",
     table=["comparison", *(f"networks_{space}_{dataset}" for space, dataset in RANKED_NETWORKS)],
     format=["csv", "md"],
 )
-EXPLORER = f"{RESULTS}/explore.html"
 CHOSEN = [
     f"{RESULTS}/searches/{EXPERIMENT}/{{search}}/accuracy.csv".format(
         dataset=dataset,
@@ -102,7 +101,6 @@ FIGURES = expand(
         *(["initialisations"] if config["seeds"]["untrained-normal"] else []),
         *(f"figure{number}" for number in ARCHITECTURE_FIGURES),
         *(f"scatter_{name}" for name in config["searches"] if config["seeds"]["uniform-once"]),
-        "rankings",
     ],
     format=["svg", "pdf", "png"],
 )

@@ -72,6 +72,16 @@ RANKINGS = [
     for labels, indicator, seeds in rankings(dataset)
     for seed in seeds
 ]
+# What a run makes of its rankings of the whole space.
+RANKED = [
+    f"{RESULTS}/{file}"
+    for file in (
+        "explore.html",
+        *(f"tables/rankings.{kind}" for kind in ("csv", "md", "tex")),
+        *(f"figures/rankings.{kind}" for kind in ("svg", "pdf", "png")),
+    )
+    if RANKINGS
+]
 
 
 def ranking_inputs(wildcards):

@@ -104,7 +104,7 @@ rule build_explorer:
         ),
     params:
         runs=RANKINGS,
-        dataset=DATASETS[0],
+        dataset=RANKINGS[0]["dataset"] if RANKINGS else "",
     log:
         f"{RESULTS}/logs/build_explorer.log",
     benchmark:

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from rlnas_core.configuration import plan
-from rlnas_core.images.arrays import load, prepare
+from rlnas_core.images.arrays import load
+from rlnas_core.images.preparation import prepare
 from rlnas_core.training.standalone import LabelledImages
 
 

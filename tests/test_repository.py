@@ -163,6 +163,11 @@ def test_packages_import_only_those_before_them():
             assert set(names) <= set(FLOORS[: floor + 1]), path
 
 
+def test_no_module_of_the_library_is_longer_than_400_lines():
+    lengths = {path: len(path.read_text().splitlines()) for path in (ROOT / "rlnas_core").rglob("*.py")}
+    assert {path: length for path, length in lengths.items() if length > 400} == {}
+
+
 def test_the_library_never_imports_snakemake():
     for path in (ROOT / "rlnas_core").rglob("*.py"):
         assert not re.search(r"^\s*(import|from) snakemake", path.read_text(), re.MULTILINE), path

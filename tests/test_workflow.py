@@ -374,6 +374,18 @@ def test_the_papers_configuration_plans_from_anywhere_without_its_data(tmp_path)
     ]
 
 
+def test_a_run_that_ranks_no_table_of_accuracies_asks_for_no_rankings_of_it(tmp_path):
+    nothing = {
+        "seeds": {labels: [] for labels in TINY["seeds"]},
+        "figure1": {"seeds": []},
+        "proxies": {"names": []},
+    }
+    plan = of_this_workflow(tmp_path, "--dry-run", config=TINY | nothing)
+    assert "rule tabulate_networks:" in plan
+    assert "rule tabulate_rankings:" not in plan
+    assert "rule build_explorer:" not in plan
+
+
 def test_a_run_without_its_data_stops_before_the_first_job(tmp_path):
     output = of_this_workflow(tmp_path, "--config", "benchmark={source: official}", check=False)
     assert (

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import job
-from rlnas_core.images import arrays
+from rlnas_core.images.preparation import prepare
 
 log = job.start(snakemake)
-arrays.prepare(
+prepare(
     out_dir=Path(snakemake.output.description).parent,
     name=snakemake.wildcards.dataset,
     downloads=snakemake.params.downloads,

@@ -37,7 +37,7 @@ model, accuracies = retrain(
 )
 if job.leads():
     columns = {**described[["space", "architecture", "arch"]], "dataset": wildcards.dataset}
-    columns["seed"] = wildcards.seed
+    columns |= {"seed": wildcards.seed, "network": space.size_in_words(asdict(settings))}
     rows = pd.DataFrame({"column": accuracies.keys(), "value": accuracies.values()}).assign(**columns)
     rows.to_csv(snakemake.output.accuracy, index=False)
     made_by = {**dict(wildcards), "arch": described["arch"], "settings": asdict(settings)}

@@ -33,6 +33,7 @@ if job.leads():
     measures = task.measure(model, valid, settings)
     rows = pd.DataFrame({"column": measures.keys(), "value": measures.values()})
     names = {"space": space.name, "architecture": wildcards.architecture, "seed": wildcards.seed}
+    names["network"] = space.size_in_words(sizes)
     rows.assign(dataset=wildcards.scenes, **names).to_csv(snakemake.output.measures, index=False)
     made_by = {**dict(wildcards), "arch": described["arch"], "sizes": sizes, "settings": asdict(settings)}
     save_weights(model, snakemake.output.weights, **made_by)

@@ -134,13 +134,12 @@ def _read_source(config: Mapping[str, Any], key: str, entry: Mapping[str, Any]) 
 def _read_images(entry: Mapping[str, Any], batch_size: int) -> None:
     import numpy as np
 
-    from rlnas_core.images import arrays, sources
+    from rlnas_core.images import sources
+    from rlnas_core.images.preparation import Reading, inspect
 
-    names = ("classes", "split", "decode", "colours", "crop", "labels", "per_class")
+    names = ("source", "path", "classes", "split", "decode", "colours", "crop", "labels", "per_class")
     asked = {name: entry[name] for name in names}
-    found, *_ = arrays.inspect(
-        entry["source"], entry["path"], downloads="resources/downloads", batch_size=batch_size, **asked
-    )
+    found, *_ = inspect(Reading(**asked, downloads="resources/downloads", batch_size=batch_size))
     if entry["source"] == "image-folder":
         pools = [pool for pool in (found.train, found.test) if pool is not None]
         if entry["decode"] == "once":

@@ -69,6 +69,46 @@ class _Book:
         return value
 
 
+@dataclass(frozen=True)
+class _Plan:
+    """What is trained, and how many epochs of supernets and of networks the time allows.
+
+    `few` are the numbers of labels of each class in the figure, `seconds` the core's time of all trainings.
+    """
+
+    space: str
+    channels: int
+    classes: int
+    images: int
+    batch: int
+    seconds: float
+    seeds: list[int]
+    retrained: list[int]
+    labelled: bool
+    few: list[int]
+
+    def epochs(self, sizes: Mapping[str, Any], image_size: int) -> tuple[float, float]:
+        """Epochs of a supernet and of a network, which get a third and two thirds of the time."""
+        space, network = get(self.space), {**sizes, "image_size": image_size, "classes": self.classes}
+        mean = space.cost(space.sample(1000, np.random.default_rng(0)), **network)[1].mean()
+        steps = self.images / self.batch
+        supernet = len(self.seeds) * training_seconds(self.space, mean, self.batch, steps)
+        largest = float(sum(np.max(part, axis=-1).sum() for part in space.cost_table(**network)[1][1:]))
+        # Found, structural, residual and random networks, and where there are few labels three of them.
+        heavy = training_seconds(self.space, largest, self.batch, steps, eager=True)
+        light = training_seconds(self.space, mean, self.batch, steps, eager=True)
+        network_epoch = len(self.retrained) * (
+            3 * heavy + light + len(self.few) * _FEW_STEPS * (2 * heavy + light)
+        )
+        share = _SEARCH_SHARE if self.labelled else 1
+        return share * self.seconds / supernet, (1 - share) * self.seconds / network_epoch
+
+    def fits(self, sizes: Mapping[str, Any], image_size: int) -> bool:
+        """Whether the fewest epochs fit."""
+        epochs = self.epochs(sizes, image_size)
+        return epochs[0] >= _FEWEST[0] and (not self.labelled or epochs[1] >= _FEWEST[1])
+
+
 def choose_settings(
     run: str,
     path: Path | str,
@@ -82,133 +122,163 @@ def choose_settings(
     take on so many `cores`, within the precision of the estimate. Raises ValueError for an unknown choice.
     """
     book = _Book(given or {})
-    labelled = survey.classes > 0
     space = book("space", "nas_bench_201", "the smallest space, enumerated to the exact optimum")
-    colours = book(
-        "colours", "grey" if survey.grey >= 0.99 else "colour", f"{survey.grey:.0%} of the images are grey"
-    )
-    crop = book(
-        "crop",
-        "square" if survey.elongated > 0.1 else "whole",
-        f"{survey.elongated:.0%} of the images are more than a tenth longer than wide, or wider",
-    )
-    split = "test" if survey.test else "held-out" if labelled else None
-    split = book(
-        "split", split, "what accuracy is measured on" if labelled else "no labels: all images train"
-    )
-    held = 0 if survey.test or not split else survey.train // (10 if split == "held-out" else 2)
-    images = survey.train - held
-    categories = survey.classes or book("categories", 10, "random labels for images without classes")
-    batch = min(_BATCH, 2 ** int(np.log2(max(2, images // 10))))
-    seeds = list(range(book("seeds", GIVEN["seeds"], "supernets, to see how far they agree")))
-    retrained = list(
-        range(book("retrainings", GIVEN["retrainings"], "trainings of each network") if labelled else 1)
-    )
-    channels = book("channels", GIVEN["channels"], "as in the paper")
-    minutes = book("minutes", GIVEN["minutes"], "what the run may take")
-    seconds = _SHARE * 60 * minutes * book("cores", GIVEN["cores"], "cores that it may take them on")
-    counts = [
-        count for count in book("labels", GIVEN["labels"], "numbers of labels in the figure") if labelled
-    ]
-    smallest = np.bincount(survey.labels[survey.labels >= 0]).min() if labelled else 0
-    counts = [count for count in counts if count < 0.9 * smallest]
-    plan = _Plan(
-        space,
-        survey.classes or categories,
-        images,
-        batch,
-        seconds,
-        seeds,
-        retrained,
-        labelled,
-        len(counts),
-    )
-    sizes, side = _fitting(plan, channels, book.given, survey)
-    fits = f"at least {_FEWEST[0]} epochs of a supernet" + (
-        f", {_FEWEST[1]} of a network" if labelled else ""
-    )
-    size = book("image_size", side, f"median short side {survey.short_side}, and time for {fits}")
-    if "cells" in sizes:
-        book("cells", sizes["cells"], f"of a stage, in the DARTS space of the network; time for {fits}")
-    epochs = [
-        int(np.clip(of, low, high))
-        for of, low, high in zip(plan.epochs(sizes, size), _FEWEST, _MOST, strict=True)
-    ]
-    search_epochs = book("epochs", epochs[0], f"of each supernet, {_FEWEST[0]} to {_MOST[0]} by the time")
-    if labelled:
-        epochs[1] = book(
-            "retraining_epochs", epochs[1], f"of each network, {_FEWEST[1]} to {_MOST[1]} by the time"
-        )
-    known = book.given
+    reading = _choose_reading(book, survey)
+    plan = _plan(book, space, survey, reading["split"])
+    sizes, image_size = _choose_sizes(book, plan, survey)
+    search_epochs, epochs = _choose_epochs(book, plan, sizes, image_size)
     dataset = {
         "source": "image-folder",
         "path": str(path),
-        "classes": categories,
-        "image_size": size,
-        "colours": colours,
-        "crop": crop,
-        "split": split,
+        "classes": plan.classes,
+        "image_size": image_size,
+        **reading,
     }
-    datasets = {"images": dataset}
-    if labelled and labels is not None:
+    searched, trained = "images", "images"
+    datasets = {searched: dataset}
+    if plan.labelled and labels is not None:
         # The search sees all images and no label; the list of labels is read for training alone.
-        datasets["images"] = {**dataset, "split": None}
-        datasets["labelled"] = {**dataset, "labels": str(labels)}
-    trained = "labelled" if len(datasets) > 1 else "images"
-    for count in counts:
-        datasets[f"few{count}"] = {**datasets[trained], "per_class": int(count)}
+        trained = "labelled"
+        datasets = {searched: {**dataset, "split": None}, trained: {**dataset, "labels": str(labels)}}
+    datasets |= {f"few{count}": {**datasets[trained], "per_class": count} for count in plan.few}
+    config = {
+        "run": run,
+        "datasets": datasets,
+        "searches": {"cifar10": searched},
+        "retraining": {space: _retraining(plan, trained, {**sizes, **_CLIPPING[space]}, epochs)},
+        "model": {
+            "space": space,
+            "images": searched,
+            "labelled": trained if plan.labelled else None,
+            "few": [f"few{count}" for count in plan.few],
+            "seeds": plan.seeds,
+            "limit": _limit(book.given),
+        },
+    }
+    supernet = {**sizes, **_CLIPPING[space], "epochs": search_epochs, "batch_size": plan.batch}
+    if space == "nas_bench_201":
+        config["supernet"] = supernet
+    else:
+        config["supernet"] = {"batch_size": plan.batch}
+        config["large_spaces"] = {space: {searched: {"supernet": {**supernet, "nesterov": False}}}}
+    return config, book.chosen
+
+
+def _choose_reading(book: _Book, survey: Survey) -> dict[str, Any]:
+    """How images are read: colours, crop, and what of them accuracy is measured on."""
+    grey, long = survey.grey, survey.elongated
+    split = "test" if survey.test else "held-out" if survey.classes else None
+    return {
+        "colours": book(
+            "colours", "grey" if grey >= 0.99 else "colour", f"{grey:.0%} of the images are grey"
+        ),
+        "crop": book(
+            "crop",
+            "square" if long > 0.1 else "whole",
+            f"{long:.0%} of the images are more than a tenth longer than wide, or wider",
+        ),
+        "split": book(
+            "split",
+            split,
+            "what accuracy is measured on" if survey.classes else "no labels: all images train",
+        ),
+    }
+
+
+def _plan(book: _Book, space: str, survey: Survey, split: str | None) -> _Plan:
+    """What is trained, how often and in what time."""
+    labelled = survey.classes > 0
+    held = 0 if survey.test or not split else survey.train // (10 if split == "held-out" else 2)
+    images = survey.train - held
+    classes = survey.classes or book("categories", 10, "random labels for images without classes")
+    seeds = book("seeds", GIVEN["seeds"], "supernets, to see how far they agree")
+    retrained = book("retrainings", GIVEN["retrainings"], "trainings of each network") if labelled else 1
+    channels = book("channels", GIVEN["channels"], "as in the paper")
+    minutes = book("minutes", GIVEN["minutes"], "what the run may take")
+    cores = book("cores", GIVEN["cores"], "cores that it may take them on")
+    counts = book("labels", GIVEN["labels"], "numbers of labels in the figure")
+    smallest = np.bincount(survey.labels[survey.labels >= 0]).min() if labelled else 0
+    return _Plan(
+        space=space,
+        channels=channels,
+        classes=classes,
+        images=images,
+        batch=_power_of_two(images // 10, _BATCH),
+        seconds=_SHARE * 60 * minutes * cores,
+        seeds=list(range(seeds)),
+        retrained=list(range(retrained)),
+        labelled=labelled,
+        few=[count for count in counts if count < 0.9 * smallest],
+    )
+
+
+def _power_of_two(images: int, most: int) -> int:
+    """The largest size of a batch that is a power of two, from 2 to the most."""
+    return min(most, 2 ** int(np.log2(max(2, images))))
+
+
+def _choose_sizes(book: _Book, plan: _Plan, survey: Survey) -> tuple[dict[str, Any], int]:
+    """The sizes of the networks and of the images."""
+    sizes, side = _fitting(plan, book.given, survey)
+    fits = f"at least {_FEWEST[0]} epochs of a supernet"
+    if plan.labelled:
+        fits += f", {_FEWEST[1]} of a network"
+    side = book("image_size", side, f"median short side {survey.short_side}, and time for {fits}")
+    if "cells" in sizes:
+        book("cells", sizes["cells"], f"of a stage, in the DARTS space of the network; time for {fits}")
+    return sizes, side
+
+
+def _choose_epochs(book: _Book, plan: _Plan, sizes: Mapping[str, Any], image_size: int) -> tuple[int, int]:
+    """Epochs of each supernet and of each network."""
+    supernet, network = np.clip(plan.epochs(sizes, image_size), _FEWEST, _MOST).astype(int).tolist()
+    supernet = book("epochs", supernet, f"of each supernet, {_FEWEST[0]} to {_MOST[0]} by the time")
+    if plan.labelled:
+        why = f"of each network, {_FEWEST[1]} to {_MOST[1]} by the time"
+        network = book("retraining_epochs", network, why)
+    return supernet, network
+
+
+def _retraining(plan: _Plan, trained: str, sizes: Mapping[str, Any], epochs: int) -> dict[str, Any]:
+    """How networks are trained: on all labels, and on few of them for a third of the steps."""
     network = {
         **sizes,
-        **_CLIPPING[space],
-        "epochs": epochs[1],
-        "batch_size": batch,
-        "learning_rate": 0.1 * batch / _BATCH,
+        "epochs": epochs,
+        "batch_size": plan.batch,
+        "learning_rate": 0.1 * plan.batch / _BATCH,
         "schedule": "cosine",
         "weight_decay": 0.0005,
         "nesterov": True,
         "label_smoothing": 0,
     }
-    retraining = {trained: {"found": False, "seeds": retrained, "network": network}}
-    for count in counts:
-        few = min(batch, 2 ** int(np.log2(max(2, count * categories // 2))))
-        steps = _FEW_STEPS * epochs[1] * images / batch
-        own = {**network, "batch_size": few, "learning_rate": 0.1 * few / _BATCH}
-        own["epochs"] = max(1, round(steps * few / (count * categories)))
-        retraining[f"few{count}"] = {"found": False, "seeds": retrained, "network": own}
-    supernet = {**sizes, **_CLIPPING[space], "epochs": search_epochs, "batch_size": batch}
-    measure = "params" if known.get("params") is not None else "flops"
-    limit = {"measure": measure, "most": known.get(measure), "image_size": known.get("limit_size")}
-    config = {
-        "run": run,
-        "datasets": datasets,
-        "searches": {"cifar10": "images"},
-        "retraining": {space: retraining},
-        "model": {
-            "space": space,
-            "images": "images",
-            "labelled": trained if labelled else None,
-            "few": [f"few{count}" for count in counts],
-            "seeds": seeds,
-            "limit": limit,
-        },
+    networks = {trained: network}
+    for count in plan.few:
+        batch = _power_of_two(count * plan.classes // 2, plan.batch)
+        steps = _FEW_STEPS * epochs * plan.images / plan.batch
+        networks[f"few{count}"] = {
+            **network,
+            "batch_size": batch,
+            "learning_rate": 0.1 * batch / _BATCH,
+            "epochs": max(1, round(steps * batch / (count * plan.classes))),
+        }
+    return {
+        name: {"found": False, "seeds": plan.retrained, "network": settings}
+        for name, settings in networks.items()
     }
-    if space == "nas_bench_201":
-        config["supernet"] = supernet
-    else:
-        config["supernet"] = {"batch_size": batch}
-        config["large_spaces"] = {space: {"images": {"supernet": {**supernet, "nesterov": False}}}}
-    return config, book.chosen
 
 
-def _fitting(
-    plan: "_Plan", channels: int, given: Mapping[str, Any], survey: Survey
-) -> tuple[dict[str, Any], int]:
+def _limit(given: Mapping[str, Any]) -> dict[str, Any]:
+    measure = "params" if given.get("params") is not None else "flops"
+    return {"measure": measure, "most": given.get(measure), "image_size": given.get("limit_size")}
+
+
+def _fitting(plan: _Plan, given: Mapping[str, Any], survey: Survey) -> tuple[dict[str, Any], int]:
     """The sizes of a network and the image size, the largest whose trainings fit into the time."""
     sides = [side for side in _SIZES if side <= min(survey.short_side, _LARGEST[plan.space])] or [_SIZES[0]]
     sides = [given["image_size"]] if given.get("image_size") else sides[::-1]
     cells = [given["cells"]] if given.get("cells") else _CELLS[plan.space]
     ladder = [
-        ({"channels": channels, "cells": count, "imagenet": False}, side)
+        ({"channels": plan.channels, "cells": count, "imagenet": False}, side)
         for large in (True, False)
         for count in cells
         for side in sides
@@ -217,39 +287,3 @@ def _fitting(
     names = get(plan.space).sizes
     steps = [({name: size for name, size in sizes.items() if name in names}, side) for sizes, side in ladder]
     return next((step for step in steps if plan.fits(*step)), steps[-1])
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """How many epochs the time allows, of supernets and of networks."""
-
-    space: str
-    classes: int
-    images: int
-    batch: int
-    seconds: float
-    seeds: list[int]
-    retrained: list[int]
-    labelled: bool
-    few: int
-
-    def epochs(self, sizes: Mapping[str, Any], image_size: int) -> tuple[float, float]:
-        """Epochs of a supernet and of a network, which get a third and two thirds of the time."""
-        space, network = get(self.space), {**sizes, "image_size": image_size, "classes": self.classes}
-        mean = space.cost(space.sample(1000, np.random.default_rng(0)), **network)[1].mean()
-        steps = self.images / self.batch
-        supernet = len(self.seeds) * training_seconds(self.space, mean, self.batch, steps)
-        largest = float(sum(np.max(part, axis=-1).sum() for part in space.cost_table(**network)[1][1:]))
-        # Found, structural, residual and random networks, and where there are few labels three of them.
-        heavy = training_seconds(self.space, largest, self.batch, steps, eager=True)
-        light = training_seconds(self.space, mean, self.batch, steps, eager=True)
-        network_epoch = len(self.retrained) * (
-            3 * heavy + light + self.few * _FEW_STEPS * (2 * heavy + light)
-        )
-        share = _SEARCH_SHARE if self.labelled else 1
-        return share * self.seconds / supernet, (1 - share) * self.seconds / network_epoch
-
-    def fits(self, sizes: Mapping[str, Any], image_size: int) -> bool:
-        """Whether the fewest epochs fit."""
-        epochs = self.epochs(sizes, image_size)
-        return epochs[0] >= _FEWEST[0] and (not self.labelled or epochs[1] >= _FEWEST[1])

@@ -79,11 +79,11 @@ UNKNOWN = Cost(*[math.nan] * 5)
 def count_images(dataset: Mapping[str, Any]) -> tuple[int, int]:
     """The training and the validation images of an entry of `datasets`; those of a folder are counted."""
     if dataset["source"] not in FACTS:
-        from rlnas_core.images import arrays  # torch comes with it
+        from rlnas_core.images.preparation import Reading, inspect  # torch comes with it
 
-        names = ("split", "decode", "labels", "per_class")
+        names = ("source", "path", "split", "decode", "labels", "per_class")
         asked = {name: dataset[name] for name in names if name in dataset}
-        _, train_rows, (_, rows) = arrays.inspect(dataset["source"], dataset["path"], **asked)
+        _, train_rows, (_, rows) = inspect(Reading(**asked))
         return len(train_rows), len(rows)
     _, train, test, *_ = FACTS[dataset["source"]]
     of_train = dataset["source"] in ("cifar10", "digits")

@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from rlnas_core.images import sources
+from rlnas_core.images.archives import contents
+from rlnas_core.images.pictures import pixels_of
+from rlnas_core.images.sources import image_files
 
 _SAMPLE = 500  # images that are decoded
 _TOLERANCE = 8  # by how much the channels of a grey pixel may differ, of 255, after JPEG
@@ -35,22 +37,22 @@ class Survey:
 def survey(path: Path | str, labels: Path | str | None = None) -> Survey:
     """Look at the images of a folder or archive; `labels` is a CSV of file and class.
 
-    Raises what `sources.image_files` does, and ValueError where no image of the sample can be read.
+    Raises what `image_files` does, and ValueError where no image of the sample can be read.
     """
     path = Path(path)
-    found = sources.image_files(path, labels=Path(labels) if labels else None)
+    found = image_files(path, labels=Path(labels) if labels else None)
     train = len(found.train.labels)
     every = 1 + train // _SAMPLE
     if path.is_dir():
         sample = map(Path, found.train.files[::every].tolist())
-        contents = ((file.name, file.read_bytes()) for file in sample if file.is_file())
+        read = ((file.name, file.read_bytes()) for file in sample if file.is_file())
     else:
-        contents = (one for place, one in enumerate(sources.contents(path)) if place % every == 0)
+        read = (one for place, one in enumerate(contents(path)) if place % every == 0)
     sides, grey = [], []
-    for _, content in contents:
+    for _, content in read:
         try:
             with Image.open(io.BytesIO(content)) as picture:
-                pixels = sources.pixels_of(picture, "RGB").astype(np.int16)
+                pixels = pixels_of(picture, "RGB").astype(np.int16)
         except Exception:
             continue  # named before the run starts
         sides.append(pixels.shape[:2])

@@ -12,8 +12,8 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from rlnas_core.images.arrays import centre, normalise
-from rlnas_core.images.sources import converted, pixels_of, resize
+from rlnas_core.images.augmentation import centre, normalise
+from rlnas_core.images.pictures import converted, pixels_of, resize
 from rlnas_core.networks.layers import initialise
 from rlnas_core.spaces import get
 from rlnas_core.training.checkpoint import read_weights

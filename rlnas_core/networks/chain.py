@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
-from rlnas_core.networks.layers import BackboneModule, check_sizes
-from rlnas_core.networks.mobilenet import InvertedResidual, layer
+from rlnas_core.networks.layers import BackboneModule, check_sizes, classifier
+from rlnas_core.networks.mobilenet import InvertedResidual, last_stage, layer
 from rlnas_core.spaces.chain import Chain
 
 _ACTIVATIONS = (nn.ReLU, nn.ReLU6)
@@ -20,20 +20,30 @@ class Network(BackboneModule):
     head = ("last", "classifier")
 
     def __init__(
-        self, genes: np.ndarray, *, classes: int, in_channels: int = 3, dropout: float = 0.0
+        self,
+        genes: np.ndarray,
+        *,
+        classes: int | None,
+        in_channels: int = 3,
+        dropout: float = 0.0,
+        dilated: bool = False,
     ) -> None:
         super().__init__()
         check_sizes(classes=classes)
+        self.sizes = {"classes": classes, "in_channels": in_channels}
         self.genes, self.dropout = np.asarray(genes), dropout
         activation, stem, head = self.genes[:3].tolist()
         self.shapes = Chain().blocks(self.genes)
         options: dict[str, Any] = {"running": True, "activation": _ACTIVATIONS[activation]}
         self.stem = layer(in_channels, stem, 3, _STEM_STRIDE, **options)
+        last_blocks = last_stage([shape for *_, shape in self.shapes])
         self.blocks = nn.ModuleList(
-            InvertedResidual(shape, ratio, kernel, **options) for kernel, ratio, shape in self.shapes
+            InvertedResidual(shape, ratio, kernel, **options, dilated=dilated and last)
+            for (kernel, ratio, shape), last in zip(self.shapes, last_blocks, strict=True)
         )
-        self.last = layer(self.shapes[-1][2][1], head, 1, 1, **options)
-        self.classifier = nn.Linear(head, classes)
+        outputs = self.shapes[-1][2][1]
+        self.last = nn.Identity() if classes is None else layer(outputs, head, 1, 1, **options)
+        self.classifier = classifier(head, classes)
 
     def forward(self, images: Tensor, path: np.ndarray | None = None) -> Tensor:
         """Class scores (B, classes) of images (B, C, H, W)."""
@@ -50,8 +60,3 @@ class Network(BackboneModule):
         """(channels, stride) of each of the features; the stride is in pixels of the image."""
         _, outputs, strides = np.array([shape for *_, shape in self.shapes]).T
         return list(zip(outputs.tolist(), (_STEM_STRIDE * strides.cumprod()).tolist(), strict=True))
-
-    def last_stage(self) -> list[nn.Module]:
-        """What makes the features of the largest stride from those before."""
-        first = max(block for block, (*_, shape) in enumerate(self.shapes) if shape[2] > 1)
-        return list(self.blocks[first:])

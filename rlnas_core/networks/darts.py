@@ -10,14 +10,18 @@ from torch.nn import functional as F  # noqa: N812 - the name that torch code gi
 
 from rlnas_core.networks.layers import (
     BackboneModule,
+    Choices,
     SupernetModule,
     check_sizes,
+    classifier,
     convolution,
     drop_out,
     norm,
+    spaced,
 )
 from rlnas_core.spaces.darts import (
     AVG_POOL,
+    DARTS,
     DIL_3,
     DIL_5,
     EDGES,
@@ -37,16 +41,19 @@ _AUXILIARY = 128, 768
 
 
 class FactorizedReduce(nn.Module):
-    """Halve the resolution by two 1x1 convolutions, of the even and of the odd pixels."""
+    """Halve the resolution by two 1x1 convolutions, of the even and of the odd pixels.
 
-    def __init__(self, inputs: int, outputs: int, affine: bool, running: bool) -> None:
+    At stride 1 the resolution stays: every second pixel is that of stride 2.
+    """
+
+    def __init__(self, inputs: int, outputs: int, affine: bool, running: bool, stride: int = 2) -> None:
         super().__init__()
-        self.even = convolution(inputs, outputs // 2, 1, 2)
-        self.odd = convolution(inputs, outputs - outputs // 2, 1, 2)
+        self.even = convolution(inputs, outputs // 2, 1, stride)
+        self.odd = convolution(inputs, outputs - outputs // 2, 1, stride)
         self.norm = norm(outputs, affine, running)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) to (B, outputs, H/2, W/2), rounded up."""
+        """(B, C, H, W) to (B, outputs, H/stride, W/stride), rounded up."""
         x = F.relu(x)
         odd = F.pad(x[:, :, 1:, 1:], (0, 1, 0, 1))
         return self.norm(torch.cat([self.even(x), self.odd(odd)], dim=1))
@@ -56,21 +63,46 @@ def _projection(inputs: int, outputs: int, affine: bool, running: bool) -> nn.Mo
     return nn.Sequential(nn.ReLU(), convolution(inputs, outputs, 1), norm(outputs, affine, running))
 
 
-def _operation(gene: int, channels: int, stride: int, affine: bool, running: bool) -> nn.Module:
-    kernel = KERNELS.get(gene, 3)
+class DilatedPool(nn.Module):
+    """A pooling of stride 1 over pixels two apart: by itself on each quarter of the pixels."""
+
+    def __init__(self, pool: nn.Module) -> None:
+        super().__init__()
+        self.pool = pool
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) to the same shape."""
+        out = torch.empty_like(x)
+        for row, column in ((0, 0), (0, 1), (1, 0), (1, 1)):
+            out[:, :, row::2, column::2] = self.pool(x[:, :, row::2, column::2])
+        return out
+
+
+def _pool(gene: int, stride: int, dilated: bool) -> nn.Module:
+    step = 1 if dilated else stride
+    average = nn.AvgPool2d(3, step, 1, count_include_pad=False)
+    pool = nn.MaxPool2d(3, step, 1) if gene == MAX_POOL else average
+    return DilatedPool(pool) if dilated and stride == 1 else pool
+
+
+def _operation(
+    gene: int, channels: int, stride: int, affine: bool, running: bool, dilated: bool
+) -> nn.Module:
+    if gene == SKIP and stride == 1:
+        return nn.Identity()
     if gene == SKIP:
-        return nn.Identity() if stride == 1 else FactorizedReduce(channels, channels, affine, running)
+        return FactorizedReduce(channels, channels, affine, running, 1 if dilated else stride)
     if gene in (MAX_POOL, AVG_POOL):
-        average = nn.AvgPool2d(3, stride, 1, count_include_pad=False)
-        pool = nn.MaxPool2d(3, stride, 1) if gene == MAX_POOL else average
+        pool = _pool(gene, stride, dilated)
         # Only the supernet normalises what it pools.
         return pool if running else nn.Sequential(pool, norm(channels, affine, running))
     layers: list[nn.Module] = []
     for step in (stride, 1) if gene in (SEP_3, SEP_5) else (stride,):
-        dilation = 2 if gene in (DIL_3, DIL_5) else 1
+        step, spacing = spaced(step, dilated)
+        dilation = spacing * (2 if gene in (DIL_3, DIL_5) else 1)
         layers += [
             nn.ReLU(),
-            convolution(channels, channels, kernel, step, groups=channels, dilation=dilation),
+            convolution(channels, channels, KERNELS[gene], step, groups=channels, dilation=dilation),
             convolution(channels, channels, 1),
             norm(channels, affine, running),
         ]
@@ -86,7 +118,10 @@ class _AuxiliaryPool(nn.Module):
 
 
 class Cell(nn.Module):
-    """A cell that holds the operations of the given genes on each edge; from the two cells before it."""
+    """A cell that holds the operations of the given genes on each edge; from the two cells before it.
+
+    `dilated`, it keeps the resolution and spaces its filters two pixels apart.
+    """
 
     def __init__(
         self,
@@ -98,15 +133,20 @@ class Cell(nn.Module):
         after_reduction: bool,
         affine: bool,
         running: bool,
+        dilated: bool = False,
     ) -> None:
         super().__init__()
-        first = FactorizedReduce if after_reduction else _projection
-        self.before = first(inputs[0], width, affine, running)
+        if after_reduction:
+            # A reduction cell brings its inputs to one resolution before it halves that.
+            stride = 1 if dilated and not reduces else 2
+            self.before: nn.Module = FactorizedReduce(inputs[0], width, affine, running, stride)
+        else:
+            self.before = _projection(inputs[0], width, affine, running)
         self.last = _projection(inputs[1], width, affine, running)
-        self.operations = nn.ModuleDict(
+        self.operations = Choices(
             {
-                f"{edge}_{gene}": _operation(
-                    gene, width, 2 if reduces and EDGES[edge][0] < INPUTS else 1, affine, running
+                (edge, gene): _operation(
+                    gene, width, 2 if reduces and EDGES[edge][0] < INPUTS else 1, affine, running, dilated
                 )
                 for edge, genes in enumerate(choices)
                 for gene in genes
@@ -124,7 +164,7 @@ class Cell(nn.Module):
             for edge in edges:
                 if genes[edge] == NONE:
                     continue
-                operation = self.operations[f"{edge}_{genes[edge]}"]
+                operation = self.operations.at(edge, genes[edge])
                 term = operation(nodes[EDGES[edge][0]])
                 terms.append(drop(term) if drop and not isinstance(operation, nn.Identity) else term)
             nodes.append(sum(terms[1:], terms[0]))
@@ -137,13 +177,14 @@ class Supernet(SupernetModule):
     `channels` is the width of the first cells; cells at a third and two thirds of the depth halve the
     resolution and double the width. With the `imagenet` stem the images come in at an eighth of their size.
     `dilated_norm` says which of a dilated convolution's normalisation weights V(a, W) holds: the scale twice
-    (`reference`) or scale and shift (`paper`). Raises ValueError for another word or a size below 1.
+    (`reference`) or scale and shift (`paper`). `dilated`, the last stage keeps the resolution. Raises
+    ValueError for another word or a size below 1.
     """
 
     def __init__(
         self,
         *,
-        classes: int,
+        classes: int | None,
         channels: int = 16,
         cells: int = 8,
         in_channels: int = 3,
@@ -152,13 +193,14 @@ class Supernet(SupernetModule):
         running: bool = False,
         dilated_norm: str = "reference",
         choices: list[tuple[int, ...]] | None = None,
+        dilated: bool = False,
     ) -> None:
         super().__init__()
         check_sizes(classes=classes, channels=channels, cells=cells)
         if dilated_norm not in ("reference", "paper"):
             raise ValueError(f"dilated_norm: got {dilated_norm!r}; accepted: reference, paper")
         self.dilated_norm = dilated_norm
-        choices = choices or [tuple(range(8))] * (2 * len(EDGES))
+        choices = choices or [tuple(range(len(DARTS.operations)))] * (2 * len(EDGES))
         self.stem_stride = 8 if imagenet else 1
         if imagenet:
             self.stem = nn.Sequential(
@@ -179,17 +221,18 @@ class Supernet(SupernetModule):
             self.second_stem = nn.Identity()
             inputs = (3 * channels, 3 * channels)
         self.reduces = reduces(cells)
-        self.groups = (cells, len(choices), 8)
+        self.groups = (cells, len(choices), len(DARTS.operations))
         self.cells, self.widths = nn.ModuleList(), []
         width, after_reduction = channels, imagenet
-        for reducing in self.reduces:
+        last_stage = np.cumsum(self.reduces) == sum(self.reduces)
+        for reducing, last in zip(self.reduces, last_stage.tolist(), strict=True):
             width *= 1 + reducing
             part = choices[len(EDGES) :] if reducing else choices[: len(EDGES)]
-            shape = {"reduces": reducing, "after_reduction": after_reduction}
+            shape = {"reduces": reducing, "after_reduction": after_reduction, "dilated": dilated and last}
             self.cells.append(Cell(inputs, width, part, affine=affine, running=running, **shape))
             self.widths.append(width)
             inputs, after_reduction = (inputs[1], NODES * width), reducing
-        self.classifier = nn.Linear(inputs[1], classes)
+        self.classifier = classifier(inputs[1], classes)
 
     def forward(self, images: Tensor, path: np.ndarray) -> Tensor:
         """Class scores (B, classes) of images (B, C, H, W) under a path (28,) or (1, 28)."""
@@ -212,19 +255,21 @@ class Supernet(SupernetModule):
         """(cell, gene's place, operation, weight) of every weight that V(a, W) holds of an operation."""
         weights: list[tuple[int, int, int, Tensor]] = []
         for k, cell in enumerate(self.cells):
-            for place, operation in cell.operations.items():  # type: ignore[operator, union-attr]
-                edge, gene = map(int, place.split("_"))
+            for (edge, gene), operation in cell.operations.placed():  # type: ignore[operator, union-attr]
                 slot = edge + len(EDGES) * self.reduces[k]
-                for name, weight in operation.named_parameters():
-                    times = 1
-                    if gene in (DIL_3, DIL_5) and weight.ndim == 1 and self.dilated_norm == "reference":
-                        times = 0 if name.endswith("bias") else 2
-                    weights += [(k, slot, gene, weight)] * times
+                held = list(operation.parameters())
+                if gene in (DIL_3, DIL_5) and self.dilated_norm == "reference":
+                    scale = operation[-1].weight
+                    held = [*operation[:-1].parameters(), *([] if scale is None else [scale] * 2)]
+                weights += [(k, slot, gene, weight) for weight in held]
         return weights
 
     def fixed_weights(self) -> list[Tensor]:
         """Stems, both first layers of each cell, and the classifier."""
-        return [weight for name, weight in self.named_parameters() if ".operations." not in name]
+        cells: Any = self.cells
+        firsts = [part for cell in cells for part in (cell.before, cell.last)]
+        parts = (self.stem, self.second_stem, *firsts, self.classifier)
+        return [weight for part in parts for weight in part.parameters()]
 
     def cell_channels(self) -> list[int]:
         """The width of each cell."""
@@ -245,7 +290,7 @@ class Network(Supernet, BackboneModule):
     def __init__(
         self, genes: np.ndarray, *, auxiliary: bool = False, drop: float = 0.0, **sizes: Any
     ) -> None:
-        self.genes = np.asarray(genes)
+        self.genes, self.sizes = np.asarray(genes), sizes
         super().__init__(choices=[(int(g),) for g in self.genes], affine=True, running=True, **sizes)
         self.drop = drop
         self.auxiliary: nn.Module | None = None
@@ -261,7 +306,7 @@ class Network(Supernet, BackboneModule):
                 nn.Conv2d(inner, outer, 2, bias=False),
                 nn.ReLU(),
                 nn.Flatten(),
-                nn.Linear(outer, self.classifier.out_features),
+                nn.Linear(outer, sizes["classes"]),
             )
 
     def forward(self, images: Tensor, path: np.ndarray | None = None) -> Any:
@@ -280,12 +325,6 @@ class Network(Supernet, BackboneModule):
         """(channels, stride) of each of the features; the stride is in pixels of the image."""
         strides = self.stem_stride * 2 ** np.cumsum(self.reduces)
         return list(zip([NODES * width for width in self.widths], strides.tolist(), strict=True))
-
-    def last_stage(self) -> list[nn.Module]:
-        """What makes the features of the largest stride from those before; its layers of stride 2 are all."""
-        first = len(self.reduces) - 1 - self.reduces[::-1].index(True)
-        # The reduction cell brings its inputs to one resolution before it halves that.
-        return [self.cells[first].operations, *self.cells[first + 1 :]]
 
     def drop_paths(self, chance: float) -> None:
         """Leave out operations in training from now on with another chance."""

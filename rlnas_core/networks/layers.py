@@ -2,10 +2,10 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -112,16 +112,49 @@ def convolution(inputs: int, outputs: int, kernel: int, stride: int = 1, **optio
     return kind(inputs, outputs, kernel, stride, padding, bias=False, **options)
 
 
+def spaced(stride: int, dilated: bool) -> tuple[int, int]:
+    """Stride and dilation of a layer, which `dilated` keeps the resolution.
+
+    A layer of a larger stride loses it; those of stride 1 read its output and space their filters out.
+    """
+    return (1, 1 if stride > 1 else 2) if dilated else (stride, 1)
+
+
 def norm(channels: int, affine: bool, running: bool) -> nn.Module:
     """Batch normalisation with running statistics, or by the batch at hand."""
     return RunningBatchNorm(channels, affine=affine) if running else BatchNorm(channels, affine)
 
 
-def check_sizes(**sizes: int) -> None:
+class Choices(nn.ModuleDict):
+    """Operations by their place, integers such as (edge, operation), that say which weight group each is."""
+
+    def __init__(self, operations: Mapping[tuple[int, ...], nn.Module]) -> None:
+        super().__init__({_place(*place): operation for place, operation in operations.items()})
+        self._places = list(operations)
+
+    def at(self, *place: int) -> nn.Module:
+        """The operation at a place; KeyError where there is none."""
+        return self[_place(*place)]
+
+    def placed(self) -> Iterator[tuple[tuple[int, ...], nn.Module]]:
+        """Each place and its operation, in the order in which they were made."""
+        return zip(self._places, self.values(), strict=True)
+
+
+def _place(*place: int) -> str:
+    return "_".join(map(str, place))
+
+
+def check_sizes(**sizes: int | None) -> None:
     """Raise ValueError that names a size below 1."""
     for name, size in sizes.items():
-        if size < 1:
+        if size is not None and size < 1:
             raise ValueError(f"{name}: got {size}; accepted: a whole number from 1")
+
+
+def classifier(inputs: int, classes: int | None) -> nn.Module:
+    """A linear classifier of features (B, inputs), which pass as they are where there are no classes."""
+    return nn.Identity() if classes is None else nn.Linear(inputs, classes)
 
 
 class SupernetModule(nn.Module, ABC):
@@ -184,12 +217,13 @@ def drop_out(x: Tensor, chance: float, generator: torch.Generator | None, *, who
 class BackboneModule(nn.Module, ABC):
     """A stand-alone network that can serve as the backbone of another task.
 
-    `space` is the name of its space, `genes` its architecture, and `head` names the parts that only
-    classification needs.
+    `space` is the name of its space, `genes` its architecture, `sizes` what else it was built with, and
+    `head` names the parts that only classification needs; without classes (None) it has none of them.
     """
 
     space: str
     genes: np.ndarray
+    sizes: dict[str, Any]
     head: tuple[str, ...]
     generator: torch.Generator | None = None
     """Draws what is left out in training."""
@@ -208,9 +242,17 @@ class BackboneModule(nn.Module, ABC):
     def body(self) -> list[tuple[int, int]]:
         """(channels, stride) of each of the features; the stride is in pixels of the image."""
 
-    @abstractmethod
-    def last_stage(self) -> list[nn.Module]:
-        """What makes the features of the largest stride from those before; its layers of stride 2 are all."""
+    def features_only(self, dilated: bool = False) -> Self:
+        """A network of the same architecture without its head, which shares the weights of this one.
+
+        `dilated`, its last stage keeps the resolution and spaces its filters two pixels apart instead.
+        """
+        with torch.device("meta"):
+            network = type(self)(self.genes, **self.sizes | {"classes": None, "dilated": dilated})
+        head = tuple(f"{name}." for name in self.head)
+        weights = {name: each for name, each in self.state_dict().items() if not name.startswith(head)}
+        network.load_state_dict(weights, assign=True)
+        return network
 
 
 _CLASSIFIER = partial(nn.init.normal_, std=0.01)

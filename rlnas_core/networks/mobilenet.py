@@ -1,11 +1,21 @@
 """Networks of the MobileNet-like space as torch modules: the supernet and the stand-alone network."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from torch import Tensor, nn
 
-from rlnas_core.networks.layers import BackboneModule, SupernetModule, check_sizes, convolution, norm
+from rlnas_core.networks.layers import (
+    BackboneModule,
+    Choices,
+    SupernetModule,
+    check_sizes,
+    classifier,
+    convolution,
+    norm,
+    spaced,
+)
 from rlnas_core.spaces.mobilenet import BLOCKS, CHANGES, FIRST, LAST, SHAPES, SKIP, STEM
 
 _STEM_STRIDE = 2
@@ -26,10 +36,17 @@ def layer(
     )
 
 
+def last_stage(blocks: Sequence[tuple[int, int, int]]) -> list[bool]:
+    """Whether each block (inputs, outputs, stride) is of the last resolution."""
+    halved = np.cumsum([stride > 1 for *_, stride in blocks])
+    return (halved == halved[-1]).tolist()
+
+
 class InvertedResidual(nn.Module):
     """Expand, convolve channel by channel, project; with a shortcut where the shape stays.
 
-    At the ratio 1 nothing is expanded.
+    At the ratio 1 nothing is expanded. `dilated`, it keeps the resolution and spaces its filter two pixels
+    apart.
     """
 
     def __init__(
@@ -39,13 +56,16 @@ class InvertedResidual(nn.Module):
         kernel: int,
         running: bool,
         activation: type[nn.Module] = nn.ReLU6,
+        dilated: bool = False,
     ) -> None:
         super().__init__()
         inputs, outputs, stride = block
         width = ratio * inputs
         wide = layer(inputs, width, 1, 1, running, activation) if ratio > 1 else nn.Identity()
         self.expand: nn.Module = wide
-        self.depthwise = layer(width, width, kernel, stride, running, activation, groups=width)
+        step, dilation = spaced(stride, dilated)
+        spacing = {"groups": width, "dilation": dilation}
+        self.depthwise = layer(width, width, kernel, step, running, activation, **spacing)
         self.project = layer(width, outputs, 1, 1, running)[:2]
         self.shortcut = inputs == outputs and stride == 1
 
@@ -58,16 +78,17 @@ class InvertedResidual(nn.Module):
 class Supernet(SupernetModule):
     """The MobileNet-like supernet (Sec. 4.2): every inverted residual of every block.
 
-    Raises ValueError for fewer than one class.
+    `dilated`, the last stage keeps the resolution. Raises ValueError for fewer than one class.
     """
 
     def __init__(
         self,
         *,
-        classes: int,
+        classes: int | None,
         in_channels: int = 3,
         running: bool = False,
         choices: list[tuple[int, ...]] | None = None,
+        dilated: bool = False,
     ) -> None:
         super().__init__()
         check_sizes(classes=classes)
@@ -78,11 +99,17 @@ class Supernet(SupernetModule):
             layer(STEM, STEM, 3, 1, running, groups=STEM), layer(STEM, FIRST, 1, 1, running)[:2]
         )
         self.blocks = nn.ModuleList(
-            nn.ModuleDict({str(g): InvertedResidual(block, *SHAPES[g], running) for g in genes if g != SKIP})
-            for block, genes in zip(BLOCKS, choices, strict=True)
+            Choices(
+                {
+                    (g,): InvertedResidual(block, *SHAPES[g], running, dilated=dilated and last)
+                    for g in genes
+                    if g != SKIP
+                }
+            )
+            for block, last, genes in zip(BLOCKS, last_stage(BLOCKS), choices, strict=True)
         )
-        self.last = layer(BLOCKS[-1][1], LAST, 1, 1, running)
-        self.classifier = nn.Linear(LAST, classes)
+        self.last = nn.Identity() if classes is None else layer(BLOCKS[-1][1], LAST, 1, 1, running)
+        self.classifier = classifier(LAST, classes)
 
     def forward(self, images: Tensor, path: np.ndarray) -> Tensor:
         """Class scores (B, classes) of images (B, C, H, W) under a path (21,) or (1, 21)."""
@@ -97,24 +124,26 @@ class Supernet(SupernetModule):
         outputs = []
         for block, gene in zip(self.blocks, np.asarray(path).reshape(-1).tolist(), strict=True):
             if gene != SKIP:
-                x = block.get_submodule(str(gene))(x)
+                x = block.at(gene)(x)  # type: ignore[operator]
             outputs.append(x)
         return outputs
 
     def operation_weights(self) -> list[tuple[int, int, int, Tensor]]:
         """(0, block, operation, weight): a block's three convolutions and the norms of the first two."""
         return [
-            (0, place, int(gene), weight)
+            (0, place, gene, weight)
             for place, block in enumerate(self.blocks)
-            for gene, residual in block.items()  # type: ignore[operator]
+            for (gene,), residual in block.placed()  # type: ignore[operator]
             for part in (residual.expand, residual.depthwise, residual.project[0])
             for weight in part.parameters()
         ]
 
     def fixed_weights(self) -> list[Tensor]:
         """First convolution, the ratio-1 block's, the last one, and the classifier's weight."""
-        layers = ("stem.0", "first.0.0", "first.1.0", "last.0", "classifier")
-        return [self.get_parameter(f"{layer}.weight") for layer in layers]
+        first: Any = self.first
+        last: Any = self.last
+        layers: list[Any] = [self.stem[0], first[0][0], first[1][0], last[0], self.classifier]
+        return [layer.weight for layer in layers]
 
     def cell_channels(self) -> list[int]:
         """The number of all output channels of blocks that may be skipped, as one cell."""
@@ -128,7 +157,7 @@ class Network(Supernet, BackboneModule):
     head = ("last", "classifier")
 
     def __init__(self, genes: np.ndarray, *, dropout: float = 0.0, **sizes: Any) -> None:
-        self.genes = np.asarray(genes)
+        self.genes, self.sizes = np.asarray(genes), sizes
         super().__init__(choices=[(int(g),) for g in self.genes], running=True, **sizes)
         self.dropout = dropout
 
@@ -144,8 +173,3 @@ class Network(Supernet, BackboneModule):
         """(channels, stride) of each of the features; the stride is in pixels of the image."""
         _, outputs, strides = np.array(BLOCKS).T
         return list(zip(outputs.tolist(), (_STEM_STRIDE * strides.cumprod()).tolist(), strict=True))
-
-    def last_stage(self) -> list[nn.Module]:
-        """What makes the features of the largest stride from those before."""
-        first = max(block for block, (_, _, stride) in enumerate(BLOCKS) if stride > 1)
-        return list(self.blocks[first:])

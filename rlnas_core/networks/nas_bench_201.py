@@ -8,8 +8,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name that torch code gives it
 
-from rlnas_core.networks.layers import SupernetModule, check_sizes, convolution, norm
-from rlnas_core.spaces.nas_bench_201 import CONV_1X1, CONV_3X3, EDGES, KERNELS, NONE, POOL
+from rlnas_core.networks.layers import Choices, SupernetModule, check_sizes, convolution, norm
+from rlnas_core.spaces.nas_bench_201 import (
+    CONV_1X1,
+    CONV_3X3,
+    EDGES,
+    KERNELS,
+    NODES,
+    NONE,
+    POOL,
+    STAGES,
+    NASBench201,
+)
 
 
 class Cell(nn.Module):
@@ -17,21 +27,24 @@ class Cell(nn.Module):
 
     def __init__(self, channels: int, choices: list[tuple[int, ...]], affine: bool, running: bool) -> None:
         super().__init__()
-        self.convolutions = nn.ModuleDict()
-        for edge, genes in enumerate(choices):
-            for gene in genes:
-                if gene in KERNELS:
-                    self.convolutions[f"{edge}_{gene}"] = nn.Sequential(
-                        convolution(channels, channels, KERNELS[gene]), norm(channels, affine, running)
-                    )
+        self.convolutions = Choices(
+            {
+                (edge, gene): nn.Sequential(
+                    convolution(channels, channels, KERNELS[gene]), norm(channels, affine, running)
+                )
+                for edge, genes in enumerate(choices)
+                for gene in genes
+                if gene in KERNELS
+            }
+        )
 
     def forward(self, x: Tensor, genes: list[int]) -> Tensor:
         """The output node, zeros where no path is live."""
-        ahead = {3}  # nodes that reach the output
+        ahead = {NODES - 1}  # nodes that reach the output
         for gene, (source, destination) in zip(reversed(genes), reversed(EDGES), strict=True):
             if gene != NONE and destination in ahead:
                 ahead.add(source)
-        nodes: list[Tensor | None] = [x, None, None, None]
+        nodes: list[Tensor | None] = [x, *[None] * (NODES - 1)]
         active: dict[int, Tensor] = {}  # a node's ReLU serves every convolution that reads the node
         for edge, (gene, (source, destination)) in enumerate(zip(genes, EDGES, strict=True)):
             inner, total = nodes[source], nodes[destination]
@@ -40,7 +53,7 @@ class Cell(nn.Module):
             if gene in KERNELS:
                 if source not in active:
                     active[source] = F.relu(inner)
-                output = self.convolutions[f"{edge}_{gene}"](active[source])
+                output = self.convolutions.at(edge, gene)(active[source])
             elif gene == POOL:
                 output = F.avg_pool2d(inner, 3, 1, 1, count_include_pad=False)
             else:
@@ -93,15 +106,19 @@ class Supernet(SupernetModule):
         self.stem = convolution(in_channels, channels, 3)
         self.stem_norm = norm(channels, True, running)
         self.cells = nn.ModuleList(
-            Cell(channels * 2**stage, choices, affine, running) for stage in range(3) for _ in range(cells)
+            Cell(channels * 2**stage, choices, affine, running)
+            for stage in range(STAGES)
+            for _ in range(cells)
         )
-        self.reductions = nn.ModuleList(Reduction(channels * 2**stage, running) for stage in range(2))
+        self.reductions = nn.ModuleList(
+            Reduction(channels * 2**stage, running) for stage in range(STAGES - 1)
+        )
         self.last_norm = norm(4 * channels, True, running)
         self.classifier = nn.Linear(4 * channels, classes)
-        self.by_position = by_position
+        self.affine, self.by_position = affine, by_position
         self.cells_per_stage = cells
-        self.paths = 3 * cells
-        self.groups = (self.paths, len(EDGES), 5)
+        self.paths = STAGES * cells
+        self.groups = (self.paths, len(EDGES), len(NASBench201.operations))
 
     def forward(self, images: Tensor, path: np.ndarray) -> Tensor:
         """Class scores (B, classes) of images (B, C, H, W) under a path (cells, 6), or (6,) for all cells.
@@ -135,14 +152,15 @@ class Supernet(SupernetModule):
     def operation_weights(self) -> list[tuple[int, int, int, Tensor]]:
         """(cell, edge, operation, weight) of every convolution of the cells."""
         return [
-            (k, *map(int, name.split("_")), block[0].weight)
+            (k, edge, gene, block[0].weight)
             for k, cell in enumerate(self.cells)
-            for name, block in cell.convolutions.items()  # type: ignore[operator, union-attr]
+            for (edge, gene), block in cell.convolutions.placed()  # type: ignore[operator, union-attr]
         ]
 
     def fixed_weights(self) -> list[Tensor]:
         """Every parameter outside the cells: the part of V(a, W) that all architectures share."""
-        return [weight for name, weight in self.named_parameters() if not name.startswith("cells.")]
+        outside = (self.stem, self.stem_norm, self.reductions, self.last_norm, self.classifier)
+        return [weight for part in outside for weight in part.parameters()]
 
     def cell_channels(self) -> list[int]:
         """The width of each cell."""
@@ -171,6 +189,6 @@ class Network(Supernet):
 
     def body(self) -> list[tuple[int, int]]:
         """(channels, stride) of each of the features; the stride is in pixels of the image."""
-        stages = np.repeat(range(3), [1 + self.cells_per_stage] * 3).tolist()
+        stages = np.repeat(range(STAGES), [1 + self.cells_per_stage] * STAGES).tolist()
         width = self.classifier.in_features // 4
         return [(width * 2**stage, 2**stage) for stage in stages]

@@ -30,74 +30,113 @@ def cost_table(
     `measures` of retrained and transferred networks; `sources` says where each name of scenes has its images
     from. Costs of published architectures are counted and need none of these.
     """
-    table = PAPER[f"table{number}"]
-    scenes, limit = table.get("scenes"), table.get("limit")
-    rows = {name: entry.rows[number] for name, entry in published().items() if number in entry.rows}
     accuracies, measures = list(accuracies), list(measures)
-    transferred = {run["architecture"] for run in measures}
-    measured: list[tuple[str, str, Any, float]] = []
-    disagrees: dict[tuple[str, str], str] = {}
-    never: dict[str, str] = {}
+    cells = _Cells(number, {run["architecture"] for run in measures})
+    cells.add_published()
+    for search in searches:
+        cells.add_search(search)
+    cells.add_chosen(architectures)
+    for run in accuracies + measures:
+        cells.add_measure(run, sources)
+    return cells.table()
 
-    def row_of(name: str) -> tuple[str, Any]:
+
+class _Cells:
+    """The cells of a table as they are added, and why others stay empty."""
+
+    def __init__(self, number: int, transferred: set[str]) -> None:
+        self.number, self.transferred = number, transferred
+        self.of: Mapping[str, Any] = PAPER[f"table{number}"]
+        self.scenes, self.limit = self.of.get("scenes"), self.of.get("limit")
+        self.published = {name: entry for name, entry in published().items() if number in entry.rows}
+        self.measured: list[tuple[str, str, Any, float]] = []
+        self.remarks: dict[tuple[str, str], str] = {}
+        self.never: dict[str, str] = {}
+
+    def row_of(self, name: str) -> tuple[str, Any]:
         """The row of an architecture, the paper's or one of this run, and the seed of its search."""
         own = ArchitectureName.parse(name)
         if own is None:
-            return rows.get(name, name), ""
+            return self.published[name].rows[self.number] if name in self.published else name, ""
         if own.method == "random-search":
-            return "random-search" if limit and own.limit == limit else own.title("random search"), own.seed
+            papers = self.limit and own.limit == self.limit
+            return "random-search" if papers else own.title("random search"), own.seed
         return own.title(), own.seed
 
-    def belongs(name: str) -> bool:
-        """Whether an architecture has a place in this table."""
+    def holds(self, name: str) -> bool:
+        """Whether an architecture has a row in this table."""
         own = ArchitectureName.parse(name)
         if own is None:
-            return name in rows or name in transferred
-        if scenes:
-            return name in transferred or own.random
-        return not table.get("on_imagenet") or own.dataset == "imagenet"
+            return name in self.published or name in self.transferred
+        if self.scenes:
+            return name in self.transferred or own.random
+        return not self.of.get("on_imagenet") or own.dataset == "imagenet"
 
-    def add(row: str, seed: Any, params: float, macs: float) -> None:
-        measured.extend([(row, "params", seed, params / 1e6), (row, "flops", seed, macs / 1e6)])
+    def add_costs(self, row: str, seed: Any, params: float, macs: float) -> None:
+        """Add parameters and multiply-adds."""
+        self.measured += [(row, "params", seed, params / 1e6), (row, "flops", seed, macs / 1e6)]
 
-    for name, row in rows.items():
-        entry = published()[name]
-        (params,), (macs,) = entry.space.cost(entry.genes[None], **entry.network)
-        add(row, "", params, macs)
-        disagrees |= {(row, column): why for column, why in entry.disagrees.get(number, {}).items()}
-    for search in searches:
-        limit_of_search = None if search["limit"] == "none" else int(search["limit"])
+    def add_published(self) -> None:
+        """Add the costs of published architectures, and where the paper's numbers disagree with them."""
+        for entry in self.published.values():
+            row = entry.rows[self.number]
+            (params,), (macs,) = entry.space.cost(entry.genes[None], **entry.network)
+            self.add_costs(row, "", params, macs)
+            disagrees = entry.disagrees.get(self.number, {})
+            self.remarks |= {(row, column): why for column, why in disagrees.items()}
+
+    def add_search(self, search: Record) -> None:
+        """Add the costs of what a search found."""
+        limit = None if search["limit"] == "none" else int(search["limit"])
         method = _METHODS[search["labels"], search["search"]]
-        of = search["seed"], limit_of_search, search["dataset"], search["categories"]
+        of = search["seed"], limit, search["dataset"], search["categories"]
         own = ArchitectureName(*of, method=method)
-        row, _ = row_of(str(own))
+        row, _ = self.row_of(str(own))
         if search["found_by"] == "optimum":
             row = own.title("optimum")
-            never[row] = "not measured: retraining takes what evolution found"
-        add(row, own.seed, search["params"], search["macs"])
-    known = {(row, seed) for row, _, seed, _ in measured}
-    for choice in architectures:
-        row, seed = row_of(choice["architecture"])
-        if belongs(choice["architecture"]) and (row, seed) not in known:
-            add(row, seed, choice["params"], choice["macs"])
-    for run in accuracies + measures:
-        if belongs(run["architecture"]):
-            row, seed = row_of(run["architecture"])
-            # The paper's accuracies are those on ImageNet; anything else has columns of its own.
-            images = sources.get(run["dataset"], run["dataset"])
-            column = run["column"] if images in _PAPERS_DATA else f"{images}/{run['column']}"
-            measured.append((row, column, f"{seed}/{run['seed']}", run["value"]))
-    cells = pd.DataFrame(measured, columns=["row", "column", "seed", "value"])
-    cells["note"] = [disagrees.get(cell) for cell in zip(cells["row"], cells["column"], strict=True)]
-    paper = paper_numbers(number)
-    never |= dict.fromkeys(set(paper["row"]) - set(cells["row"]) - {"random-search"}, _QUOTED)
-    there = set(cells["column"])
-    notes = {
-        column: not_run(column, table["space"], scenes, column in there)
-        for column in {*paper["column"], *there} - {"params", "flops"}
-    }
-    if limit:
-        key = f"transfer.{scenes}.architectures.{table['space']}"
-        name = f"DATASET-CATEGORIES-SEED-{limit}-random-search"
-        notes["random-search"] = f"not measured: name {name} in {key}, which large_spaces has to search for"
-    return tidy(cells, number, notes, never)
+            self.never[row] = "not measured: retraining takes what evolution found"
+        self.add_costs(row, own.seed, search["params"], search["macs"])
+
+    def add_chosen(self, architectures: Iterable[Record]) -> None:
+        """Add the costs of chosen architectures that no search has a row of."""
+        known = {(row, seed) for row, _, seed, _ in self.measured}
+        for choice in architectures:
+            row, seed = self.row_of(choice["architecture"])
+            if self.holds(choice["architecture"]) and (row, seed) not in known:
+                self.add_costs(row, seed, choice["params"], choice["macs"])
+
+    def add_measure(self, run: Record, sources: Mapping[str, str]) -> None:
+        """Add what a trained network reached.
+
+        The paper's accuracies are those on ImageNet; anything else has columns of its own.
+        """
+        if not self.holds(run["architecture"]):
+            return
+        row, seed = self.row_of(run["architecture"])
+        images = sources.get(run["dataset"], run["dataset"])
+        column = run["column"] if images in _PAPERS_DATA else f"{images}/{run['column']}"
+        self.measured.append((row, column, f"{seed}/{run['seed']}", run["value"]))
+        if column != run["column"]:
+            size = f" of {run['network']}" if isinstance(run.get("network"), str) else ""
+            self.remarks[row, column] = (
+                f"networks{size} at this run's image size; costs are those of the paper's size"
+            )
+
+    def table(self) -> pd.DataFrame:
+        """All cells beside the paper's, with the reasons of those that are empty."""
+        cells = pd.DataFrame(self.measured, columns=["row", "column", "seed", "value"])
+        cells["note"] = [self.remarks.get(cell) for cell in zip(cells["row"], cells["column"], strict=True)]
+        paper = paper_numbers(self.number)
+        quoted = set(paper["row"]) - set(cells["row"]) - {"random-search"}
+        there = set(cells["column"])
+        notes = {
+            column: not_run(column, self.of["space"], self.scenes, column in there)
+            for column in {*paper["column"], *there} - {"params", "flops"}
+        }
+        if self.limit:
+            key = f"transfer.{self.scenes}.architectures.{self.of['space']}"
+            name = f"DATASET-CATEGORIES-SEED-{self.limit}-random-search"
+            notes["random-search"] = (
+                f"not measured: name {name} in {key}, which large_spaces has to search for"
+            )
+        return tidy(cells, self.number, notes, self.never | dict.fromkeys(quoted, _QUOTED))

@@ -93,15 +93,18 @@ def _beyond(table: pd.DataFrame, number: int) -> int:
 
 
 def _notes(table: pd.DataFrame) -> list[str]:
-    """Which images supernets saw, and why nothing stands where nothing was measured: columns, then rows."""
+    """What all measured cells of a column share, and why nothing stands where nothing was measured."""
     shown = {column for column, kind in _columns(table) if kind == "measured"}
     empty = table[table["mean"].isna()]
     of_rows, of_columns = empty[empty["column"].isin(shown)], empty[~empty["column"].isin(shown)]
     own = ~of_columns["note"].isin(of_rows["note"])  # a row's reason is no column's, where that has another
     of_columns = of_columns[own | ~own.groupby(of_columns["column"]).transform("any")]
+    filled = table[table["mean"].notna() & table["column"].isin(shown)]
+    notes = filled["note"].fillna("")
+    shared = filled[notes.ne("") & notes.groupby(filled["column"]).transform("nunique").eq(1)]
     return images_of(table[table["column"].isin(shown)]) + [
         f"{_list(names)}: {reason}"
-        for cells, key in ((of_columns, "column"), (of_rows, "row"))
+        for cells, key in ((shared, "column"), (of_columns, "column"), (of_rows, "row"))
         for reason, names in cells.groupby("note", sort=False)[key]
     ]
 

@@ -31,6 +31,11 @@ class Networks(ABC):
         """The sizes of a stand-alone network that settings give, by name."""
         return {name: settings[name] for name in self.sizes if settings.get(name) is not None}
 
+    def size_in_words(self, settings: Mapping[str, Any]) -> str:
+        """These sizes as in "8 channels, 3 cells", empty where the space's networks have one size."""
+        sizes = self.network_sizes(settings).items()
+        return ", ".join(f"{int(size)} {name}" for name, size in sizes if name in ("channels", "cells"))
+
     @abstractmethod
     def cost(self, genes: np.ndarray, **network: Any) -> tuple[np.ndarray, np.ndarray]:
         """Parameters and FLOPs of the stand-alone networks, two int64 arrays (N,)."""

@@ -8,6 +8,8 @@ import numpy as np
 from rlnas_core.spaces.base import SearchSpace
 from rlnas_core.spaces.cost import convolution, linear
 
+NODES = 4
+STAGES = 3
 #: (source, destination) of each edge, in the order of the benchmark's strings.
 EDGES = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
 #: Edges of the four paths 0-3, 0-2-3, 0-1-2-3 and 0-1-3 from a cell's input to its output.
@@ -29,19 +31,21 @@ class NASBench201(SearchSpace):
 
     def enumerate(self) -> np.ndarray:
         """All 15,625 architectures in lexicographic order of their genes, (15625, 6) int8."""
-        return np.stack(np.unravel_index(np.arange(5**6), (5,) * 6), axis=1).astype(np.int8)
+        grid = np.indices((len(self.operations),) * self.num_genes, dtype=np.int8)
+        return grid.reshape(self.num_genes, -1).T.copy()
 
     def index(self, genes: np.ndarray) -> np.ndarray:
         """The row of each architecture in `enumerate()`, (N,) int64."""
-        return self._rows(genes) @ 5 ** np.arange(5, -1, -1)
+        return self._rows(genes) @ len(self.operations) ** np.arange(self.num_genes)[::-1]
 
     def repair(self, genes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Redraw a node's incoming edges until one of them is not `none`; shape kept, (N, 6) int8."""
         genes = np.array(genes, dtype=np.int8)
-        for node in (1, 2, 3):
+        for node in range(1, NODES):
             edges = [e for e, (_, destination) in enumerate(EDGES) if destination == node]
             while (cut := np.flatnonzero((genes[:, edges] == NONE).all(axis=1))).size:
-                genes[cut[:, None], edges] = rng.integers(5, size=(cut.size, len(edges)), dtype=np.int8)
+                drawn = rng.integers(len(self.operations), size=(cut.size, len(edges)), dtype=np.int8)
+                genes[cut[:, None], edges] = drawn
         return genes
 
     def live_paths(self, genes: np.ndarray) -> np.ndarray:
@@ -71,7 +75,7 @@ class NASBench201(SearchSpace):
         rows = []
         for genes in self.enumerate().tolist():
             nodes = ["x"]
-            for node in (1, 2, 3):
+            for node in range(1, NODES):
                 terms = []
                 for gene, (source, destination) in zip(genes, EDGES, strict=True):
                     if destination == node:
@@ -114,7 +118,7 @@ class NASBench201(SearchSpace):
         fixed = convolution(in_channels, channels, 3, image_size)
         edge = np.zeros((2, len(self.operations)), dtype=np.int64)
         width, side = channels, image_size
-        for stage in range(3):
+        for stage in range(STAGES):
             if stage:
                 side = (side + 1) // 2
                 fixed += convolution(width, 2 * width, 3, side) + convolution(2 * width, 2 * width, 3, side)
@@ -147,4 +151,4 @@ class NASBench201(SearchSpace):
                     f"unknown operation {unknown[0]!r} in {string!r}; accepted: {', '.join(self.operations)}"
                 )
             rows.append([codes[name] for name in match.groups()])
-        return np.array(rows, dtype=np.int8).reshape(-1, 6)
+        return np.array(rows, dtype=np.int8).reshape(-1, self.num_genes)

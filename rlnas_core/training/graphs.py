@@ -11,6 +11,7 @@ only the capture needs CUDA.
 
 from collections.abc import Callable, Sequence
 from functools import cache
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -19,13 +20,14 @@ from torch.nn import functional as F  # noqa: N812 - the name that torch code gi
 
 from rlnas_core.machine.devices import upload
 from rlnas_core.networks.nas_bench_201 import Supernet
-from rlnas_core.spaces.nas_bench_201 import CONV_1X1, CONV_3X3, EDGES, POOL, SKIP
+from rlnas_core.spaces.nas_bench_201 import CONV_1X1, CONV_3X3, EDGES, POOL, SKIP, NASBench201
 from rlnas_core.training.optimiser import SGD
 
 _WARM_UPS = 3  # runs before a capture, in which libraries choose their kernels
 #: The edges by source node; those of one source are one convolution.
 _ORDER = sorted(range(len(EDGES)), key=lambda edge: EDGES[edge])
-_SLICES = [slice(0, 3), slice(3, 5), slice(5, 6)]
+_ENDS = np.cumsum([0, *np.bincount([source for source, _ in EDGES])]).tolist()
+_SLICES = [slice(*ends) for ends in pairwise(_ENDS)]
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -72,7 +74,7 @@ class StaticSupernet:
     """
 
     def __init__(self, model: Supernet) -> None:
-        if any(True for name, _ in model.cells.named_parameters() if not name.endswith(".0.weight")):
+        if model.affine:
             raise ValueError("affine: got true; a static supernet's cells have no affine normalisation")
         self.model = model
         self.leaves: list[Tensor] = []
@@ -118,7 +120,7 @@ class StaticSupernet:
     @staticmethod
     def encode(path: np.ndarray) -> np.ndarray:
         """A path (cells, 6) as ones and zeros (cells, 6, 5), edges in the order of their sources."""
-        return np.eye(5)[np.asarray(path)[:, _ORDER]]
+        return np.eye(len(NASBench201.operations))[np.asarray(path)[:, _ORDER]]
 
     def __call__(
         self, images: Tensor, chosen: Tensor, run_cell: Callable[..., Tensor] = static_cell

@@ -13,7 +13,9 @@ from rlnas_core.machine import processes
 from rlnas_core.machine.devices import upload
 from rlnas_core.networks.layers import initialise
 from rlnas_core.spaces import SearchSpace
-from rlnas_core.training.loop import Run, Task, TrainingSettings, begin, drawn, fit
+from rlnas_core.training.loop import Run, begin, drawn, fit
+from rlnas_core.training.settings import TrainingSettings
+from rlnas_core.training.task import Task
 
 _BATCH = 256  # images evaluated at once
 _TOP = (1, 5)

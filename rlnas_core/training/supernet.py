@@ -21,9 +21,11 @@ from rlnas_core.networks.layers import INITIALISATIONS, SupernetModule, initiali
 from rlnas_core.networks.nas_bench_201 import Supernet
 from rlnas_core.spaces import SearchSpace
 from rlnas_core.training.graphs import StaticStep, StaticSupernet
-from rlnas_core.training.loop import Run, Task, TrainingSettings, WholeStep, begin, drawn, fit
+from rlnas_core.training.loop import Run, begin, drawn, fit
 from rlnas_core.training.optimiser import SGD
+from rlnas_core.training.settings import TrainingSettings
 from rlnas_core.training.statistics import Statistics
+from rlnas_core.training.task import Task, WholeStep
 
 
 @dataclass(frozen=True)

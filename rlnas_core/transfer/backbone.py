@@ -15,10 +15,11 @@ from rlnas_core.machine.fingerprints import code_of
 from rlnas_core.networks.layers import BackboneModule, initialise
 from rlnas_core.spaces import get
 from rlnas_core.training.checkpoint import read_weights
-from rlnas_core.training.loop import Run, Task, TrainingSettings, begin, drawn, fit
+from rlnas_core.training.loop import Run, begin, drawn, fit
+from rlnas_core.training.settings import TrainingSettings
+from rlnas_core.training.task import Task
 
 _STRIDES = [8, 16, 32]
-_POOLS = nn.MaxPool2d | nn.AvgPool2d
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,8 @@ class Backbone(nn.Module):
 
     `output_stride` 16 takes the stride from the last stage and spaces its filters two pixels apart instead:
     every second feature is then that of stride 32. MobileNet-like features are those before the last 1x1
-    convolution, which is there for the classifier. Takes the network over. Raises ValueError for a network
-    of other strides and for another output stride.
+    convolution, which is there for the classifier. Shares the network's weights. Raises ValueError for a
+    network of other strides and for another output stride.
     """
 
     #: As torchvision's segmentation models name the features that they read.
@@ -60,13 +61,9 @@ class Backbone(nn.Module):
             )
         if output_stride not in _STRIDES[1:]:
             raise ValueError(f"output_stride: got {output_stride}; accepted: 16, 32")
-        self.network, self.ends = network, ends[-len(_STRIDES) :]
+        self.network = network.features_only(dilated=output_stride < _STRIDES[-1])
+        self.ends = ends[-len(_STRIDES) :]
         self.channels = [channels[end] for end in self.ends]
-        for name in network.head:
-            setattr(network, name, None)
-        if output_stride < _STRIDES[-1]:
-            for part in network.last_stage():
-                _take_stride(part)
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """Features (B, channels, H/stride, W/stride) of images (B, C, H, W), finest first."""
@@ -80,37 +77,6 @@ def drawn_from(seed: int) -> Iterator[None]:
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         yield
-
-
-class _Dilated(nn.Module):
-    """A pooling of stride 1 over pixels two apart: by itself on each quarter of the pixels."""
-
-    def __init__(self, pool: nn.Module) -> None:
-        super().__init__()
-        self.pool = pool
-
-    def forward(self, x: Tensor) -> Tensor:
-        out = torch.empty_like(x)
-        for row, column in ((0, 0), (0, 1), (1, 0), (1, 1)):
-            out[:, :, row::2, column::2] = self.pool(x[:, :, row::2, column::2])
-        return out
-
-
-def _take_stride(part: nn.Module) -> None:
-    """Keep the resolution: layers of stride 2 lose it, what reads their output spaces its filter out."""
-    for module in list(part.modules()):
-        for name, layer in module.named_children():
-            if not isinstance(layer, nn.Conv2d | _POOLS):
-                continue
-            if layer.stride not in (1, (1, 1)):
-                layer.stride = 1 if isinstance(layer, _POOLS) else (1, 1)
-            elif isinstance(layer, _POOLS):
-                setattr(module, name, _Dilated(layer))
-            elif layer.kernel_size != (1, 1):
-                layer.dilation = tuple(2 * size for size in layer.dilation)
-                layer.padding = tuple(
-                    d * (k // 2) for d, k in zip(layer.dilation, layer.kernel_size, strict=True)
-                )
 
 
 def load_backbone(network: BackboneModule, path: str | Path) -> None:

@@ -21,10 +21,12 @@ from torchvision.ops import FeaturePyramidNetwork
 from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
 from rlnas_core.images.arrays import Reader
-from rlnas_core.images.sources import read_picture
+from rlnas_core.images.pictures import read_picture
 from rlnas_core.machine.fingerprints import marks_of
 from rlnas_core.networks.layers import BackboneModule
-from rlnas_core.training.loop import Run, Task, TrainingSettings
+from rlnas_core.training.loop import Run
+from rlnas_core.training.settings import TrainingSettings
+from rlnas_core.training.task import Task
 from rlnas_core.transfer.backbone import Backbone, Transfer, drawn_from, train_on_scenes
 
 MEASURES = ("AP", "AP50", "AP75", "APS", "APM", "APL")
@@ -152,6 +154,14 @@ def _some(names: Any) -> str:
     return ", ".join(names[:_NAMED]) + (", ..." if len(names) > _NAMED else "")
 
 
+class _Pyramid(nn.Sequential):
+    """A backbone and a feature pyramid of so many channels, which RetinaNet asks it for."""
+
+    def __init__(self, backbone: Backbone, features: FeaturePyramidNetwork, channels: int) -> None:
+        super().__init__(backbone, features)
+        self.out_channels = channels
+
+
 def build(network: BackboneModule, classes: int, settings: DetectionSettings, seed: int) -> RetinaNet:
     """RetinaNet on a network, whose weights stay; those of pyramid and heads are drawn from the seed.
 
@@ -161,10 +171,8 @@ def build(network: BackboneModule, classes: int, settings: DetectionSettings, se
     backbone = Backbone(network)
     with drawn_from(seed):
         coarser = LastLevelP6P7(backbone.channels[-1], settings.channels)
-        pyramid = nn.Sequential(
-            backbone, FeaturePyramidNetwork(backbone.channels, settings.channels, coarser)
-        )
-        pyramid.out_channels = settings.channels  # type: ignore[assignment]  # where RetinaNet looks for it
+        features = FeaturePyramidNetwork(backbone.channels, settings.channels, coarser)
+        pyramid = _Pyramid(backbone, features, settings.channels)
         model = RetinaNet(
             pyramid,
             classes,

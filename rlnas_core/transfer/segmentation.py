@@ -11,14 +11,15 @@ from torch.nn import functional as F  # noqa: N812 - the name that torch code gi
 from torchmetrics.classification import MulticlassJaccardIndex
 from torchvision.datasets import Cityscapes
 from torchvision.models.segmentation import DeepLabV3
-from torchvision.models.segmentation.deeplabv3 import DeepLabHead
-from torchvision.models.segmentation.fcn import FCNHead
 
-from rlnas_core.images.arrays import Reader, normalise
-from rlnas_core.images.sources import opened, read_picture
+from rlnas_core.images.arrays import Reader
+from rlnas_core.images.augmentation import normalise
+from rlnas_core.images.pictures import opened, read_picture
 from rlnas_core.machine.fingerprints import marks_of
-from rlnas_core.networks.layers import BackboneModule, RunningBatchNorm
-from rlnas_core.training.loop import Run, Task, TrainingSettings
+from rlnas_core.networks.layers import BackboneModule, convolution, norm
+from rlnas_core.training.loop import Run
+from rlnas_core.training.settings import TrainingSettings
+from rlnas_core.training.task import Task
 from rlnas_core.transfer.backbone import Backbone, Transfer, drawn_from, train_on_scenes
 
 IGNORED = 255
@@ -29,6 +30,7 @@ CLASS_OF = np.array([_EVALUATED.get(label, IGNORED) for label in range(256)], dt
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, as the backbone was trained
 _SCALES = 0.5, 2.0
 _DROPPED = 0.1
+_WIDTH = 256  # channels of the head
 _RATES = 6, 12, 18  # of the head's filters at an output stride of 16
 _NAMED = 5  # mistakes that a message lists
 
@@ -117,6 +119,42 @@ class ChannelDropout(nn.Module):
         return x if self.kept is None or not self.training else x * self.kept[:, :, None, None]
 
 
+class _Context(nn.Sequential):
+    """The mean of an image's features, at each of its pixels."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        size = x.shape[-2:]
+        return F.interpolate(super().forward(x), size=size, mode="bilinear", align_corners=False)
+
+
+class _Pyramid(nn.Module):
+    """DeepLab-v3's pyramid: filters of several dilations and the image's mean, side by side, projected."""
+
+    def __init__(self, inputs: int, outputs: int = _WIDTH) -> None:
+        super().__init__()
+        self.convs = nn.ModuleList([nn.Sequential(*_layer(inputs, outputs, 1))])
+        self.convs.extend(nn.Sequential(*_layer(inputs, outputs, 3, dilation=rate)) for rate in _RATES)
+        self.convs.append(_Context(nn.AdaptiveAvgPool2d(1), *_layer(inputs, outputs, 1)))
+        self.project = nn.Sequential(*_layer(len(self.convs) * outputs, outputs, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, inputs, H, W) to (B, outputs, H, W)."""
+        return self.project(torch.cat([part(x) for part in self.convs], dim=1))
+
+
+def _layer(inputs: int, outputs: int, kernel: int, **options: int) -> list[nn.Module]:
+    return [
+        convolution(inputs, outputs, kernel, **options),
+        norm(outputs, affine=True, running=True),  # over the batch of all processes, as torchvision's isn't
+        nn.ReLU(),
+    ]
+
+
+def _classified(width: int) -> list[nn.Module]:
+    """The end of a head: class scores, without some channels in training."""
+    return [ChannelDropout(width), nn.Conv2d(width, CLASSES, 1)]
+
+
 def build(network: BackboneModule, seed: int) -> DeepLabV3:
     """DeepLab-v3 on a network, whose weights stay; those of the heads are drawn from the seed.
 
@@ -126,16 +164,10 @@ def build(network: BackboneModule, seed: int) -> DeepLabV3:
     backbone = Backbone(network, output_stride=16)
     _, middle, last = backbone.channels
     with drawn_from(seed):
-        head, auxiliary = DeepLabHead(last, CLASSES, _RATES), FCNHead(middle, CLASSES)
-    # torchvision drops single values, and draws them from the global generator.
-    head[0].project[3] = nn.Identity()
-    head.insert(len(head) - 1, ChannelDropout(head[-1].in_channels))
-    auxiliary[3] = ChannelDropout(auxiliary[-1].in_channels)
-    model = DeepLabV3(backbone, head, auxiliary)
-    for module in model.modules():
-        if type(module) is nn.BatchNorm2d:
-            module.__class__ = RunningBatchNorm  # which knows of other processes
-    return model
+        head = nn.Sequential(_Pyramid(last), *_layer(_WIDTH, _WIDTH, 3), *_classified(_WIDTH))
+        width = middle // 4
+        auxiliary = nn.Sequential(*_layer(middle, width, 3), *_classified(width))
+    return DeepLabV3(backbone, head, auxiliary)
 
 
 class SegmentationTask(Task):

@@ -12,7 +12,7 @@ from test_workflow import TINY, of_this_workflow
 
 from rlnas_core.configuration import plan
 from rlnas_core.configuration.checks import validate
-from rlnas_core.images import arrays
+from rlnas_core.images.preparation import Reading, inspect
 from rlnas_core.spaces import get, published
 from rlnas_core.training.supernet import SupernetSettings, build
 from rlnas_core.transfer import detection, segmentation
@@ -241,7 +241,7 @@ def test_disk_is_that_of_the_supernets_weights(name):
 @pytest.mark.parametrize("split", [None, "half-of-train"])
 def test_images_are_counted_as_they_are_split(split):
     entry = {"source": "digits", "path": None, "split": split}
-    _, train, (_, valid) = arrays.inspect("digits", None, split=split)
+    _, train, (_, valid) = inspect(Reading("digits", split=split))
     assert plan.count_images(entry) == (len(train), len(valid))
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from rlnas_core.benchmark.accuracies import read_extracted
 from rlnas_core.images import arrays
+from rlnas_core.images.preparation import prepare
 from rlnas_core.machine.files import read_array, read_result, read_results
 from rlnas_core.training.statistics import Statistics
 
@@ -62,7 +63,7 @@ def written(kind, folder):
             Statistics(*sums, {}).save(path)
             return path, lambda: Statistics.load(path)
         case "dataset.json":
-            arrays.prepare("digits", folder, 4)
+            prepare("digits", folder, 4)
             return path, lambda: arrays.load(folder, "train")
     pd.DataFrame({"index": [0], "arch": ["x"], "cifar10_test": [1.0]}).to_csv(path, index=False)
     return path, lambda: read_extracted(path)
@@ -81,7 +82,7 @@ def test_a_cut_off_file_is_named_with_the_remedy(kind, share, tmp_path):
 
 
 def test_a_description_without_a_key_is_named_with_the_remedy(tmp_path):
-    arrays.prepare("digits", tmp_path, 4)
+    prepare("digits", tmp_path, 4)
     description = json.loads((tmp_path / "dataset.json").read_text())
     del description["mean"]
     (tmp_path / "dataset.json").write_text(json.dumps(description))

@@ -13,7 +13,7 @@ import torch
 import trained_in_processes
 from safetensors.torch import load_file
 
-from rlnas_core.images.arrays import prepare
+from rlnas_core.images.preparation import prepare
 from rlnas_core.machine import processes
 from rlnas_core.training.statistics import Statistics
 

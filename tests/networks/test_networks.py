@@ -14,7 +14,7 @@ from rlnas_core.networks.layers import RunningBatchNorm, convolution, initialise
 from rlnas_core.search.angle import architecture_angles
 from rlnas_core.spaces import darts, get, mobilenet, published
 from rlnas_core.training.loop import Run
-from rlnas_core.training.supernet import SupernetSettings, compare, train_supernet
+from rlnas_core.training.supernet import SupernetSettings, build, compare, train_supernet
 
 CHAINS = ("FairNAS-A", "FBNet-C")
 SPACES = {
@@ -45,6 +45,16 @@ def test_strided_pointwise_convolution_is_torchs_in_float64(outputs):
             score.square().sum().backward()
         torch.testing.assert_close(inputs[0].grad.double(), inputs[1].grad, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(ours.weight.grad.double(), plain.weight.grad, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("affine", [False, True])
+@pytest.mark.parametrize("name", ["nas_bench_201", "darts"])
+def test_every_weight_is_of_one_group(name, affine):
+    settings = SupernetSettings(channels=4, cells=3, affine=affine, dilated_norm="paper")
+    model = build(get(name), 10, 3, settings, 0)
+    held = [weight for *_, weight in model.operation_weights()] + model.fixed_weights()
+    assert len(held) == len({id(weight) for weight in held})
+    assert {id(weight) for weight in held} == {id(weight) for weight in model.parameters()}
 
 
 def counted(model, images):

@@ -1,6 +1,7 @@
 import pytest
 
 from rlnas_core.paper.costs import cost_table
+from rlnas_core.paper.formats import write
 from rlnas_core.paper.tables import not_run
 
 
@@ -61,3 +62,16 @@ def test_random_search_within_the_papers_limit_fills_the_papers_row():
     table = cost_table(8, [], choices, [], measures, {"coco": "coco"}).set_index(["row", "column"])
     assert table.loc[("random-search", "params"), ["mean", "runs"]].tolist() == [5.0, 2]
     assert table.loc[("this run, random within 500M", "flops"), "mean"] == 500
+
+
+def test_accuracies_of_own_images_say_which_network_they_are_of(tmp_path):
+    """Costs beside them are those of the size that the paper trains."""
+    run = {"architecture": "RLNAS-cifar10", "dataset": "digits", "column": "top1", "seed": 0, "value": 97.0}
+    run["network"] = "8 channels, 3 cells"
+    runs = [run, run | {"architecture": "DARTS-v2"}]
+    says = "networks of 8 channels, 3 cells at this run's image size; costs are those of the paper's size"
+    table = cost_table(3, [], [], runs, [], {})
+    measured = table[table["column"].eq("digits/top1") & table["mean"].notna()]
+    assert measured["note"].tolist() == [says, says]
+    write(table, 3, tmp_path / "table3")
+    assert f"- digits: Top-1: {says}\n" in (tmp_path / "table3.md").read_text()

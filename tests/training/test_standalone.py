@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from rlnas_core.spaces import get, published
-from rlnas_core.training.loop import Run, TrainingSettings, _optimiser
+from rlnas_core.training.loop import Run, _optimiser
+from rlnas_core.training.settings import TrainingSettings
 from rlnas_core.training.standalone import RetrainingSettings, accuracies, retrain
 
 SETTINGS = RetrainingSettings(

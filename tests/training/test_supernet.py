@@ -10,7 +10,8 @@ import torch
 from rlnas_core.labels.sources import FixedLabels
 from rlnas_core.search.validation import validation_accuracy
 from rlnas_core.spaces import get
-from rlnas_core.training.loop import Run, TrainingDivergedError
+from rlnas_core.training.loop import Run
+from rlnas_core.training.progress import TrainingDivergedError
 from rlnas_core.training.supernet import SupernetSettings, train_supernet
 
 SPACE = get("nas_bench_201")

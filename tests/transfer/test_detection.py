@@ -90,6 +90,23 @@ def test_features_of_the_last_stage_are_those_that_the_classifier_reads(name):
     assert torch.equal(scores, whole(images))
 
 
+@pytest.mark.parametrize("name", SIZES)
+def test_a_backbone_leaves_its_network_as_it_was_and_shares_its_weights(name):
+    whole = network(name).eval()
+    layers, images = str(whole), torch.randn(1, 3, 64, 64)
+    scores = whole(images)
+    for stride in (32, 16):
+        backbone = Backbone(whole, stride)
+        weights = dict(whole.named_parameters())
+        shared = dict(backbone.network.named_parameters())
+        assert all(weight.data_ptr() == weights[key].data_ptr() for key, weight in shared.items())
+        assert {key.split(".")[0] for key in weights.keys() - shared.keys()} == set(whole.head) & {
+            key.split(".")[0] for key in weights
+        }
+    assert str(whole) == layers
+    assert torch.equal(whole(images), scores)
+
+
 @pytest.mark.parametrize(
     ("sizes", "strides"),
     [({"imagenet": False}, "1, 2, 4"), ({"cells": 2}, "16, 32"), ({"cells": 1}, "16")],

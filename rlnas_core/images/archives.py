@@ -1,0 +1,69 @@
+"""The image files of a directory or archive, by name and content."""
+
+import tarfile
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from functools import partial
+from pathlib import Path, PurePosixPath
+
+SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+_ENCRYPTED = 1  # of a zip entry's flags
+
+
+def contents(path: Path, read: bool = True) -> Iterator[tuple[str, bytes]]:
+    """Name and bytes of every image file of a directory or archive, in a stream; nothing is extracted.
+
+    An unreadable file has no bytes, and none has where `read` is false. Raises ValueError for what is neither
+    a directory nor a sound archive, and for an encrypted entry.
+    """
+    try:
+        if path.is_dir():
+            for file in _files_below(path):
+                if _is_image(name := file.relative_to(path).as_posix()):
+                    yield name, _bytes(file.read_bytes) if read else b""
+        elif zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                for entry in archive.infolist():
+                    if _is_image(entry.filename) and not entry.is_dir():
+                        if entry.flag_bits & _ENCRYPTED:
+                            raise ValueError(
+                                f"{entry.filename} is encrypted; give an archive without a password"
+                            )
+                        yield entry.filename, _bytes(partial(archive.read, entry)) if read else b""
+        else:
+            with tarfile.open(path, "r|*") as stream:
+                for member in stream:
+                    content = (
+                        stream.extractfile(member) if _is_image(member.name) and member.isfile() else None
+                    )
+                    if content is not None:
+                        with closing(content):
+                            yield member.name, content.read() if read else b""
+    except Exception as error:  # of four compressions
+        raise ValueError(f"{path} is neither a folder nor a sound .zip or .tar archive: {error}") from error
+
+
+def _files_below(folder: Path, above: frozenset[Path] = frozenset()) -> Iterator[Path]:
+    """Files and links to nothing; links to folders are followed, but not to one that holds them."""
+    above |= {folder.resolve()}
+    for entry in sorted(folder.iterdir()):
+        if entry.is_dir():
+            if entry.resolve() not in above:
+                yield from _files_below(entry, above)
+        elif entry.is_file() or not entry.exists():
+            yield entry
+
+
+def _bytes(read: Callable[[], bytes]) -> bytes:
+    try:
+        return read()
+    except Exception:
+        return b""
+
+
+def _is_image(name: str) -> bool:
+    path = PurePosixPath(name)
+    return path.suffix.lower() in SUFFIXES and not any(
+        part.startswith(("._", "__MACOSX")) for part in path.parts
+    )

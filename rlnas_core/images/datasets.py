@@ -1,0 +1,128 @@
+"""The public datasets as sources: CIFAR, ImageNet16-120 and scikit-learn's digits."""
+
+import tarfile
+from pathlib import Path
+
+import numpy as np
+
+from rlnas_core.images.facts import FACTS
+from rlnas_core.images.pictures import resize
+from rlnas_core.images.sources import Chunks, ImageSource, Log, Pool, image_files
+from rlnas_core.machine import files
+from rlnas_core.machine.downloads import DOWNLOADS
+
+IMAGENET16_CHECKSUMS = {
+    "train_data_batch_1": "md5:27846dcaa50de8e21a7d1a35f30f0e91",
+    "train_data_batch_2": "md5:c7254a054e0e795c69120a5727050e3f",
+    "train_data_batch_3": "md5:4333d3df2e5ffb114b05d2ffc19b1e87",
+    "train_data_batch_4": "md5:1620cdf193304f4a92677b695d70d10f",
+    "train_data_batch_5": "md5:348b3c2fdbb3940c4e9e834affd3b18d",
+    "train_data_batch_6": "md5:6e765307c242a1b3d7d5ef9139b48945",
+    "train_data_batch_7": "md5:564926d8cbf8fc4818ba23d2faac7564",
+    "train_data_batch_8": "md5:f4755871f718ccb653440b9dd0ebac66",
+    "train_data_batch_9": "md5:bb6dd660c38c58552125b1a92f86b5d4",
+    "train_data_batch_10": "md5:8f03f34ac4b42271a294f91bf480f29b",
+    "val_data": "md5:3410e3017fdaefba8d5073aaa65e4bd6",
+}
+_CHUNK = 1024
+
+
+def cifar(source: str, downloads: Path, path: Path | None = None) -> ImageSource:
+    """Read CIFAR-10 or CIFAR-100: downloaded, or from a folder with its archive, or with its images as files.
+
+    Archives are unpacked in `downloads`. Raises `ValueError` on a checksum mismatch or another number of
+    class folders, and `ConnectionError` where the archive can't be downloaded.
+    """
+    # Here, as scikit-learn below: what trains needs neither, and both take longer to load than torch.
+    from torchvision.datasets import CIFAR10, CIFAR100
+    from torchvision.datasets.utils import check_integrity, download_and_extract_archive
+
+    dataset, key = {"cifar10": (CIFAR10, "labels"), "cifar100": (CIFAR100, "fine_labels")}[source]
+    classes = FACTS[source].classes
+    checksum, lists = f"md5:{dataset.tgz_md5}", (dict(dataset.train_list), dict(dataset.test_list))
+    archive, batches = ((path or downloads) / name for name in (dataset.filename, dataset.base_folder))
+    unpacked = batches.is_dir()
+    if path is not None and not unpacked and not archive.exists():
+        found = image_files(path)
+        if found.classes != classes:
+            raise ValueError(
+                f"{path} holds neither {dataset.filename} nor {classes} class folders, but {found.classes}; "
+                f"give the folder of one of them as path"
+            )
+        return found
+    if archive.exists():
+        files.verify(archive, checksum)
+    if path is not None and not unpacked:
+        batches = downloads / dataset.base_folder
+        with tarfile.open(archive) as members:
+            members.extractall(downloads, filter="data")
+    intact = all(check_integrity(batches / name, md5) for part in lists for name, md5 in part.items())
+    if path is None and not intact:
+        try:
+            download_and_extract_archive(dataset.url, downloads, md5=dataset.tgz_md5)
+        except (OSError, RuntimeError) as error:
+            if archive.exists():
+                files.verify(archive, checksum)
+            raise ConnectionError(
+                f"{source} can't be downloaded from {dataset.url}: {error}; "
+                f"fetch that file by hand and put it at {archive} (md5 {dataset.tgz_md5})"
+            ) from error
+    train, test = (
+        _array_pool(*_batches(batches, {name: f"md5:{md5}" for name, md5 in part.items()}, key))
+        for part in lists
+    )
+    return ImageSource(classes, 3, train, test, {dataset.filename: checksum})
+
+
+def imagenet16(folder: Path) -> ImageSource:
+    """Read the first 120 classes of the published ImageNet16 pickle batches (labels 1..120 become 0..119).
+
+    Raises `FileNotFoundError` that names the missing batches, `ValueError` on a checksum mismatch.
+    """
+    missing = [name for name in IMAGENET16_CHECKSUMS if not (folder / name).is_file()]
+    if missing:
+        raise FileNotFoundError(
+            f"ImageNet16-120: {folder} has no {', '.join(missing)}, and nothing can download them; "
+            f"give as path {DOWNLOADS['imagenet16-120']}"
+        )
+    classes, pools = FACTS["imagenet16-120"].classes, []
+    for part in ("train", "val"):
+        checksums = {name: md5 for name, md5 in IMAGENET16_CHECKSUMS.items() if name.startswith(part)}
+        images, labels = _batches(folder, checksums, "labels")
+        kept = labels <= classes
+        pools.append(_array_pool(images[kept], labels[kept] - 1))
+    return ImageSource(classes, 3, pools[0], pools[1], checksums=dict(IMAGENET16_CHECKSUMS))
+
+
+def digits() -> ImageSource:
+    """Read scikit-learn's 1,797 digits, 8x8 pixels and one channel, scaled from 0..16 to 0..255."""
+    from sklearn.datasets import load_digits
+
+    data = load_digits()
+    images = np.rint(data.images * (255 / 16)).astype(np.uint8)[..., None]
+    return ImageSource(10, 1, _array_pool(images, data.target))
+
+
+def _batches(folder: Path, checksums: dict[str, str], key: str) -> tuple[np.ndarray, np.ndarray]:
+    """Images (N, S, S, 3) and labels (N,) of pickles with rows of 3 S S bytes, and labels under a key."""
+    images, labels = [], []
+    for name, checksum in checksums.items():
+        file = folder / name
+        files.verify(file, checksum)
+        with file.open("rb") as stream:
+            batch = files.load_plain_pickle(stream, file)
+        with files.reading(file):
+            rows = np.asarray(batch["data"], np.uint8)
+            size = round((rows.shape[1] / 3) ** 0.5)
+            images.append(rows.reshape(-1, 3, size, size).transpose(0, 2, 3, 1))
+            labels.append(np.asarray(batch[key], np.int64))
+    return np.concatenate(images), np.concatenate(labels)
+
+
+def _array_pool(images: np.ndarray, labels: np.ndarray) -> Pool:
+    def read(size: int, log: Log) -> Chunks:
+        for start in range(0, len(images), _CHUNK):
+            chunk = images[start : start + _CHUNK]
+            yield np.arange(start, start + len(chunk)), resize(chunk, size)
+
+    return Pool(labels.astype(np.int64), read)

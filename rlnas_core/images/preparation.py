@@ -1,0 +1,264 @@
+"""From a source of images to the arrays that trainings read: choice, split, mean and deviation."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from rlnas_core.images import datasets, pictures
+from rlnas_core.images.arrays import ImageFiles
+from rlnas_core.images.facts import FACTS
+from rlnas_core.images.sources import ImageSource, Log, Pool, image_files
+
+SOURCES = (*FACTS, "image-folder")
+SPLITS = ("half-of-train", "held-out", "half-of-test", "test")
+MODES = {"colour": "RGB", "grey": "L"}
+"""Of PIL, by the colours of an image folder."""
+_HELD_OUT = 50_000
+_SPLIT_SEED = 0
+_SAMPLE = 2048  # images that stand for all where mean and deviation of all would take hours
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Which images of a source are read, and how.
+
+    CIFAR is downloaded into `downloads` where no `path` is given. `split` says what the validation images
+    are: the other half of the training set (default for CIFAR-10, digits and folders without test images),
+    half of the test set, both drawn with a fixed seed, or the whole test set; unlabelled images all train
+    unless a split is asked for. With `decode` "each-time" the images of a folder are decoded by the training.
+    Of a folder or archive, images come in `colours` (colour or grey), `whole` or as their central `square`;
+    `labels` is a CSV of file and class, and `per_class` the most training images of a class.
+    """
+
+    source: str
+    path: Path | str | None = None
+    downloads: Path | str = "downloads"
+    classes: int | None = None
+    split: str | None = None
+    batch_size: int = 1
+    decode: str = "once"
+    colours: str = "colour"
+    crop: str = "whole"
+    labels: Path | str | None = None
+    per_class: int | None = None
+
+
+Part = tuple[Pool, np.ndarray]
+"""Rows (n,) of a pool, the images of one split."""
+
+
+def prepare(
+    source: str,
+    out_dir: Path | str,
+    image_size: int,
+    *,
+    name: str | None = None,
+    pad: int | None = None,
+    flip: bool | None = None,
+    jitter: Sequence[float] | None = None,
+    log: Log = lambda line: None,
+    **reading: Any,
+) -> dict[str, Any]:
+    """Decode a source into {train,valid}_{images,labels}.npy and dataset.json, whose content it returns.
+
+    `reading` is the rest of `Reading`. `pad` is the crop's margin in pixels (default an eighth of the size);
+    digits aren't flipped. Images that are decoded each time stay files: the arrays hold their paths. Raises
+    ValueError on an unknown source or split, unreadable images, another number of classes than `classes`, or
+    fewer training images than `batch_size`.
+    """
+    asked, out = Reading(source, **reading), Path(out_dir)
+    found, train_rows, valid = inspect(asked)
+    out.mkdir(parents=True, exist_ok=True)
+    log(f"{name or source}: {len(train_rows)} training and {len(valid[1])} validation images")
+    write = _write_paths if asked.decode == "each-time" else _write_pixels
+    parts = {"train": (found.train, train_rows), "valid": valid}
+    mean, std = write(parts, out, image_size, found.channels, log)
+    description = {
+        "name": name or source,
+        "source": source,
+        "classes": found.classes or asked.classes or 0,
+        "labelled": found.classes > 0,
+        "class_names": list(found.names),
+        "image_size": image_size,
+        "in_channels": found.channels,
+        "mean": mean,
+        "std": std,
+        "pad": max(1, image_size // 8) if pad is None else pad,
+        "flip": source != "digits" if flip is None else flip,
+        "decode": asked.decode,
+        "crop": asked.crop,
+        "jitter": list(jitter) if jitter else None,
+        "checksums": found.checksums,
+    }
+    (out / "dataset.json").write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
+    return description
+
+
+def inspect(asked: Reading) -> tuple[ImageSource, np.ndarray, Part]:
+    """Open a source without decoding it: the images, training rows, and validation rows with their pool.
+
+    Raises what `prepare` raises, but for images that turn out damaged when they are decoded.
+    """
+    where = asked.path or asked.source
+    found = _open(asked)
+    if asked.decode == "each-time" and not len(found.train.files):
+        raise ValueError(f"decode: got each-time; {where} isn't a folder of images: give once")
+    if asked.classes is not None and found.classes not in (0, asked.classes):
+        raise ValueError(
+            f"classes: got {asked.classes}, but {asked.path} has {found.classes} class folders; "
+            f"give {found.classes}"
+        )
+    train_rows, valid = _split(found, asked.split or _default_split(asked.source, found))
+    if asked.per_class is not None:
+        train_rows = _first_of_each_class(found.train.labels, train_rows, asked.per_class)
+    if len(train_rows) < asked.batch_size:
+        raise ValueError(
+            f"{where}: got {len(train_rows)} training images, too few for a batch of {asked.batch_size}; "
+            f"give at least {asked.batch_size} or a smaller batch_size"
+        )
+    return found, train_rows, valid
+
+
+def _open(asked: Reading) -> ImageSource:
+    source, path = asked.source, Path(asked.path) if asked.path else None
+    if source not in SOURCES:
+        raise ValueError(f"source: got '{source}'; accepted: {', '.join(SOURCES)}")
+    if path is not None and not path.exists():
+        raise FileNotFoundError(
+            f"path: got '{path}', which doesn't exist; give the place of the {source} images"
+        )
+    if source == "digits":
+        return datasets.digits()
+    if source in ("cifar10", "cifar100"):
+        return datasets.cifar(source, Path(asked.downloads), path)
+    if path is None:
+        raise ValueError(f"path: got none; {source} can't be downloaded, give the place of its files")
+    if source == "imagenet16-120":
+        return datasets.imagenet16(path)
+    labels = Path(asked.labels) if asked.labels else None
+    return image_files(path, labels=labels, mode=MODES[asked.colours], square=asked.crop == "square")
+
+
+def _default_split(source: str, found: ImageSource) -> str | None:
+    if found.classes == 0:
+        return None
+    of_train = found.test is None or (len(found.train.labels), found.classes) == (
+        FACTS["cifar10"].train,
+        FACTS["cifar10"].classes,
+    )
+    return "half-of-train" if of_train or source == "cifar10" else "half-of-test"
+
+
+def _split(found: ImageSource, split: str | None) -> tuple[np.ndarray, tuple[Pool, np.ndarray]]:
+    """Return the training rows, and the validation rows with the pool that they are from."""
+    rng = np.random.default_rng(_SPLIT_SEED)
+    everything = np.arange(len(found.train.labels))
+    if split is None:
+        return everything, (found.train, everything[:0])
+    if split in ("half-of-train", "held-out"):
+        order = rng.permutation(everything)
+        valid = len(order) // 2 if split == "half-of-train" else min(_HELD_OUT, len(order) // 10)
+        kept = len(order) - valid
+        return np.sort(order[:kept]), (found.train, np.sort(order[kept:]))
+    if split == "half-of-test" and found.test is not None:
+        order = rng.permutation(len(found.test.labels))
+        return everything, (found.test, np.sort(order[: (len(order) + 1) // 2]))
+    if split == "test" and found.test is not None:
+        return everything, (found.test, np.arange(len(found.test.labels)))
+    accepted = SPLITS if found.test is not None else SPLITS[:2]
+    raise ValueError(f"split: got '{split}'; accepted with these images: {', '.join(accepted)}")
+
+
+def _first_of_each_class(labels: np.ndarray, rows: np.ndarray, count: int) -> np.ndarray:
+    """So many rows (n,) of each class in a fixed order: fewer are among more."""
+    order = np.random.default_rng(_SPLIT_SEED).permutation(rows)
+    kept = [order[labels[order] == label][:count] for label in np.unique(labels[rows])]
+    return np.sort(np.concatenate(kept))
+
+
+def _write_paths(
+    parts: dict[str, Part], out: Path, size: int, channels: int, log: Log
+) -> tuple[list[float], list[float]]:
+    """Write the paths and labels of each part; mean and deviation of a sample of the training images."""
+    for part, (pool, rows) in parts.items():
+        np.save(out / f"{part}_images.npy", pool.files[rows])
+        np.save(out / f"{part}_labels.npy", pool.labels[rows])
+    pool, rows = parts["train"]
+    return _sampled_statistics(pool.files[rows], size, log)
+
+
+def _write_pixels(
+    parts: dict[str, Part], out: Path, size: int, channels: int, log: Log
+) -> tuple[list[float], list[float]]:
+    """Write the pixels and labels of each part, each pool read once; mean and deviation for training."""
+    for pool in {id(pool): pool for pool, _ in parts.values()}.values():
+        _scatter(
+            pool, {part: rows for part, (own, rows) in parts.items() if own is pool}, out, size, channels, log
+        )
+    train, valid = (np.load(out / f"{part}_images.npy", mmap_mode="r") for part in parts)
+    _log_duplicates(train, valid, log)
+    return _channel_statistics(train)
+
+
+def _scatter(pool: Pool, parts: dict[str, np.ndarray], out: Path, size: int, channels: int, log: Log) -> None:
+    """Read a pool once and scatter its images into one memory-mapped array a part."""
+    arrays, targets = {}, {}
+    for part, rows in parts.items():
+        np.save(out / f"{part}_labels.npy", pool.labels[rows])
+        shape = (len(rows), size, size, channels)
+        arrays[part] = np.lib.format.open_memmap(
+            out / f"{part}_images.npy", "w+", dtype=np.uint8, shape=shape
+        )
+        targets[part] = np.full(len(pool.labels), -1)
+        targets[part][rows] = np.arange(len(rows))
+    for rows, images in pool.read(size, log):
+        for part, target in targets.items():
+            places = target[rows]
+            arrays[part][places[places >= 0]] = images[places >= 0]
+    for array in arrays.values():
+        array.flush()
+
+
+def _channel_statistics(images: np.ndarray) -> tuple[list[float], list[float]]:
+    """Return each channel's exact mean and standard deviation over all pixels, in units of 255."""
+    counts = np.zeros((images.shape[-1], 256))
+    for start in range(0, len(images), 4096):
+        chunk = images[start : start + 4096]
+        counts += [np.bincount(chunk[..., channel].ravel(), minlength=256) for channel in range(len(counts))]
+    values = np.arange(256) / 255
+    mean = counts @ values / counts.sum(1)
+    variance = counts @ values**2 / counts.sum(1) - mean**2
+    return mean.tolist(), np.sqrt(np.maximum(variance, 1 / 255**2)).tolist()
+
+
+def _sampled_statistics(paths: np.ndarray, size: int, log: Log) -> tuple[list[float], list[float]]:
+    """Return mean and standard deviation of the centres of some images, the same ones each time."""
+    chosen = np.random.default_rng(_SPLIT_SEED).permutation(len(paths))[:_SAMPLE]
+    sample = ImageFiles(paths, (0.0,) * 3, (1 / 255,) * 3, 0, False, size=size)
+    wide = 0
+    for path in paths[chosen]:
+        with pictures.opened(path) as picture:
+            wide += pictures.is_wide(picture)
+    if wide:
+        log(pictures.SCALED.format(wide, len(chosen)))
+    means = [
+        sample.plain(part, torch.device("cpu")) for part in np.array_split(chosen, 1 + len(chosen) // 64)
+    ]
+    pixels = torch.cat(means).permute(0, 2, 3, 1).round().to(torch.uint8)
+    return _channel_statistics(pixels.numpy())
+
+
+def _log_duplicates(train: np.ndarray, valid: np.ndarray, log: Log) -> None:
+    """Log how many images have the very pixels of another one: those of training are known in validation."""
+    of_train, of_valid = ([hashlib.sha256(image).digest() for image in part] for part in (train, valid))
+    known = set(of_train)
+    if twice := len(of_train) - len(known):
+        log(f"{twice} of {len(train)} training images are duplicates of others")
+    if both := sum(image in known for image in of_valid):
+        log(f"{both} of {len(valid)} validation images are duplicates of training images")

@@ -1,0 +1,89 @@
+"""Settings that all trainings have in common."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """Settings of a training by SGD; ValueError for a wrong one.
+
+    The learning rate rises over `warmup_epochs` and falls to the final one over the rest of `schedule_epochs`
+    (null: `epochs`): by `schedule` along a cosine, a line, a line to the power of 0.9 (`poly`), or to a tenth
+    at each of `step_epochs` (`steps`). It changes with every step or, `rate_per` epoch, only between epochs.
+    The last, smaller batch of an epoch is trained on too (`last_batch` keep) or left out. `lighting` is the
+    standard deviation of PCA lighting noise, and `norm_batch` how many images batch norms see together, as
+    they do on each GPU of the authors' trainings (null: the batch).
+    """
+
+    epochs: int = 250
+    schedule_epochs: int | None = None
+    batch_size: int = 64
+    learning_rate: float = 0.025
+    final_learning_rate: float = 0.001
+    schedule: str = "cosine"
+    warmup_epochs: float = 0
+    step_epochs: tuple[int, ...] = ()
+    rate_per: str = "step"
+    last_batch: str = "drop"
+    momentum: float = 0.9
+    nesterov: bool = True
+    weight_decay: float = 5e-4
+    decayed: str = "all"
+    label_smoothing: float = 0.0
+    clip_norm: float | None = None
+    clip_value: float | None = None
+    lighting: float = 0.0
+    norm_batch: int | None = None
+    precision: str = "float32"
+    device: str = "auto"
+    kernels: str = "auto"
+
+    def __post_init__(self) -> None:
+        for name, accepted in self.choices().items():
+            if getattr(self, name) not in accepted:
+                raise ValueError(f"{name}: got {getattr(self, name)!r}; accepted: {', '.join(accepted)}")
+        if self.schedule_epochs is not None and self.schedule_epochs < self.epochs:
+            raise ValueError(
+                f"schedule_epochs: got {self.schedule_epochs}; accepted: epochs ({self.epochs}) or more"
+            )
+        if self.norm_batch is not None and self.batch_size % self.norm_batch:
+            raise ValueError(
+                f"norm_batch: got {self.norm_batch}; accepted: a divisor of batch_size ({self.batch_size})"
+            )
+
+    @classmethod
+    def choices(cls) -> dict[str, tuple[str, ...]]:
+        """The words that settings accept."""
+        return {
+            "schedule": ("cosine", "linear", "poly", "steps"),
+            "rate_per": ("epoch", "step"),
+            "last_batch": ("keep", "drop"),
+            "decayed": ("all", "convolutions", "convolutions-and-classifier"),
+            "precision": ("float32", "tensorfloat32", "bfloat16"),
+            "device": ("auto", "cpu", "cuda", "mps"),
+            "kernels": ("auto", "torch"),
+        }
+
+    def autocast(self, device: torch.device) -> torch.autocast:
+        """The context in which a forward pass has the precision asked for."""
+        return torch.autocast(
+            device.type, torch.bfloat16, enabled=self.precision == "bfloat16", cache_enabled=False
+        )
+
+    def rate(self, epoch: float) -> float:
+        """The learning rate at a time in epochs, from 0."""
+        if self.rate_per == "epoch":
+            epoch = math.floor(epoch)
+        if epoch < self.warmup_epochs:
+            return self.learning_rate * epoch / self.warmup_epochs
+        whole = (self.schedule_epochs or self.epochs) - self.warmup_epochs
+        left = 1 - (epoch - self.warmup_epochs) / whole
+        if self.schedule == "steps":
+            return self.learning_rate * 0.1 ** sum(epoch >= step for step in self.step_epochs)
+        powers = {"linear": left, "poly": left**0.9, "cosine": 0.5 * (1 - math.cos(math.pi * left))}
+        return (
+            self.final_learning_rate + (self.learning_rate - self.final_learning_rate) * powers[self.schedule]
+        )
