@@ -125,7 +125,7 @@ class Reader:
         self._coming = {index: self._threads.submit(self._read, index) for index in indices.tolist()}
 
     def map(self, work: Callable[..., Any], indices: np.ndarray, *others: Iterable[Any]) -> list[Any]:
-        """Results of `work` on what was read for each index (b,) and on the entries of the others beside it."""
+        """Results of `work` on what was read for each index (b,) and the others' entries beside it."""
 
         def do(index: int, *rest: Any) -> Any:
             coming = self._coming.get(index)

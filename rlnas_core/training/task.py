@@ -34,7 +34,7 @@ class Task:
         raise NotImplementedError
 
     def whole_step(self, optimiser: SGD) -> WholeStep | None:
-        """What takes whole steps in place of `loss` and the optimiser, whose momenta it moves; None for nothing."""
+        """What takes whole steps in place of `loss` and the optimiser, whose momenta it moves, if any."""
 
     def expect(self, indices: np.ndarray) -> None:
         """Read images (b,) of the next batch ahead."""
