@@ -81,7 +81,7 @@ def training_run(snakemake: Any, log: Callable[[str], None]) -> Any:
     """Return what every training job tells `loop.fit`: where its log, record and checkpoint go."""
     from rlnas_core.training.loop import Run
 
-    checkpoint, minutes = Path(snakemake.params.state), snakemake.config["save_minutes"]
+    checkpoint, minutes = Path(snakemake.params.checkpoint), snakemake.config["save_minutes"]
     return Run(log, Path(snakemake.output.training), checkpoint, 60 * minutes)
 
 

@@ -54,23 +54,24 @@ _COUNTED = 224, 256  # pixels of a side of the images and channels of RetinaNet'
 _DOWNLOAD = 3.6e8  # bytes of an archive of CIFAR and what is in it
 _SCORES = 9.4e5  # bytes of a file of scores of the whole space
 _SUMS = 24  # bytes of the three sums of a weight group after an epoch
-_STATES = 3  # the last, the one before and one that is being written, each weights and momentum
+_CHECKPOINTS = 3  # the last, the one before and one that is being written, each weights and momentum
 _SAMPLE = 1000  # architectures that stand for all
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What a job takes; NaN where nobody has measured it.
+    """What a job takes; NaN where that was not measured.
 
     `macs` are the multiply-adds of its networks, `network_seconds` what they take of a core, `seconds`
-    what all else takes of one, `disk` the bytes that it leaves, `state` those that it needs while it runs.
+    what all else takes of one, `disk` the bytes that it leaves, `checkpoint` those of its checkpoints, which
+    are removed when it has finished.
     """
 
     macs: float = 0
     network_seconds: float = 0
     seconds: float = SCRIPT
     disk: float = 0
-    state: float = 0
+    checkpoint: float = 0
 
 
 UNKNOWN = Cost(*[math.nan] * 5)
@@ -104,12 +105,12 @@ def estimate(
 ) -> pd.DataFrame:
     """Add up jobs, each a rule and its wildcards, under a checked configuration: a row a rule.
 
-    Columns are `jobs` and those of `Cost`, of whose `state` it is the largest; `images` are the training and
-    validation images of each dataset.
+    Columns are `jobs` and those of `Cost`, of whose `checkpoint` it is the largest; `images` are the
+    training and validation images of each dataset.
     """
     rows = [{"rule": rule, **asdict(_cost(rule, of, config, images))} for rule, of in jobs]
     groups = pd.DataFrame(rows, columns=["rule", *asdict(UNKNOWN)]).groupby("rule", sort=False)
-    table = groups.sum(skipna=False).assign(state=groups["state"].max())
+    table = groups.sum(skipna=False).assign(checkpoint=groups["checkpoint"].max())
     table.insert(0, "jobs", groups.size())
     return table
 
@@ -128,7 +129,7 @@ def describe(table: pd.DataFrame, gpu_tflops: float) -> str:
     )
     shown = shown.sort_values(["CPU hours", "jobs"], ascending=False, na_position="first")
     shown.loc["total"] = shown.sum()
-    largest = table["state"].max() / 1e9
+    largest = table["checkpoint"].max() / 1e9
     notes = f"""
 FLOPs are the multiply-adds of networks, CPU hours what they take one core of a cloud machine, within
 a factor of two: divide by your cores. GPU hours replace CPU hours on a GPU that
@@ -249,7 +250,7 @@ def _training(
         network_seconds=steps * each_step + total / rate,
         seconds=SCRIPT + PICTURE * decoded,
         disk=4 * params,
-        state=_STATES * 8 * params,
+        checkpoint=_CHECKPOINTS * 8 * params,
     )
 
 
@@ -278,7 +279,7 @@ def _transfer(of: Mapping[str, str], config: Mapping[str, Any]) -> Cost:
         network_seconds=steps * each_step + own / rate + others / SPEED["nas_bench_201"][1],
         seconds=SCRIPT + PICTURE * seen * (1 if miniature else photographs),
         disk=4 * (params + head_params),
-        state=_STATES * 8 * (params + head_params),
+        checkpoint=_CHECKPOINTS * 8 * (params + head_params),
     )
 
 

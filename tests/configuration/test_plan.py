@@ -192,7 +192,7 @@ def test_a_transfer_costs_what_torch_counts(scenes, name, macs):
     cost = of_one("transfer_architecture", of, configuration(transfer=transfer))
     seen = {"coco": 12 * 117_266, "cityscapes": 108 * 2_975}[scenes]
     assert cost["macs"] == pytest.approx(3 * seen * macs, rel=0.02)
-    assert cost["state"] == pytest.approx(6 * cost["disk"])
+    assert cost["checkpoint"] == pytest.approx(6 * cost["disk"])
     halved = {scenes: {"training": {"crop": 385} if scenes == "cityscapes" else {"short_side": 400}}}
     halved[scenes]["pretrained"] = None
     fewer = of_one("transfer_architecture", of, configuration(transfer=halved))
@@ -235,7 +235,7 @@ def test_disk_is_that_of_the_supernets_weights(name):
     sums = 24 * 251 * int(np.prod(model.groups))
     cost = of_one("train_supernet", SUPERNET | {"space": name}, config)
     assert cost["disk"] == pytest.approx(weights + sums, rel=0.1)
-    assert cost["state"] == pytest.approx(6 * weights, rel=0.1)
+    assert cost["checkpoint"] == pytest.approx(6 * weights, rel=0.1)
 
 
 @pytest.mark.parametrize("split", [None, "half-of-train"])
