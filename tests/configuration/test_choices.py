@@ -110,6 +110,13 @@ def test_a_limit_below_the_cheapest_network_is_refused_before_any_job(space):
             chosen(seen(), space=space, **{measure: 0.001})
 
 
+def test_a_handful_of_images_is_refused_before_training():
+    for facts in ({"train": 9, "classes": 0}, {"train": 10, "labels": np.arange(10)}):
+        with pytest.raises(ValueError, match=r"IMAGES: got 9 images to train on, .*; accepted: 10 or more"):
+            chosen(seen(**facts))
+    chosen(seen(train=10, classes=0))
+
+
 @pytest.mark.parametrize(("space", "flops"), [("darts", 1.3), ("mobilenet", 2)])
 def test_a_limit_that_no_random_network_meets_is_refused_before_any_job(space, flops):
     """Just above the cheapest network, where evolution would have none to begin with."""
