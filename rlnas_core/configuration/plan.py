@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,14 +13,23 @@ from rlnas_core.configuration.derived import backbone_sizes, classes
 from rlnas_core.images.facts import FACTS
 from rlnas_core.spaces import SearchSpace, get, published
 
-#: Core seconds of a training step of any size, and multiply-adds a second beyond them
-#: (`benchmarks/throughput.py`), in float32, on this project's kernels where it has some. The others were
-#: measured when NAS-Bench-201 took 1.6 times as long as in docs/results.md, which is taken off here.
-SPEED = {"nas_bench_201": (0.001, 70e9), "darts": (0.019, 19e9), "mobilenet": (0.19, 32e9)}
-SPEED["chain"] = SPEED["mobilenet"]
-#: The same of a forward pass of NAS-Bench-201's supernet on torch's own operations, and how many of them a
+_CPU = Path("/proc/cpuinfo")
+#: Core seconds of a training step of any size, and multiply-adds a second beyond them, by the widest vectors
+#: of the processor (`benchmarks/throughput.py`), in float32, on this project's kernels where it has some.
+#: The others were measured with AVX-512 when NAS-Bench-201 took 1.6 times as long as in docs/results.md,
+#: which is taken off here.
+SPEEDS = {
+    "avx512": {"nas_bench_201": (0.001, 70e9), "darts": (0.019, 19e9), "mobilenet": (0.19, 32e9)},
+    "avx2": {"nas_bench_201": (0.0016, 32e9), "darts": (0.0465, 4.4e9), "mobilenet": (0.585, 17e9)},
+}
+for speeds in SPEEDS.values():
+    speeds["chain"] = speeds["mobilenet"]
+#: The same of a forward pass of NAS-Bench-201's networks on torch's own operations, and how many of them a
 #: proxy takes an architecture, measured at 8x8 pixels.
-EAGER = (0.006, 20e9)
+EAGERS = {"avx512": (0.006, 20e9), "avx2": (0.0024, 23e9)}
+#: Which of them is this processor's; others than x86-64 count as the slower.
+VECTORS = "avx512" if "avx512f" in (_CPU.read_text() if _CPU.exists() else "") else "avx2"
+SPEED, EAGER = SPEEDS[VECTORS], EAGERS[VECTORS]
 PROXY_PASSES = {
     "naswot": 1.8, "jacobian-covariance": 2.7, "synflow": 1.8, "gradient-norm": 3.5, "snip": 3.1,
     "grasp": 7.8, "fisher": 2.6, "zen": 3.3, "zico": 4.8, "az-nas": 5.3,

@@ -17,6 +17,7 @@ from rlnas_core.spaces import get, published
 from rlnas_core.training.supernet import SupernetSettings, build
 from rlnas_core.transfer import detection, segmentation
 
+pytestmark = pytest.mark.usefixtures("wide_vectors")
 ROOT = Path(__file__).parents[2]
 SUPERNET = {
     "space": "nas_bench_201",
@@ -99,6 +100,16 @@ def test_hours_grow_with_epochs_images_and_pixels():
     datasets = config["datasets"] | {"cifar10": config["datasets"]["cifar10"] | {"image_size": 8}}
     small = of_one("train_supernet", SUPERNET, configuration(datasets=datasets))
     assert once["macs"] / small["macs"] == pytest.approx(16, rel=0.03)
+
+
+@pytest.mark.parametrize(("vectors", "measured"), [("avx512", 0.0103), ("avx2", 0.026)])
+def test_a_step_takes_what_was_measured_with_the_vectors_of_the_processor(monkeypatch, vectors, measured):
+    """The supernet at 8x8 pixels and a batch of 64, in core seconds."""
+    monkeypatch.setattr(plan, "SPEED", plan.SPEEDS[vectors])
+    space = get("nas_bench_201")
+    macs = space.cost(space.sample(1000, np.random.default_rng(0)), image_size=8)[1].mean()
+    estimated = plan.training_seconds("nas_bench_201", macs, 64, 1)
+    assert measured / 1.35 < estimated < measured * 1.35
 
 
 def test_the_laptops_run_takes_what_was_measured():
