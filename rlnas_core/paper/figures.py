@@ -245,7 +245,7 @@ def draw_label_curve(results: pd.DataFrame) -> Figure:
             _draw_runs(axes, runs.rename(columns={"labels": "categories"}), "accuracy", place, str(name))
         axes.set_xscale("log")
         ticks = sorted(set(results["labels"]))
-        axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+        axes.set_xticks(ticks, [f"{tick:.0f}" for tick in ticks])
         axes.set_xticks([], minor=True)
         axes.set_xlabel("Labels of a class")
         axes.set_ylabel("Accuracy on held-out images (%)")

@@ -151,7 +151,7 @@ def _accuracies(comparison: pd.DataFrame) -> list[str]:
 
 def _curve(curve: pd.DataFrame) -> str:
     means = curve.groupby(["architecture", "labels"], sort=False)["accuracy"].mean().unstack()
-    shown = means.map("{:.1f}".format).rename(columns="{:g} labels a class".format)
+    shown = means.map("{:.1f}".format).rename(columns="{:.0f} labels a class".format)
     return _table(
         shown.rename(index=lambda name: "random" if name == "random" else _title(name)).reset_index()
     )
