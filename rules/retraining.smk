@@ -45,7 +45,7 @@ rule retrain_architecture:
     params:
         settings=retraining_settings,
         classes=dataset_classes,
-        state=f"{RESULTS}/states/retrained/{RETRAINED}.safetensors",
+        checkpoint=f"{RESULTS}/checkpoints/retrained/{RETRAINED}.safetensors",
     log:
         f"{RESULTS}/logs/retrain_architecture/{RETRAINED}.log",
     benchmark:

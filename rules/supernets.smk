@@ -23,7 +23,7 @@ rule train_supernet:
         ),
     params:
         settings=supernet_settings,
-        state=f"{RESULTS}/states/{SUPERNET}.safetensors",
+        checkpoint=f"{RESULTS}/checkpoints/{SUPERNET}.safetensors",
     log:
         f"{RESULTS}/logs/train_supernet/{SUPERNET}.log",
     benchmark:

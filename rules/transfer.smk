@@ -39,7 +39,7 @@ rule transfer_architecture:
     params:
         settings=transfer_settings,
         network=transfer_backbone,
-        state=f"{RESULTS}/states/transferred/{TRANSFERRED}.safetensors",
+        checkpoint=f"{RESULTS}/checkpoints/transferred/{TRANSFERRED}.safetensors",
     log:
         f"{RESULTS}/logs/transfer_architecture/{TRANSFERRED}.log",
     benchmark:

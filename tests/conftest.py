@@ -8,6 +8,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: tests run side by
 import numpy as np
 import pytest
 
+from rlnas_core.configuration import plan
 from rlnas_core.images.arrays import load
 from rlnas_core.images.preparation import prepare
 from rlnas_core.training.standalone import LabelledImages
@@ -27,3 +28,10 @@ def digits(tmp_path_factory):
         LabelledImages(load(folder, split), np.load(folder / f"{split}_labels.npy"), 10)
         for split in ("train", "valid")
     ]
+
+
+@pytest.fixture
+def wide_vectors(monkeypatch):
+    """Estimates are those for a processor with AVX-512, whatever this one has."""
+    monkeypatch.setattr(plan, "SPEED", plan.SPEEDS["avx512"])
+    monkeypatch.setattr(plan, "EAGER", plan.EAGERS["avx512"])

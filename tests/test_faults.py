@@ -38,7 +38,7 @@ def files_of(directory):
     return {
         str(path.relative_to(run)): path.read_bytes()
         for path in run.rglob("*")
-        if path.is_file() and path.relative_to(run).parts[0] not in ("logs", "runtimes", "states")
+        if path.is_file() and path.relative_to(run).parts[0] not in ("logs", "runtimes", "checkpoints")
     }
 
 
@@ -86,13 +86,13 @@ class Snakemake:
             seen |= set(self.jobs())
             time.sleep(0.05)
 
-    def await_writing(self, states):
+    def await_writing(self, checkpoints):
         """Stop a job while it writes a state, and return it."""
         look_again = 0.0
         while self.running():
             if time.monotonic() > look_again:
                 jobs, look_again = self.jobs(), time.monotonic() + 0.5
-            for job in jobs if any(states.rglob("*.new")) else []:
+            for job in jobs if any(checkpoints.rglob("*.new")) else []:
                 with suppress(psutil.NoSuchProcess):
                     job.suspend()
                     if any(file.path.endswith(".new") for file in job.open_files()):
@@ -132,13 +132,13 @@ def test_a_second_snakemake_is_told_and_the_first_ends_well(undisturbed):
 def test_a_run_killed_20_times_ends_with_the_same_bytes(undisturbed, tmp_path):
     rng = np.random.default_rng(0)
     killed = dict.fromkeys(("job", "everything", "writing", "snakemake"), 0)
-    states = tmp_path / RUN / "states"
+    checkpoints = tmp_path / RUN / "checkpoints"
     while (kills := sum(killed.values())) < AMID_TRAINING + AFTERWARDS:
         amid = kills < AMID_TRAINING
         how = min(killed if amid else ["job", "everything"], key=killed.get)  # the rarest so far
         with Snakemake(tmp_path) as run:
             if how in ("writing", "snakemake"):
-                writer = run.await_writing(states)
+                writer = run.await_writing(checkpoints)
             else:
                 # The third job to start begins once a training has ended; from there it's a dozen to the end.
                 run.await_jobs(rng.integers(1, 3) if amid else rng.integers(3, 5))
@@ -153,7 +153,7 @@ def test_a_run_killed_20_times_ends_with_the_same_bytes(undisturbed, tmp_path):
             if writer:
                 writer.kill()
                 killed["writing"] += 1
-                assert list(states.rglob("*.new"))
+                assert list(checkpoints.rglob("*.new"))
             for job in jobs:
                 time.sleep(rng.uniform(0, 0.5))
                 if job.is_running():
@@ -166,7 +166,7 @@ def test_a_run_killed_20_times_ends_with_the_same_bytes(undisturbed, tmp_path):
     assert min(killed.values()) > 0
     with Snakemake(tmp_path) as last:
         assert last.end() == 0, last.log.read_text()
-    assert not [path for path in states.rglob("*") if path.is_file()]
+    assert not [path for path in checkpoints.rglob("*") if path.is_file()]
     expected, got = files_of(undisturbed[0]), files_of(tmp_path)
     assert got.keys() == expected.keys()
     assert [name for name in got if got[name] != expected[name]] == []
@@ -191,7 +191,7 @@ def test_networks_whose_trainings_are_killed_end_with_the_same_bytes(tmp_path):
         for path in kills:
             # It alone, so that none of the others is finished before its turn comes.
             with Snakemake(directory, settings, [f"{RUN}/{path}/{NETWORKS[path]}"]) as run:
-                while not (directory / RUN / "states" / f"{path}.safetensors").exists():
+                while not (directory / RUN / "checkpoints" / f"{path}.safetensors").exists():
                     run.running()
                     time.sleep(0.02)
                 time.sleep(rng.uniform(0, 0.3))

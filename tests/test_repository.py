@@ -168,6 +168,11 @@ def test_no_module_of_the_library_is_longer_than_400_lines():
     assert {path: length for path, length in lengths.items() if length > 400} == {}
 
 
+def test_no_layer_is_changed_from_outside():
+    for path in (ROOT / "rlnas_core").rglob("*.py"):
+        assert not re.search(r"\bsetattr\(|\.__class__ = ", path.read_text()), path
+
+
 def test_the_library_never_imports_snakemake():
     for path in (ROOT / "rlnas_core").rglob("*.py"):
         assert not re.search(r"^\s*(import|from) snakemake", path.read_text(), re.MULTILINE), path

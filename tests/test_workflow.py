@@ -538,7 +538,7 @@ def test_real_images_in_a_folder_go_through_both_large_spaces_in_two_processes(p
     assert "2 processes" in log
     assert log.count("epoch 1/1") == 1
     assert (run / "transferred/darts/coco/photographs-10-0-600/0/measures.csv").exists()
-    assert not list((run / "states").rglob("*.safetensors"))
+    assert not list((run / "checkpoints").rglob("*.safetensors"))
 
 
 def jobs_of(output):

@@ -59,16 +59,18 @@ def take_devices(snakemake: Any, name: str, log: Callable[[str], None]) -> None:
 
     if "RANK" in os.environ:
         processes.end_with_parent()
-        return  # the job holds them
+        return  # the job reserved them
     count = max(1, snakemake.resources.get("gpu", 0))
-    held = _UNTIL_THE_END.enter_context(devices.hold(name, count, snakemake.config["jobs_per_gpu"], log=log))
+    reserved = _UNTIL_THE_END.enter_context(
+        devices.reserve(name, count, snakemake.config["jobs_per_gpu"], log=log)
+    )
     if count == 1:
-        if held[0].type == "cuda":
-            sys.modules["torch"].cuda.set_device(held[0])
+        if reserved[0].type == "cuda":
+            sys.modules["torch"].cuda.set_device(reserved[0])
         return
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count)]
     threads = str(max(1, snakemake.threads // count))
-    environment = devices.environment(held) | {"OMP_NUM_THREADS": threads}
+    environment = devices.environment(reserved) | {"OMP_NUM_THREADS": threads}
     # When a job is killed, no process of it may keep running on devices that are free again.
     command, die = [sys.executable, *launcher, sys.argv[0]], processes.end_with_parent
     job = subprocess.Popen(command, env=environment, preexec_fn=die)
@@ -81,7 +83,7 @@ def training_run(snakemake: Any, log: Callable[[str], None]) -> Any:
     """Return what every training job tells `loop.fit`: where its log, record and checkpoint go."""
     from rlnas_core.training.loop import Run
 
-    checkpoint, minutes = Path(snakemake.params.state), snakemake.config["save_minutes"]
+    checkpoint, minutes = Path(snakemake.params.checkpoint), snakemake.config["save_minutes"]
     return Run(log, Path(snakemake.output.training), checkpoint, 60 * minutes)
 
 

@@ -9,7 +9,7 @@ import job
 from rlnas_core.images.arrays import load
 from rlnas_core.machine.files import read_array, read_result
 from rlnas_core.spaces import get
-from rlnas_core.training.checkpoint import remove_states, save_weights
+from rlnas_core.training.checkpoint import remove_checkpoint, save_weights
 from rlnas_core.training.standalone import LabelledImages, RetrainingSettings, retrain
 
 log = job.start(snakemake)
@@ -42,4 +42,4 @@ if job.leads():
     rows.to_csv(snakemake.output.accuracy, index=False)
     made_by = {**dict(wildcards), "arch": described["arch"], "settings": asdict(settings)}
     save_weights(model, snakemake.output.weights, **made_by)
-    remove_states(snakemake.params.state)
+    remove_checkpoint(snakemake.params.checkpoint)

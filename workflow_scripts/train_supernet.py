@@ -10,7 +10,7 @@ from rlnas_core.images.arrays import load
 from rlnas_core.labels.pretext import label_source
 from rlnas_core.machine.files import read_array
 from rlnas_core.spaces import get
-from rlnas_core.training.checkpoint import remove_states, save_weights
+from rlnas_core.training.checkpoint import remove_checkpoint, save_weights
 from rlnas_core.training.supernet import SupernetSettings, train_supernet
 
 log = job.start(snakemake)
@@ -37,4 +37,4 @@ if job.leads():
     statistics.save(snakemake.output.statistics)
     save_weights(model, snakemake.output.weights, **dict(snakemake.wildcards), settings=asdict(settings))
     # Not before: a disk that is full by now mustn't cost the training.
-    remove_states(snakemake.params.state)
+    remove_checkpoint(snakemake.params.checkpoint)

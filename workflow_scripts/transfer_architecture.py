@@ -8,7 +8,7 @@ import pandas as pd
 import job
 from rlnas_core import spaces, transfer
 from rlnas_core.machine.files import read_result
-from rlnas_core.training.checkpoint import remove_states, save_weights
+from rlnas_core.training.checkpoint import remove_checkpoint, save_weights
 
 log = job.start(snakemake)
 wildcards, params = snakemake.wildcards, snakemake.params
@@ -37,5 +37,5 @@ if job.leads():
     rows.assign(dataset=wildcards.scenes, **names).to_csv(snakemake.output.measures, index=False)
     made_by = {**dict(wildcards), "arch": described["arch"], "sizes": sizes, "settings": asdict(settings)}
     save_weights(model, snakemake.output.weights, **made_by)
-    remove_states(params.state)
+    remove_checkpoint(params.checkpoint)
     log(rows.to_string(index=False))

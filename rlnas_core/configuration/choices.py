@@ -39,6 +39,7 @@ _CELLS = {"nas_bench_201": (5, 3, 1), "darts": (8, 5, 3), "mobilenet": (None,)}
 _SMALL = 16  # pixels below which a network rather has fewer cells
 _SEARCH_SHARE = 1 / 3  # of the time for trainings, where there are labels
 _FEWEST, _MOST = (20, 12), (250, 100)  # epochs of a supernet and of a network
+_FEWEST_IMAGES = 10
 _BATCH = 64
 _SHARE = 0.75  # of the time that trainings may take; starting jobs and all else takes the rest
 _FEW_STEPS = 1 / 3  # of the whole training's steps, where there are few labels
@@ -119,7 +120,8 @@ def choose_settings(
     """Return a configuration of a run on somebody's own images, and its choices.
 
     `given` are choices of `GIVEN` made instead: `flops` and `params` in millions, `minutes` what the run may
-    take on so many `cores`, within the precision of the estimate. Raises ValueError for an unknown choice.
+    take on so many `cores`, within the precision of the estimate. Raises ValueError for an unknown choice
+    and for fewer than 10 images to train on.
     """
     book = _Book(given or {})
     space = book("space", "nas_bench_201", "the smallest space, enumerated to the exact optimum")
@@ -190,6 +192,11 @@ def _plan(book: _Book, space: str, survey: Survey, split: str | None) -> _Plan:
     labelled = survey.classes > 0
     held = 0 if survey.test or not split else survey.train // (10 if split == "held-out" else 2)
     images = survey.train - held
+    if images < _FEWEST_IMAGES:
+        raise ValueError(
+            f"IMAGES: got {images} images to train on, besides those held out; accepted: {_FEWEST_IMAGES} or "
+            "more; give more images"
+        )
     classes = survey.classes or book("categories", 10, "random labels for images without classes")
     seeds = book("seeds", GIVEN["seeds"], "supernets, to see how far they agree")
     retrained = book("retrainings", GIVEN["retrainings"], "trainings of each network") if labelled else 1

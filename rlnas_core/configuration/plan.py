@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,14 +13,23 @@ from rlnas_core.configuration.derived import backbone_sizes, classes
 from rlnas_core.images.facts import FACTS
 from rlnas_core.spaces import SearchSpace, get, published
 
-#: Core seconds of a training step of any size, and multiply-adds a second beyond them
-#: (`benchmarks/throughput.py`), in float32, on this project's kernels where it has some. The others were
-#: measured when NAS-Bench-201 took 1.6 times as long as in docs/results.md, which is taken off here.
-SPEED = {"nas_bench_201": (0.001, 70e9), "darts": (0.019, 19e9), "mobilenet": (0.19, 32e9)}
-SPEED["chain"] = SPEED["mobilenet"]
-#: The same of a forward pass of NAS-Bench-201's supernet on torch's own operations, and how many of them a
+_CPU = Path("/proc/cpuinfo")
+#: Core seconds of a training step of any size, and multiply-adds a second beyond them, by the widest vectors
+#: of the processor (`benchmarks/throughput.py`), in float32, on this project's kernels where it has some.
+#: The others were measured with AVX-512 when NAS-Bench-201 took 1.6 times as long as in docs/results.md,
+#: which is taken off here.
+SPEEDS = {
+    "avx512": {"nas_bench_201": (0.001, 70e9), "darts": (0.019, 19e9), "mobilenet": (0.19, 32e9)},
+    "avx2": {"nas_bench_201": (0.0016, 32e9), "darts": (0.0465, 4.4e9), "mobilenet": (0.585, 17e9)},
+}
+for speeds in SPEEDS.values():
+    speeds["chain"] = speeds["mobilenet"]
+#: The same of a forward pass of NAS-Bench-201's networks on torch's own operations, and how many of them a
 #: proxy takes an architecture, measured at 8x8 pixels.
-EAGER = (0.006, 20e9)
+EAGERS = {"avx512": (0.006, 20e9), "avx2": (0.0024, 23e9)}
+#: Which of them is this processor's; others than x86-64 count as the slower.
+VECTORS = "avx512" if "avx512f" in (_CPU.read_text() if _CPU.exists() else "") else "avx2"
+SPEED, EAGER = SPEEDS[VECTORS], EAGERS[VECTORS]
 PROXY_PASSES = {
     "naswot": 1.8, "jacobian-covariance": 2.7, "synflow": 1.8, "gradient-norm": 3.5, "snip": 3.1,
     "grasp": 7.8, "fisher": 2.6, "zen": 3.3, "zico": 4.8, "az-nas": 5.3,
@@ -44,23 +54,24 @@ _COUNTED = 224, 256  # pixels of a side of the images and channels of RetinaNet'
 _DOWNLOAD = 3.6e8  # bytes of an archive of CIFAR and what is in it
 _SCORES = 9.4e5  # bytes of a file of scores of the whole space
 _SUMS = 24  # bytes of the three sums of a weight group after an epoch
-_STATES = 3  # the last, the one before and one that is being written, each weights and momentum
+_CHECKPOINTS = 3  # the last, the one before and one that is being written, each weights and momentum
 _SAMPLE = 1000  # architectures that stand for all
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What a job takes; NaN where nobody has measured it.
+    """What a job takes; NaN where that was not measured.
 
     `macs` are the multiply-adds of its networks, `network_seconds` what they take of a core, `seconds`
-    what all else takes of one, `disk` the bytes that it leaves, `state` those that it needs while it runs.
+    what all else takes of one, `disk` the bytes that it leaves, `checkpoint` those of its checkpoints, which
+    are removed when it has finished.
     """
 
     macs: float = 0
     network_seconds: float = 0
     seconds: float = SCRIPT
     disk: float = 0
-    state: float = 0
+    checkpoint: float = 0
 
 
 UNKNOWN = Cost(*[math.nan] * 5)
@@ -94,12 +105,12 @@ def estimate(
 ) -> pd.DataFrame:
     """Add up jobs, each a rule and its wildcards, under a checked configuration: a row a rule.
 
-    Columns are `jobs` and those of `Cost`, of whose `state` it is the largest; `images` are the training and
-    validation images of each dataset.
+    Columns are `jobs` and those of `Cost`, of whose `checkpoint` it is the largest; `images` are the
+    training and validation images of each dataset.
     """
     rows = [{"rule": rule, **asdict(_cost(rule, of, config, images))} for rule, of in jobs]
     groups = pd.DataFrame(rows, columns=["rule", *asdict(UNKNOWN)]).groupby("rule", sort=False)
-    table = groups.sum(skipna=False).assign(state=groups["state"].max())
+    table = groups.sum(skipna=False).assign(checkpoint=groups["checkpoint"].max())
     table.insert(0, "jobs", groups.size())
     return table
 
@@ -118,7 +129,7 @@ def describe(table: pd.DataFrame, gpu_tflops: float) -> str:
     )
     shown = shown.sort_values(["CPU hours", "jobs"], ascending=False, na_position="first")
     shown.loc["total"] = shown.sum()
-    largest = table["state"].max() / 1e9
+    largest = table["checkpoint"].max() / 1e9
     notes = f"""
 FLOPs are the multiply-adds of networks, CPU hours what they take one core of a cloud machine, within
 a factor of two: divide by your cores. GPU hours replace CPU hours on a GPU that
@@ -239,7 +250,7 @@ def _training(
         network_seconds=steps * each_step + total / rate,
         seconds=SCRIPT + PICTURE * decoded,
         disk=4 * params,
-        state=_STATES * 8 * params,
+        checkpoint=_CHECKPOINTS * 8 * params,
     )
 
 
@@ -268,7 +279,7 @@ def _transfer(of: Mapping[str, str], config: Mapping[str, Any]) -> Cost:
         network_seconds=steps * each_step + own / rate + others / SPEED["nas_bench_201"][1],
         seconds=SCRIPT + PICTURE * seen * (1 if miniature else photographs),
         disk=4 * (params + head_params),
-        state=_STATES * 8 * (params + head_params),
+        checkpoint=_CHECKPOINTS * 8 * (params + head_params),
     )
 
 

@@ -104,7 +104,7 @@ class ImageArray:
         return {}
 
     def expect(self, indices: np.ndarray) -> None:
-        """Make ready for these images to be asked for next."""
+        """Read these images (b,) ahead, which are asked for next."""
 
     def identity(self) -> list[Any]:
         """Everything that a training on these images depends on."""
@@ -113,7 +113,7 @@ class ImageArray:
 
 
 class Reader:
-    """Reads by index in as many threads as torch uses, ahead where it was told what comes next."""
+    """Reads by index in as many threads as torch uses, and ahead what `expect` names."""
 
     def __init__(self, read: Callable[[int], Any]) -> None:
         self._read = read
@@ -121,11 +121,11 @@ class Reader:
         self._coming: dict[int, Future[Any]] = {}
 
     def expect(self, indices: np.ndarray) -> None:
-        """Read these while something else is done."""
+        """Start to read these indices (b,) in the background."""
         self._coming = {index: self._threads.submit(self._read, index) for index in indices.tolist()}
 
     def map(self, work: Callable[..., Any], indices: np.ndarray, *others: Iterable[Any]) -> list[Any]:
-        """Do some work with what was read for each index and what stands at its place in the others."""
+        """Results of `work` on what was read for each index (b,) and the others' entries beside it."""
 
         def do(index: int, *rest: Any) -> Any:
             coming = self._coming.get(index)
@@ -156,7 +156,7 @@ class ImageFiles(ImageArray):
         return 3
 
     def expect(self, indices: np.ndarray) -> None:
-        """Decode these images while something else is done."""
+        """Start to decode these images (b,) in the background."""
         self._reader.expect(indices)
 
     def identity(self) -> list[Any]:

@@ -255,7 +255,7 @@ def _sampled_statistics(paths: np.ndarray, size: int, log: Log) -> tuple[list[fl
 
 
 def _log_duplicates(train: np.ndarray, valid: np.ndarray, log: Log) -> None:
-    """Log how many images have the very pixels of another one: those of training are known in validation."""
+    """Log how many images have the same pixels as another one, within training and between the splits."""
     of_train, of_valid = ([hashlib.sha256(image).digest() for image in part] for part in (train, valid))
     known = set(of_train)
     if twice := len(of_train) - len(known):

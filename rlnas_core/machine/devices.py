@@ -54,12 +54,12 @@ def _entry(device: torch.device) -> str:
     return str(device.index) if visible is None else visible.split(",")[device.index].strip()
 
 
-def environment(held: list[torch.device]) -> dict[str, str]:
-    """The environment of child processes that see the GPUs that this process holds and no others.
+def environment(reserved: list[torch.device]) -> dict[str, str]:
+    """The environment of child processes that see the GPUs that this process reserved and no others.
 
-    The k-th of them is `cuda:k` there. Children take no locks: this process has to hold them while they run.
+    The k-th of them is `cuda:k` there. Children take no locks: this process keeps them while they run.
     """
-    entries = [_entry(device) for device in held if device.type == "cuda"]
+    entries = [_entry(device) for device in reserved if device.type == "cuda"]
     return os.environ | ({"CUDA_VISIBLE_DEVICES": ",".join(entries)} if entries else {})
 
 
@@ -74,10 +74,10 @@ def absent(names: Iterable[str]) -> list[str]:
 
 
 @contextmanager
-def hold(
+def reserve(
     name: str = "auto", count: int = 1, share: int = 1, *, log: Callable[[str], None] = print
 ) -> Iterator[list[torch.device]]:
-    """Hold `count` different devices, the least used first, each beside at most `share` - 1 other jobs.
+    """Reserve `count` different devices, the least used first, each beside at most `share` - 1 other jobs.
 
     Waits until there are enough. `auto` takes CUDA, then MPS, then the CPU, which isn't locked and
     is listed `count` times. All jobs have to give the same `share`. Raises ValueError for a wrong
@@ -111,7 +111,7 @@ def hold(
     with ExitStack() as stack:
         for lock in taken.values():
             stack.callback(lock.release)
-        log(f"holds {', '.join(f'{device} ({devices[device]})' for device in taken)}")
+        log(f"reserved {', '.join(f'{device} ({devices[device]})' for device in taken)}")
         yield list(taken)
 
 

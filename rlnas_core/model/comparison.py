@@ -6,18 +6,18 @@ import numpy as np
 import pandas as pd
 import torch
 from scipy.stats import t as student
+from torch import nn
 
 from rlnas_core.images.arrays import ImageArray
-from rlnas_core.model.loading import Model
 
 _BATCH = 256
 _LEVEL = 0.95
 
 
 @torch.no_grad()
-def hits(model: Model, images: ImageArray, labels: np.ndarray) -> np.ndarray:
-    """Which of N images a model classifies as their labels (N,) say: (N,) bool."""
-    device = model.mean.device
+def hits(model: nn.Module, images: ImageArray, labels: np.ndarray) -> np.ndarray:
+    """Which of N images a model or network classifies as their labels (N,) say: (N,) bool."""
+    device = next(model.parameters()).device
     parts = np.array_split(np.arange(len(images)), 1 + len(images) // _BATCH)
     found = [model(images.plain(part, device)).argmax(1).cpu().numpy() for part in parts]
     return np.concatenate(found) == labels

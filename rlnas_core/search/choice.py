@@ -20,6 +20,7 @@ RESIDUAL = np.array([CONV_3X3, NONE, NONE, SKIP, CONV_3X3, NONE], np.int8)
 """The cell of NAS-Bench-201 that is ResNet's basic block: two 3x3 convolutions beside a shortcut."""
 _SAMPLE = 2000
 _ROUNDS = 100
+_DRAWN, _RARE = 10_000, 1 / 500
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,11 @@ class Limit:
     def cheapest(self, space: SearchSpace) -> float:
         """What no architecture goes below."""
         return space.cheapest(self.measure, **self.network)
+
+    def common(self, space: SearchSpace) -> float:
+        """What one of 500 random architectures doesn't exceed, so that evolution has some to begin with."""
+        genes = space.sample(_DRAWN, np.random.default_rng(0))
+        return float(np.quantile(self.cost(space, genes), _RARE, method="higher"))
 
 
 @dataclass(frozen=True)

@@ -94,7 +94,7 @@ class SearchSpace(Networks):
         """Parameters and multiply-adds of what networks share, (2,), and of each gene's operations.
 
         The second is (2, num_genes, operations), int64 as the first; `network` gives sizes as the space names
-        them. Multiply-accumulates are those of convolutions and the classifier for one image.
+        them. Multiply-adds are those of convolutions and the classifier for one image.
         """
 
     def live_edges(self, genes: np.ndarray) -> np.ndarray:

@@ -123,7 +123,7 @@ class Checkpoint:
         return [] if self.path is None else [self.path, self.path.with_name(self.path.name + ".before")]
 
 
-def remove_states(path: str | Path) -> None:
+def remove_checkpoint(path: str | Path) -> None:
     """Remove the checkpoints of a training whose results are written, also one cut off in the writing."""
     for end in ("", ".before", ".new", ".damaged", ".before.damaged"):
         Path(f"{path}{end}").unlink(missing_ok=True)

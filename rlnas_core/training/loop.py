@@ -33,7 +33,7 @@ class Run:
 
     `record` is a CSV with a row for each epoch. A checkpoint is kept at `checkpoint` after every epoch, every
     `save_every` seconds and when the process is asked to stop; the same training resumes from it. It is the
-    caller's to remove (`remove_states`) once the results are written.
+    caller's to remove (`remove_checkpoint`) once the results are written.
     """
 
     log: Callable[[str], None] = print

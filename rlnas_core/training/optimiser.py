@@ -63,7 +63,7 @@ class SGD:
 
     @torch.no_grad()
     def set_state(self, tensors: dict[str, Tensor]) -> None:
-        """Return to a state that `state` gave."""
+        """Resume from the tensors that `state` gave."""
         for k, momentum in enumerate(self.momenta):
             momentum.copy_(tensors[f"momentum.{k}"])
 

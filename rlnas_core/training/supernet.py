@@ -209,14 +209,14 @@ class SupernetTask(Task):
         return {}
 
     def state(self) -> dict[str, Tensor]:
-        """Records, and the state of the generator of crops."""
+        """The records and the generator of crops, as tensors of a checkpoint."""
         records = zip(("operations", "fixed"), zip(*self.records, strict=True), strict=True)
         return {name: torch.from_numpy(np.array(values)) for name, values in records} | {
             "crops": self.crops.get_state()
         }
 
     def set_state(self, tensors: dict[str, Tensor]) -> None:
-        """Return to a state that `state` gave."""
+        """Resume from the tensors that `state` gave."""
         operations, fixed = (tensors[name].numpy() for name in ("operations", "fixed"))
         self.records = list(zip(operations, fixed, strict=True))
         self.crops.set_state(tensors["crops"])

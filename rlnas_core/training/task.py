@@ -34,18 +34,18 @@ class Task:
         raise NotImplementedError
 
     def whole_step(self, optimiser: SGD) -> WholeStep | None:
-        """What takes whole steps in place of `loss` and the optimiser, whose state it keeps, if anything."""
+        """What takes whole steps in place of `loss` and the optimiser, whose momenta it moves, if any."""
 
     def expect(self, indices: np.ndarray) -> None:
-        """Make ready for images (b,) that come next."""
+        """Read images (b,) of the next batch ahead."""
 
     def after_epoch(self, epoch: int) -> dict[str, float]:
-        """Do what is due when an epoch has ended, and return numbers for its line in the record."""
+        """Measure what is measured after each epoch, from 1; numbers by name for its row of the record."""
         return {}
 
     def state(self) -> dict[str, Tensor]:
-        """Tensors that the task resumes from, besides its model's and its generators' states."""
+        """Tensors of a checkpoint, besides those of the model and the generators."""
         return {}
 
     def set_state(self, tensors: dict[str, Tensor]) -> None:
-        """Return to a state that `state` gave."""
+        """Resume from the tensors that `state` gave."""

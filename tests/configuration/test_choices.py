@@ -1,5 +1,6 @@
 """What the images and the time decide, and that every choice can be made instead."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,12 @@ from PIL import Image
 
 from rlnas_core.configuration.checks import ConfigurationError, validate
 from rlnas_core.configuration.choices import GIVEN, choose_settings
+from rlnas_core.configuration.derived import model_limit
 from rlnas_core.images.survey import Survey, survey
+from rlnas_core.search.choice import random_choices
+from rlnas_core.spaces import get
 
+pytestmark = pytest.mark.usefixtures("wide_vectors")
 SCHEMA = yaml.safe_load((Path(__file__).parents[2] / "config/schema.yaml").read_text())
 
 
@@ -103,6 +108,27 @@ def test_a_limit_below_the_cheapest_network_is_refused_before_any_job(space):
             ConfigurationError, match=rf"model.limit.most: got 0.001 million {measure}; accepted"
         ):
             chosen(seen(), space=space, **{measure: 0.001})
+
+
+def test_a_handful_of_images_is_refused_before_training():
+    for facts in ({"train": 9, "classes": 0}, {"train": 10, "labels": np.arange(10)}):
+        with pytest.raises(ValueError, match=r"IMAGES: got 9 images to train on, .*; accepted: 10 or more"):
+            chosen(seen(**facts))
+    chosen(seen(train=10, classes=0))
+
+
+@pytest.mark.parametrize(("space", "flops"), [("darts", 1.3), ("mobilenet", 2)])
+def test_a_limit_that_no_random_network_meets_is_refused_before_any_job(space, flops):
+    """Just above the cheapest network, where evolution would have none to begin with."""
+    given = {"space": space, "image_size": 8, "cells": 8}
+    message = r"got .*; accepted: at least (\S+), what one of 500 random networks of the space keeps"
+    with pytest.raises(ConfigurationError, match=message) as raised:
+        chosen(seen(), flops=flops, **given)
+    least = float(re.search(message, str(raised.value))[1])
+    config, _ = chosen(seen(), flops=least, **given)
+    limit = model_limit(config)
+    drawn = random_choices(get(space), limit, np.random.default_rng(0), 3)
+    assert limit.keeps(get(space), drawn).all()
 
 
 def test_a_model_of_what_isnt_configured_names_what_is_missing():

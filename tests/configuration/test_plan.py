@@ -17,6 +17,7 @@ from rlnas_core.spaces import get, published
 from rlnas_core.training.supernet import SupernetSettings, build
 from rlnas_core.transfer import detection, segmentation
 
+pytestmark = pytest.mark.usefixtures("wide_vectors")
 ROOT = Path(__file__).parents[2]
 SUPERNET = {
     "space": "nas_bench_201",
@@ -101,6 +102,16 @@ def test_hours_grow_with_epochs_images_and_pixels():
     assert once["macs"] / small["macs"] == pytest.approx(16, rel=0.03)
 
 
+@pytest.mark.parametrize(("vectors", "measured"), [("avx512", 0.0103), ("avx2", 0.026)])
+def test_a_step_takes_what_was_measured_with_the_vectors_of_the_processor(monkeypatch, vectors, measured):
+    """The supernet at 8x8 pixels and a batch of 64, in core seconds."""
+    monkeypatch.setattr(plan, "SPEED", plan.SPEEDS[vectors])
+    space = get("nas_bench_201")
+    macs = space.cost(space.sample(1000, np.random.default_rng(0)), image_size=8)[1].mean()
+    estimated = plan.training_seconds("nas_bench_201", macs, 64, 1)
+    assert measured / 1.35 < estimated < measured * 1.35
+
+
 def test_the_laptops_run_takes_what_was_measured():
     """181 minutes of a core (docs/results.md), for ten supernets and two scorings."""
     config = yaml.safe_load((ROOT / "config/laptop.yaml").read_text())
@@ -181,7 +192,7 @@ def test_a_transfer_costs_what_torch_counts(scenes, name, macs):
     cost = of_one("transfer_architecture", of, configuration(transfer=transfer))
     seen = {"coco": 12 * 117_266, "cityscapes": 108 * 2_975}[scenes]
     assert cost["macs"] == pytest.approx(3 * seen * macs, rel=0.02)
-    assert cost["state"] == pytest.approx(6 * cost["disk"])
+    assert cost["checkpoint"] == pytest.approx(6 * cost["disk"])
     halved = {scenes: {"training": {"crop": 385} if scenes == "cityscapes" else {"short_side": 400}}}
     halved[scenes]["pretrained"] = None
     fewer = of_one("transfer_architecture", of, configuration(transfer=halved))
@@ -224,7 +235,7 @@ def test_disk_is_that_of_the_supernets_weights(name):
     sums = 24 * 251 * int(np.prod(model.groups))
     cost = of_one("train_supernet", SUPERNET | {"space": name}, config)
     assert cost["disk"] == pytest.approx(weights + sums, rel=0.1)
-    assert cost["state"] == pytest.approx(6 * weights, rel=0.1)
+    assert cost["checkpoint"] == pytest.approx(6 * weights, rel=0.1)
 
 
 @pytest.mark.parametrize("split", [None, "half-of-train"])

@@ -47,13 +47,13 @@ def machine(tmp_path, monkeypatch):
 
 
 def contend(folder, count, share, start, holders, peaks, served):
-    """Hold devices twice, and note how many processes hold each at once."""
+    """Reserve devices twice, and note how many processes have each at once."""
     put_in(folder)
     start.wait()
     for _ in range(2):
-        with devices.hold("auto", count, share, log=lambda line: None) as held:
-            indices = {device.index for device in held}
-            assert len(indices) == len(held) == count
+        with devices.reserve("auto", count, share, log=lambda line: None) as reserved:
+            indices = {device.index for device in reserved}
+            assert len(indices) == len(reserved) == count
             with holders.get_lock():
                 for index in indices:
                     holders[index] += 1
@@ -95,7 +95,7 @@ def start_at_once(folder, together, lines):
     put_in(folder)
     for turn in range(20):
         together.wait()
-        with devices.hold("cuda", share=2, log=lambda line, turn=turn: lines.put((turn, line))):
+        with devices.reserve("cuda", share=2, log=lambda line, turn=turn: lines.put((turn, line))):
             together.wait()
 
 
@@ -105,7 +105,7 @@ def test_jobs_that_start_at_once_do_not_take_each_others_look_for_a_job(tmp_path
     for process in jobs:
         process.start()
     said = sorted(lines.get(timeout=PATIENCE) for _ in range(60))
-    each = [f"holds cuda:{index} ({uuid})" for index, uuid in enumerate((A, B, C))]
+    each = [f"reserved cuda:{index} ({uuid})" for index, uuid in enumerate((A, B, C))]
     assert said == [(turn, line) for turn in range(20) for line in each]
     for process in jobs:
         process.join(PATIENCE)
@@ -113,8 +113,8 @@ def test_jobs_that_start_at_once_do_not_take_each_others_look_for_a_job(tmp_path
 
 def hold_until_told(folder, visible, count, lines, told):
     put_in(folder, visible)
-    with devices.hold("cuda", count, log=lines.put) as held:
-        lines.put([str(device) for device in held])
+    with devices.reserve("cuda", count, log=lines.put) as reserved:
+        lines.put([str(device) for device in reserved])
         told.wait()
 
 
@@ -135,16 +135,16 @@ def holder(tmp_path):
 
 def test_a_killed_process_frees_its_devices(holder):
     process, lines, _ = holder(count=3)
-    assert lines.get(timeout=PATIENCE).startswith("holds cuda:0")
+    assert lines.get(timeout=PATIENCE).startswith("reserved cuda:0")
     _, lines, _ = holder(count=3)
     assert lines.get(timeout=PATIENCE).startswith("waits for 3 of ")
     os.kill(process.pid, signal.SIGKILL)
-    assert lines.get(timeout=PATIENCE).startswith("holds cuda:0")
+    assert lines.get(timeout=PATIENCE).startswith("reserved cuda:0")
 
 
 def test_a_job_says_what_it_waits_for_and_what_it_got(holder, tmp_path):
     _, lines, told = holder("1")
-    assert lines.get(timeout=PATIENCE) == f"holds cuda:0 ({B})"
+    assert lines.get(timeout=PATIENCE) == f"reserved cuda:0 ({B})"
     assert lines.get(timeout=PATIENCE) == ["cuda:0"]
     _, lines, _ = holder("GPU-b")
     line = lines.get(timeout=PATIENCE)
@@ -153,15 +153,15 @@ def test_a_job_says_what_it_waits_for_and_what_it_got(holder, tmp_path):
     time.sleep(0.2)
     assert lines.empty()
     told.set()
-    assert lines.get(timeout=PATIENCE) == f"holds cuda:0 ({B})"
+    assert lines.get(timeout=PATIENCE) == f"reserved cuda:0 ({B})"
 
 
 def test_processes_with_other_lists_of_devices_agree_on_what_is_in_use(holder, machine):
     _, lines, _ = holder("1,0", count=2)
-    assert lines.get(timeout=PATIENCE) == f"holds cuda:0 ({B}), cuda:1 ({A})"
+    assert lines.get(timeout=PATIENCE) == f"reserved cuda:0 ({B}), cuda:1 ({A})"
     machine("GPU-b,GPU-a,GPU-c")
-    with devices.hold("cuda") as held:
-        assert held == [torch.device("cuda", 2)]
+    with devices.reserve("cuda") as reserved:
+        assert reserved == [torch.device("cuda", 2)]
 
 
 @pytest.mark.parametrize(
@@ -185,34 +185,34 @@ def test_visible_devices_are_those_that_the_user_lists(machine, visible, identit
 def test_a_part_of_a_gpu_is_known_by_its_own_name(machine, monkeypatch):
     machine("MIG-GPU-aaaaaaaa/3/0")
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    with devices.hold("cuda") as held:
-        assert held == [torch.device("cuda", 0)]
+    with devices.reserve("cuda") as reserved:
+        assert reserved == [torch.device("cuda", 0)]
     assert devices.available("cuda") == {torch.device("cuda", 0): "MIG-GPU-aaaaaaaa_3_0"}
 
 
 @pytest.mark.parametrize("visible", [None, "2,0,1", "GPU-b,GPU-c,GPU-a"])
-def test_children_see_the_devices_that_their_parent_holds(machine, visible):
+def test_children_see_the_devices_that_their_parent_reserved(machine, visible):
     machine(visible)
     seen = devices.available("cuda")
-    with devices.hold("cuda"), devices.hold("cuda", 2) as held:
-        assert held == [torch.device("cuda", 1), torch.device("cuda", 2)]
-        environment = devices.environment(held)
+    with devices.reserve("cuda"), devices.reserve("cuda", 2) as reserved:
+        assert reserved == [torch.device("cuda", 1), torch.device("cuda", 2)]
+        environment = devices.environment(reserved)
     machine(environment["CUDA_VISIBLE_DEVICES"])
-    assert list(devices.available("cuda").values()) == [seen[device] for device in held]
+    assert list(devices.available("cuda").values()) == [seen[device] for device in reserved]
 
 
 def test_children_of_a_job_on_the_cpu_get_its_environment():
-    with devices.hold("cpu", 2) as held:
-        assert held == [torch.device("cpu")] * 2
-        assert devices.environment(held) == os.environ
+    with devices.reserve("cpu", 2) as reserved:
+        assert reserved == [torch.device("cpu")] * 2
+        assert devices.environment(reserved) == os.environ
 
 
 def test_jobs_that_share_devices_spread_evenly(machine):
     machine()
     with ExitStack() as stack:
-        taken = [stack.enter_context(devices.hold("auto", share=2))[0].index for _ in range(4)]
+        taken = [stack.enter_context(devices.reserve("auto", share=2))[0].index for _ in range(4)]
         assert taken == [0, 1, 2, 0]
-        assert stack.enter_context(devices.hold("auto", 2, share=2)) == [
+        assert stack.enter_context(devices.reserve("auto", 2, share=2)) == [
             torch.device("cuda", 1),
             torch.device("cuda", 2),
         ]
@@ -221,15 +221,15 @@ def test_jobs_that_share_devices_spread_evenly(machine):
 def test_a_device_is_free_again_when_its_job_fails(machine):
     machine(gpus=1)
     for _ in range(2):
-        with pytest.raises(ZeroDivisionError), devices.hold("cuda"):
+        with pytest.raises(ZeroDivisionError), devices.reserve("cuda"):
             raise ZeroDivisionError
 
 
 def test_auto_falls_back_to_the_cpu_and_the_log_says_so(machine):
     machine(gpus=0)
     lines = []
-    with devices.hold(log=lines.append) as held:
-        assert held == [torch.device("cpu")]
+    with devices.reserve(log=lines.append) as reserved:
+        assert reserved == [torch.device("cpu")]
     assert lines == ["device is auto and there is no GPU: this job runs on the CPU"]
 
 
@@ -245,9 +245,9 @@ def test_devices_that_are_not_there_are_named(machine):
 def test_auto_takes_mps_where_there_is_no_cuda(machine, monkeypatch):
     machine(gpus=0)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
-    with devices.hold() as held:
-        assert held == [torch.device("mps", 0)]
-        assert devices.environment(held) == os.environ
+    with devices.reserve() as reserved:
+        assert reserved == [torch.device("mps", 0)]
+        assert devices.environment(reserved) == os.environ
 
 
 @pytest.mark.parametrize(
@@ -260,11 +260,11 @@ def test_auto_takes_mps_where_there_is_no_cuda(machine, monkeypatch):
 )
 def test_asking_for_devices_that_are_not_there_is_an_error(machine, name, count, gpus, message):
     machine(gpus=gpus)
-    with pytest.raises(devices.DeviceError, match=message), devices.hold(name, count):
+    with pytest.raises(devices.DeviceError, match=message), devices.reserve(name, count):
         pass
 
 
 @pytest.mark.parametrize("arguments", [("gpu",), ("cuda", 0), ("cuda", 1, 0)])
 def test_wrong_arguments_are_refused(arguments):
-    with pytest.raises(ValueError, match="accepted"), devices.hold(*arguments):
+    with pytest.raises(ValueError, match="accepted"), devices.reserve(*arguments):
         pass

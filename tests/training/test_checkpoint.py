@@ -15,7 +15,7 @@ from rlnas_core.labels.pretext import Rotation
 from rlnas_core.labels.sources import FixedLabels, LabelSource, RedrawnLabels
 from rlnas_core.machine.fingerprints import marks_of
 from rlnas_core.spaces import get
-from rlnas_core.training.checkpoint import Checkpoint, read_weights, remove_states, save_weights
+from rlnas_core.training.checkpoint import Checkpoint, read_weights, remove_checkpoint, save_weights
 from rlnas_core.training.loop import Run
 from rlnas_core.training.supernet import SupernetSettings, train_supernet
 
@@ -59,7 +59,7 @@ def train(digits, labels, state, settings=SETTINGS, log=lambda line: None, seed=
 def test_training_stopped_by_sigterm_resumes_to_the_same_bytes(digits, tmp_path, method, at, gradient):
     settings = dataclasses.replace(SETTINGS, unsampled_gradient=gradient)
     model, undisturbed = train(digits, labels_of(digits, method), None, settings)
-    state, lines = tmp_path / "states/one.safetensors", []
+    state, lines = tmp_path / "checkpoints/one.safetensors", []
     with pytest.raises(SystemExit, match="143"):
         train(digits, Stopping(labels_of(digits, method), at), state, settings, lines.append)
     assert "stopped by SIGTERM; the checkpoint is at" in lines[-1]
@@ -74,7 +74,7 @@ def test_training_stopped_by_sigterm_resumes_to_the_same_bytes(digits, tmp_path,
     assert "resumes from" in lines[-1]
     np.testing.assert_array_equal(again.operations, undisturbed.operations)
     assert all(map(torch.equal, again_model.parameters(), model.parameters()))
-    remove_states(state)
+    remove_checkpoint(state)
     assert list(state.parent.iterdir()) == []
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 

@@ -95,7 +95,7 @@ def test_loss_that_is_no_number_stops_with_epoch_and_step_and_keeps_the_last_che
         return loss * float("nan") if len(calls) > 16 else loss
 
     monkeypatch.setattr(supernet.F, "cross_entropy", poisoned)
-    state = tmp_path / "states" / "last.safetensors"
+    state = tmp_path / "checkpoints" / "last.safetensors"
     with pytest.raises(TrainingDivergedError, match="epoch 2, step 2"):
         train(digits[0], checkpoint=state)
     assert state.exists()
