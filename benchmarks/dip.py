@@ -1,0 +1,75 @@
+"""Where the dip of Kendall's tau in mid-training comes from: the angle with one of its parts changed.
+
+    python benchmarks/dip.py results/laptop cifar10
+
+reads the supernets of a run and writes docs/measurements/dip.csv: labels, seed, epoch, change, and tau on the
+three datasets. The changes are `none`; `pooling shrinks`, its constants becoming shorter with training as the
+3x3 kernels do; `no shared weights`, those of stem, reduction blocks and classifier left out; and `shared
+weights turn as operations`, their angle replaced by the mean of the operations'.
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from rlnas_core.benchmark.accuracies import read_extracted
+from rlnas_core.benchmark.ranking import kendall
+from rlnas_core.search.angle import angles, group_sums
+from rlnas_core.spaces import get
+from rlnas_core.training.statistics import Statistics
+
+FILE = Path(__file__).resolve().parents[1] / "docs/measurements/dip.csv"
+DATASETS = ("cifar10", "cifar100", "imagenet16")
+EPOCHS = (1, 5, 10, 20, 30, 40, 50, 70, 99, 150, 200, 250)
+SPACE = get("nas_bench_201")
+KERNEL, POOL = SPACE.operations.index("nor_conv_3x3"), SPACE.operations.index("avg_pool_3x3")
+DOT, INITIAL, FINAL = range(3)
+
+
+def changed(sums: np.ndarray) -> dict[str, np.ndarray]:
+    """The sums (G, 3) of weight groups, shared weights first, by what was changed in them."""
+    operations = sums[1:].reshape(SPACE.num_genes, -1, 3)
+    kernels = operations[:, KERNEL].sum(axis=0)
+    shrunk, turned, bare = sums.copy(), sums.copy(), sums.copy()
+    pooling = shrunk[1:].reshape(operations.shape)[:, POOL]
+    pooling[:, FINAL] *= kernels[FINAL] / kernels[INITIAL]
+    pooling[:, DOT] *= np.sqrt(kernels[FINAL] / kernels[INITIAL])
+    shrunk[1:].reshape(operations.shape)[:, POOL] = pooling
+    trained = operations[:, [KERNEL - 1, KERNEL]]
+    cosines = trained[..., DOT] / np.sqrt(trained[..., INITIAL] * trained[..., FINAL])
+    turned[0, DOT] = np.cos(np.arccos(cosines).mean()) * np.sqrt(sums[0, INITIAL] * sums[0, FINAL])
+    bare[0] = 0
+    return {
+        "none": sums,
+        "pooling shrinks": shrunk,
+        "no shared weights": bare,
+        "shared weights turn as operations": turned,
+    }
+
+
+def main(run: str, images: str) -> None:
+    """Write the taus of every supernet of a run that was trained on these images."""
+    accuracies = read_extracted(Path(run) / "benchmark/accuracies.csv")
+    genes = SPACE.enumerate()
+    usage, rows = SPACE.usage(genes), []
+    for file in sorted(Path(run).glob(f"supernets/nas_bench_201/{images}/*/10/*/statistics.npz")):
+        labels, _, seed = file.parts[-4:-1]
+        statistics = Statistics.load(file)
+        for place, epoch in enumerate(statistics.epochs):
+            if epoch in EPOCHS:
+                for change, sums in changed(group_sums(SPACE, statistics, place)).items():
+                    scores = angles(usage, sums)
+                    taus = {name: kendall(scores, accuracies[f"{name}_test"].to_numpy()) for name in DATASETS}
+                    rows.append({"labels": labels, "seed": seed, "epoch": epoch, "change": change, **taus})
+    taus = pd.DataFrame(rows).round(4)
+    taus.to_csv(FILE, index=False)
+    print(taus.pivot(index=["labels", "seed", "epoch"], columns="change", values="cifar10").to_string())
+    print(taus[taus["epoch"] == taus["epoch"].max()].to_string(index=False))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
