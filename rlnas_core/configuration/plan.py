@@ -169,7 +169,7 @@ def _cost(
             settings = config["retraining"][of["space"]][of["dataset"]]["network"]
             space, network = _network(of, classes(config, of["dataset"]), settings, config)
             params, macs = _of_architecture(space, of["architecture"], network)
-            return _training(of, params, macs, settings, config, images)
+            return _training(of, params, macs, settings, config, images, eager=True)
         case "score_validation_accuracy" | "search_by_accuracy":
             return _scoring(of, config, images)
         case "score_proxy":
@@ -239,15 +239,15 @@ def _training(
     settings: Mapping[str, Any],
     config: Mapping[str, Any],
     images: Mapping[str, tuple[int, int]],
+    *,
+    eager: bool = False,
 ) -> Cost:
     number, batch = images[of["dataset"]][0], settings["batch_size"]
     steps = settings["epochs"] * (number // batch)
-    each_step, rate = SPEED[of["space"]]
-    total = TRAINING_STEP * macs * batch * steps
     decoded = settings["epochs"] * number * (config["datasets"][of["dataset"]]["decode"] == "each-time")
     return Cost(
-        macs=total,
-        network_seconds=steps * each_step + total / rate,
+        macs=TRAINING_STEP * macs * batch * steps,
+        network_seconds=training_seconds(of["space"], macs, batch, steps, eager=eager),
         seconds=SCRIPT + PICTURE * decoded,
         disk=4 * params,
         checkpoint=_CHECKPOINTS * 8 * params,

@@ -177,6 +177,17 @@ def test_a_published_architecture_costs_its_own_and_others_a_random_ones():
     assert 0.5 < random["macs"] / own["macs"] < 1
 
 
+def test_networks_of_nas_bench_201_that_are_trained_by_themselves_run_on_torchs_operations():
+    """They take longer for the same multiply-adds than supernets, which run on kernels of their own."""
+    config = configuration(retraining={"nas_bench_201": {"cifar10": {}}})
+    network = of_one(
+        "retrain_architecture", NETWORK | {"space": "nas_bench_201", "architecture": "random-0"}, config
+    )
+    assert network["macs"] / network["network_seconds"] < plan.EAGER[1]
+    supernet = of_one("train_supernet", SUPERNET, config)
+    assert supernet["macs"] / supernet["network_seconds"] > plan.EAGER[1]
+
+
 @pytest.mark.parametrize(
     ("scenes", "name", "macs"),
     [  # an image of 800 x 1333 pixels, a crop of 769, by torch's FlopCounterMode
