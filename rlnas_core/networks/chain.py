@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
-from rlnas_core.networks.layers import BackboneModule, check_sizes, classifier
-from rlnas_core.networks.mobilenet import InvertedResidual, last_stage, layer
+from rlnas_core.networks.layers import BackboneModule, check_sizes, classifier, layer
+from rlnas_core.networks.mobilenet import InvertedResidual, last_stage
 from rlnas_core.spaces.chain import Chain
 
 _ACTIVATIONS = (nn.ReLU, nn.ReLU6)

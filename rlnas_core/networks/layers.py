@@ -125,6 +125,21 @@ def norm(channels: int, affine: bool, running: bool) -> nn.Module:
     return RunningBatchNorm(channels, affine=affine) if running else BatchNorm(channels, affine)
 
 
+def layer(
+    inputs: int,
+    outputs: int,
+    kernel: int,
+    stride: int,
+    running: bool,
+    activation: type[nn.Module] = nn.ReLU6,
+    **options: int,
+) -> nn.Sequential:
+    """A convolution, its normalisation and an activation."""
+    return nn.Sequential(
+        convolution(inputs, outputs, kernel, stride, **options), norm(outputs, True, running), activation()
+    )
+
+
 class Choices(nn.ModuleDict):
     """Operations by their place, integers such as (edge, operation), that say which weight group each is."""
 

@@ -12,28 +12,12 @@ from rlnas_core.networks.layers import (
     SupernetModule,
     check_sizes,
     classifier,
-    convolution,
-    norm,
+    layer,
     spaced,
 )
 from rlnas_core.spaces.mobilenet import BLOCKS, CHANGES, FIRST, LAST, SHAPES, SKIP, STEM
 
 _STEM_STRIDE = 2
-
-
-def layer(
-    inputs: int,
-    outputs: int,
-    kernel: int,
-    stride: int,
-    running: bool,
-    activation: type[nn.Module] = nn.ReLU6,
-    **options: int,
-) -> nn.Sequential:
-    """A convolution, its normalisation and an activation."""
-    return nn.Sequential(
-        convolution(inputs, outputs, kernel, stride, **options), norm(outputs, True, running), activation()
-    )
 
 
 def last_stage(blocks: Sequence[tuple[int, int, int]]) -> list[bool]:

@@ -16,7 +16,7 @@ from rlnas_core.images.arrays import Reader
 from rlnas_core.images.augmentation import normalise
 from rlnas_core.images.pictures import opened, read_picture
 from rlnas_core.machine.fingerprints import marks_of
-from rlnas_core.networks.layers import BackboneModule, convolution, norm
+from rlnas_core.networks.layers import BackboneModule, layer
 from rlnas_core.training.loop import Run
 from rlnas_core.training.settings import TrainingSettings
 from rlnas_core.training.task import Task
@@ -132,22 +132,19 @@ class _Pyramid(nn.Module):
 
     def __init__(self, inputs: int, outputs: int = _WIDTH) -> None:
         super().__init__()
-        self.convs = nn.ModuleList([nn.Sequential(*_layer(inputs, outputs, 1))])
-        self.convs.extend(nn.Sequential(*_layer(inputs, outputs, 3, dilation=rate)) for rate in _RATES)
+        self.convs = nn.ModuleList([_layer(inputs, outputs, 1)])
+        self.convs.extend(_layer(inputs, outputs, 3, dilation=rate) for rate in _RATES)
         self.convs.append(_Context(nn.AdaptiveAvgPool2d(1), *_layer(inputs, outputs, 1)))
-        self.project = nn.Sequential(*_layer(len(self.convs) * outputs, outputs, 1))
+        self.project = _layer(len(self.convs) * outputs, outputs, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, inputs, H, W) to (B, outputs, H, W)."""
         return self.project(torch.cat([part(x) for part in self.convs], dim=1))
 
 
-def _layer(inputs: int, outputs: int, kernel: int, **options: int) -> list[nn.Module]:
-    return [
-        convolution(inputs, outputs, kernel, **options),
-        norm(outputs, affine=True, running=True),  # over the batch of all processes, as torchvision's isn't
-        nn.ReLU(),
-    ]
+def _layer(inputs: int, outputs: int, kernel: int, **options: int) -> nn.Sequential:
+    # Its norm is over the batch of all processes, as torchvision's isn't.
+    return layer(inputs, outputs, kernel, stride=1, running=True, activation=nn.ReLU, **options)
 
 
 def _classified(width: int) -> list[nn.Module]:
