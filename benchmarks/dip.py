@@ -20,28 +20,27 @@ from rlnas_core.benchmark.accuracies import read_extracted
 from rlnas_core.benchmark.ranking import kendall
 from rlnas_core.search.angle import angles, group_sums
 from rlnas_core.spaces import get
+from rlnas_core.spaces.nas_bench_201 import CONV_3X3, KERNELS, POOL
 from rlnas_core.training.statistics import Statistics
 
 FILE = Path(__file__).resolve().parents[1] / "docs/measurements/dip.csv"
 DATASETS = ("cifar10", "cifar100", "imagenet16")
 EPOCHS = (1, 5, 10, 20, 30, 40, 50, 70, 99, 150, 200, 250)
 SPACE = get("nas_bench_201")
-KERNEL, POOL = SPACE.operations.index("nor_conv_3x3"), SPACE.operations.index("avg_pool_3x3")
 DOT, INITIAL, FINAL = range(3)
 
 
 def changed(sums: np.ndarray) -> dict[str, np.ndarray]:
     """The sums (G, 3) of weight groups, shared weights first, by what was changed in them."""
     operations = sums[1:].reshape(SPACE.num_genes, -1, 3)
-    kernels = operations[:, KERNEL].sum(axis=0)
+    kernels = operations[:, CONV_3X3].sum(axis=0)
     shrunk, turned, bare = sums.copy(), sums.copy(), sums.copy()
-    pooling = shrunk[1:].reshape(operations.shape)[:, POOL]
+    pooling = shrunk[1:].reshape(operations.shape)[:, POOL]  # a view
     pooling[:, FINAL] *= kernels[FINAL] / kernels[INITIAL]
     pooling[:, DOT] *= np.sqrt(kernels[FINAL] / kernels[INITIAL])
-    shrunk[1:].reshape(operations.shape)[:, POOL] = pooling
-    trained = operations[:, [KERNEL - 1, KERNEL]]
-    cosines = trained[..., DOT] / np.sqrt(trained[..., INITIAL] * trained[..., FINAL])
-    turned[0, DOT] = np.cos(np.arccos(cosines).mean()) * np.sqrt(sums[0, INITIAL] * sums[0, FINAL])
+    trained = operations[:, list(KERNELS)].reshape(-1, 3)
+    angle = angles(np.eye(len(trained)), trained).mean()
+    turned[0, DOT] = np.cos(angle) * np.sqrt(sums[0, INITIAL] * sums[0, FINAL])
     bare[0] = 0
     return {
         "none": sums,

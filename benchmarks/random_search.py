@@ -10,12 +10,11 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from scipy.stats import norm, rankdata
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import rlnas_core
+from rlnas_core.benchmark.accuracies import INCLUDED, read_table
 
 TAUS = (0.424, 0.485, 0.540)  # of A: the paper, a run at 8x8 pixels, the authors' repository
 ARCHITECTURES, SEARCHES = 100, 4_000
@@ -23,8 +22,7 @@ ARCHITECTURES, SEARCHES = 100, 4_000
 
 def main() -> None:
     """Print a line for each tau."""
-    table = Path(rlnas_core.__file__).parent / "benchmark" / "nas_bench_201.csv.xz"
-    accuracies = pd.read_csv(table)["cifar10_test"].to_numpy()
+    accuracies = read_table(INCLUDED)["cifar10_test"].to_numpy()
     levels = norm.ppf(rankdata(accuracies) / (len(accuracies) + 1))
     rng = np.random.default_rng(0)
     for tau in TAUS:

@@ -104,7 +104,6 @@ rule build_explorer:
         ),
     params:
         runs=RANKINGS,
-        dataset=RANKINGS[0]["dataset"] if RANKINGS else "",
     log:
         f"{RESULTS}/logs/build_explorer.log",
     benchmark:

@@ -11,7 +11,7 @@ from rlnas_core.spaces import get
 log = job.start(snakemake)
 space, accuracies = get("nas_bench_201"), read_table(snakemake.input.accuracies)
 found = rankings.collect(space, snakemake.params.runs)
-dataset = snakemake.params.dataset
+dataset = snakemake.params.runs[0]["dataset"]
 shown = next(rows for (images, _), rows in sorted(found.items()) if images == dataset)
 columns = [column for column in accuracies.columns if column.endswith("_test")]
 page = explorer(space, shown, accuracies[columns])
