@@ -70,7 +70,7 @@ lock:
 	$(VENV)-lock/bin/python -m pip freeze --exclude-editable | grep -Ev '^(nvidia-|cuda-|triton)' > requirements.txt
 	rm -rf $(VENV)-lock
 
-# What jobs import is compiled then; the rest of torch would take longer to compile than all of it to install.
+# Python compiles a module when it is first imported; compiling all of torch here would add half of the time.
 $(INSTALLED): requirements.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --no-compile --requirement requirements.txt

@@ -15,7 +15,7 @@ def contents(path: Path, read: bool = True) -> Iterator[tuple[str, bytes]]:
     """Name and bytes of every image file of a directory or archive, in a stream; nothing is extracted.
 
     An unreadable file has no bytes, and none has where `read` is false. Raises ValueError for what is neither
-    a directory nor a sound archive, and for an encrypted entry.
+    a directory nor a readable archive, and for an encrypted entry.
     """
     try:
         if path.is_dir():
@@ -41,7 +41,9 @@ def contents(path: Path, read: bool = True) -> Iterator[tuple[str, bytes]]:
                         with closing(content):
                             yield member.name, content.read() if read else b""
     except Exception as error:  # of four compressions
-        raise ValueError(f"{path} is neither a folder nor a sound .zip or .tar archive: {error}") from error
+        raise ValueError(
+            f"{path} is neither a folder nor a readable .zip or .tar archive: {error}"
+        ) from error
 
 
 def _files_below(folder: Path, above: frozenset[Path] = frozenset()) -> Iterator[Path]:

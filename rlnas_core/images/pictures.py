@@ -17,7 +17,7 @@ def opened(path: Path) -> Iterator[Image.Image]:
         with Image.open(path) as picture:
             yield picture
     except Exception as error:  # Pillow's readers raise nearly anything
-        raise ValueError(f"{path} is no sound image: {reason(error)}; replace it") from error
+        raise ValueError(f"{path} is not a readable image: {reason(error)}; replace it") from error
 
 
 def read_picture(path: Path, mode: str) -> Image.Image:

@@ -39,7 +39,7 @@ class Checkpoint:
         self._saved = time.monotonic()
 
     def restore(self) -> State | None:
-        """The newest sound checkpoint of this key; damaged files are moved, those of other settings left."""
+        """The newest valid checkpoint of this key; damaged files are moved, those of other settings left."""
         for path in self._files():
             if not path.exists():
                 continue

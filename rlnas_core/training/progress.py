@@ -85,7 +85,7 @@ class Progress:
         loss /= steps * processes.count()
         if sound < steps * processes.count():
             path, step = self.checkpoint.path, int(sound) // processes.count() + 1
-            kept = f"; the last sound checkpoint is kept at {path}" if path and epoch > 1 else ""
+            kept = f"; the last valid checkpoint is kept at {path}" if path and epoch > 1 else ""
             raise TrainingDivergedError(
                 f"the loss is {loss} at epoch {epoch}, step {step}{kept}; lower learning_rate"
             )

@@ -96,7 +96,7 @@ def test_image_that_breaks_after_it_was_checked_is_named_at_its_use(slopes):
     data = load(slopes, "train")
     broken = Path(str(data.images[3]))
     broken.write_bytes(b"no image")
-    with pytest.raises(ValueError, match=f"{broken.name} is no sound image"):
+    with pytest.raises(ValueError, match=f"{broken.name} is not a readable image"):
         data.batch(np.arange(4), slice(None), torch.Generator().manual_seed(0))
 
 

@@ -227,7 +227,7 @@ def test_crowds_and_images_without_boxes_do_not_train(coco):
 def test_a_damaged_image_is_named(coco):
     path = coco / "val2017" / "000000000001.jpg"
     path.write_bytes(path.read_bytes()[:500])
-    with pytest.raises(ValueError, match=r"000000000001\.jpg is no sound image.*replace"):
+    with pytest.raises(ValueError, match=r"000000000001\.jpg is not a readable image.*replace"):
         detect(build(network("darts"), 3, SETTINGS, 0), read_coco(coco)[1], 2)
 
 
