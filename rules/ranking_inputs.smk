@@ -1,7 +1,6 @@
 # What rankings read: the scores of everything that ranks a space or a sample of it, and what they cost
 from types import SimpleNamespace
 
-
 # The scores whose ranks are added, by the indicator whose file holds them; the authors add ranks without logarithms.
 RANK_SUMS = {"angle-and-accuracy": {"angle": ["angle"], "validation-accuracy": ["validation-accuracy"]}}
 RANK_SUMS |= PAPER["rankings"]["rank_sums"]
