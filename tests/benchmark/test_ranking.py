@@ -6,7 +6,6 @@ from sklearn.metrics import ndcg_score
 from rlnas_core import spaces
 from rlnas_core.benchmark.accuracies import INCLUDED, read_table
 from rlnas_core.benchmark.ranking import (
-    add_log_ranks,
     add_ranks,
     baselines,
     bootstrap_interval,
@@ -55,9 +54,9 @@ def test_tau_within_groups_is_weighted_by_their_size_and_counts_constant_scores_
 
 
 def test_added_ranks_share_ties():
-    assert add_ranks([0.1, 0.2, 0.2], [3, 1, 2]).tolist() == [4, 3.5, 4.5]
+    assert add_ranks([[0.1, 0.2, 0.2], [3, 1, 2]], logarithms=False).tolist() == [4, 3.5, 4.5]
     expected = np.log([1 / 3, 2.5 / 3, 2.5 / 3]) + np.log([3 / 3, 1 / 3, 2 / 3])
-    np.testing.assert_allclose(add_log_ranks([[-np.inf, 0.2, 0.2], [3, 1, 2]]), expected)
+    np.testing.assert_allclose(add_ranks([[-np.inf, 0.2, 0.2], [3, 1, 2]]), expected)
 
 
 def test_the_top_is_what_scores_highest():
