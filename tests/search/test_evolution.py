@@ -122,13 +122,6 @@ def test_evolution_finds_the_exact_best_and_ends_when_the_space_is_used_up():
     assert found.fitness == scores.max()
 
 
-def test_the_same_seed_gives_the_same_trace():
-    traces = [
-        evolve(ToySpace(6), many_convs, np.random.default_rng(7), 20, 3, 5, 10, 5).trace for _ in range(2)
-    ]
-    assert traces[0].to_csv() == traces[1].to_csv()
-
-
 @pytest.mark.parametrize("wrong", [{"mutations": 60, "crossovers": 50}, {"keep": 0}])
 def test_contradictory_settings_are_refused(wrong):
     with pytest.raises(ValueError, match=r"evolution: got .*accepted: .*the population of 100"):
