@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from rlnas_core.networks.layers import BackboneModule, check_sizes, classifier, layer
@@ -26,12 +27,13 @@ class Network(BackboneModule):
         classes: int | None,
         in_channels: int = 3,
         dropout: float = 0.0,
+        generator: torch.Generator | None = None,
         dilated: bool = False,
     ) -> None:
         super().__init__()
         check_sizes(classes=classes)
         self.sizes = {"classes": classes, "in_channels": in_channels}
-        self.genes, self.dropout = np.asarray(genes), dropout
+        self.genes, self.dropout, self.generator = np.asarray(genes), dropout, generator
         activation, stem, head = self.genes[:3].tolist()
         self.shapes = Chain().blocks(self.genes)
         options: dict[str, Any] = {"running": True, "activation": _ACTIVATIONS[activation]}

@@ -288,11 +288,17 @@ class Network(Supernet, BackboneModule):
     head = ("classifier", "auxiliary")
 
     def __init__(
-        self, genes: np.ndarray, *, auxiliary: bool = False, drop: float = 0.0, **sizes: Any
+        self,
+        genes: np.ndarray,
+        *,
+        auxiliary: bool = False,
+        drop: float = 0.0,
+        generator: torch.Generator | None = None,
+        **sizes: Any,
     ) -> None:
         self.genes, self.sizes = np.asarray(genes), sizes
         super().__init__(choices=[(int(g),) for g in self.genes], affine=True, running=True, **sizes)
-        self.drop = drop
+        self.drop, self.generator = drop, generator
         self.auxiliary: nn.Module | None = None
         if auxiliary:
             self.head_at = self.reduces.index(True, self.reduces.index(True) + 1)

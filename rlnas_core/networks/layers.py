@@ -19,7 +19,17 @@ _EPS = 1e-5
 RUNNING_MOMENTUM = 0.1  # of running statistics, torch's own
 
 
-class BatchNorm(nn.Module):
+class _BatchNorm(nn.Module):
+    """A batch norm that can split a training batch, as the authors' GPUs do, and normalise each part."""
+
+    _together: int | None = None
+
+    def normalise_together(self, images: int | None) -> None:
+        """Normalise so many images of a training batch together, or the whole batch (None)."""
+        self._together = images
+
+
+class BatchNorm(_BatchNorm):
     """Batch normalisation by the batch at hand, or by the statistics of an earlier one."""
 
     def __init__(self, channels: int, affine: bool) -> None:
@@ -28,7 +38,6 @@ class BatchNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(channels)) if affine else None
         self.collecting = False
         self.statistics: tuple[Tensor, Tensor] | None = None
-        self.together: int | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise (B, C, H, W) channel by channel."""
@@ -39,8 +48,8 @@ class BatchNorm(nn.Module):
                 before[0].lerp(now[0], RUNNING_MOMENTUM),
                 before[1].lerp(now[1], RUNNING_MOMENTUM),
             )
-        elif self.statistics is None and self.training and self.together:
-            return torch.cat([_by_itself(part, self.weight, self.bias) for part in x.split(self.together)])
+        elif self.statistics is None and self.training and self._together:
+            return torch.cat([_by_itself(part, self.weight, self.bias) for part in x.split(self._together)])
         elif self.statistics is None and processes.count() > 1:
             return _standardise(x, *processes.var_mean(x)[:2], self.weight, self.bias)
         if self.collecting or self.statistics is None:
@@ -49,16 +58,14 @@ class BatchNorm(nn.Module):
         return F.batch_norm(x, mean, variance, self.weight, self.bias, training=False)
 
 
-class RunningBatchNorm(nn.BatchNorm2d):
+class RunningBatchNorm(_BatchNorm, nn.BatchNorm2d):
     """Batch normalisation with running statistics, over the batch of all processes."""
-
-    together: int | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise (B, C, H, W) channel by channel."""
-        if self.training and self.together:
+        if self.training and self._together:
             # Running statistics are those of the first images, as of the first GPU.
-            first, *others = x.split(self.together)
+            first, *others = x.split(self._together)
             others = [_by_itself(part, self.weight, self.bias) for part in others]
             return torch.cat([super().forward(first), *others])
         if not self.training or processes.count() == 1:
@@ -80,8 +87,8 @@ def _by_itself(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
 def normalise_together(model: nn.Module, images: int | None) -> None:
     """Normalise in training so many images of a batch together, or the whole batch (None)."""
     for module in model.modules():
-        if isinstance(module, BatchNorm | RunningBatchNorm):
-            module.together = images
+        if isinstance(module, _BatchNorm):
+            module.normalise_together(images)
 
 
 def _standardise(
@@ -241,7 +248,7 @@ class BackboneModule(nn.Module, ABC):
     sizes: dict[str, Any]
     head: tuple[str, ...]
     generator: torch.Generator | None = None
-    """Draws what is left out in training."""
+    """Draws what is left out in training; torch's global generator where it is None."""
     dropout: float = 0.0
     """The chance that an input of the classifier is left out in training."""
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from rlnas_core.networks.layers import (
@@ -140,10 +141,17 @@ class Network(Supernet, BackboneModule):
     space = "mobilenet"
     head = ("last", "classifier")
 
-    def __init__(self, genes: np.ndarray, *, dropout: float = 0.0, **sizes: Any) -> None:
+    def __init__(
+        self,
+        genes: np.ndarray,
+        *,
+        dropout: float = 0.0,
+        generator: torch.Generator | None = None,
+        **sizes: Any,
+    ) -> None:
         self.genes, self.sizes = np.asarray(genes), sizes
         super().__init__(choices=[(int(g),) for g in self.genes], running=True, **sizes)
-        self.dropout = dropout
+        self.dropout, self.generator = dropout, generator
 
     def forward(self, images: Tensor, path: np.ndarray | None = None) -> Tensor:
         """Class scores (B, classes) of images (B, C, H, W)."""

@@ -85,7 +85,6 @@ class _Network(Task):
         self.train, self.valid, self.settings, self.draws = train, valid, settings, draws
         self.accuracies: dict[str, float] = {}
         self.best: dict[str, Tensor] = {}
-        self.model.generator = draws
         self.evaluates = len(valid) > 0
         self._drop_paths(0.0)
 
@@ -181,10 +180,11 @@ def retrain(
     sizes |= {"auxiliary": True} if settings.auxiliary else {}
     sizes |= {"dropout": settings.dropout} if settings.dropout else {}
     device, (weights_seed, order_seed, draws_seed) = begin(settings, seed, 3)
+    draws = torch.Generator().manual_seed(drawn(draws_seed))
+    sizes |= {"generator": draws} if settings.drop or settings.dropout else {}
     model: Any = space.network(genes, classes=train.classes, in_channels=train.images.channels, **sizes)
     initialise(model, torch.Generator().manual_seed(drawn(weights_seed)))
     model.to(device, memory_format=torch.channels_last)
-    draws = torch.Generator().manual_seed(drawn(draws_seed))
     if processes.rank() == 0:
         weights = sum(weight.numel() for weight in model.parameters()) / 1e6
         run.log(f"{space.to_string(np.asarray(genes)[None])[0]}: {weights:.3f} million parameters")

@@ -211,8 +211,8 @@ def test_auxiliary_head_is_the_authors():
 @pytest.mark.parametrize("name", ["RLNAS-mobilenet", "FairNAS-A"])
 def test_dropout_leaves_out_inputs_of_the_classifier_in_training_alone(name):
     entry = published()[name]
-    model = entry.space.network(entry.genes, classes=4, dropout=0.25)
-    model.generator = torch.Generator().manual_seed(0)
+    generator = torch.Generator().manual_seed(0)
+    model = entry.space.network(entry.genes, classes=4, dropout=0.25, generator=generator)
     x, seen = torch.randn(4, 3, 32, 32), []
     model.classifier.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].detach()))
     with torch.no_grad():
