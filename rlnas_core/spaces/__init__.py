@@ -70,16 +70,3 @@ def published() -> dict[str, Published]:
                 facts.get("figure"),
             )
     return entries
-
-
-__all__ = [
-    "DARTS",
-    "Chain",
-    "MobileNet",
-    "NASBench201",
-    "Networks",
-    "Published",
-    "SearchSpace",
-    "get",
-    "published",
-]
