@@ -29,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from rlnas_core.images.arrays import ImageArray
 from rlnas_core.labels.sources import FixedLabels
-from rlnas_core.search.validation import validation_accuracy
+from rlnas_core.search.validation import scorer
 from rlnas_core.spaces import get
 from rlnas_core.training.optimiser import SGD
 from rlnas_core.training.supernet import SupernetSettings, SupernetTask, build
@@ -260,10 +260,8 @@ def scoring_part(seconds: float) -> list[dict[str, Any]]:
         started = time.monotonic()
         for _ in range(2):
             started = time.monotonic()
-            validation_accuracy(
-                space, model, genes, data, data, random_labels(data),
-                images=count, calibration_images=calibration, seed=0, device="cuda",
-            )  # fmt: skip
+            amounts = {"images": count, "calibration_images": calibration}
+            scorer(space, model, data, data, random_labels(data), **amounts, seed=0, device="cuda")(genes)
         took = (time.monotonic() - started) / len(genes)
         rows.append({
             "calibration images": calibration, "images": count, "ms an architecture": 1e3 * took,

@@ -18,7 +18,7 @@ import pandas as pd
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from rlnas_core.benchmark.accuracies import INCLUDED, read_table
-from rlnas_core.benchmark.ranking import add_log_ranks, kendall
+from rlnas_core.benchmark.ranking import add_ranks, kendall
 from rlnas_core.search.results import read_scores
 from rlnas_core.spaces import get
 from rlnas_core.spaces.nas_bench_201 import CONV_1X1, CONV_3X3, NONE, SKIP
@@ -47,7 +47,7 @@ def score(layers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def added(layers: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The same with the logarithms of the ranks of other scores (15625,) added."""
     own, control = score(layers)
-    return add_log_ranks([own, other]), add_log_ranks([control, other])
+    return add_ranks([own, other]), add_ranks([control, other])
 
 
 def trajectory(folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -16,8 +16,7 @@ rule extract_benchmark:
         f"{RESULTS}/runtimes/extract_benchmark.tsv"
     threads: config["jobs"]["benchmark"]["threads"]
     resources:
-        mem_mb=job_resource("benchmark", "mem_mb"),
-        runtime=job_resource("benchmark", "runtime"),
+        **job_resources("benchmark"),
     conda:
         "../envs/rlnas.yaml"
     priority: 100
@@ -36,10 +35,6 @@ rule look_up_accuracy:
         f"{RESULTS}/logs/look_up_accuracy/{EXPERIMENT}/{{search}}.log",
     benchmark:
         f"{RESULTS}/runtimes/look_up_accuracy/{EXPERIMENT}/{{search}}.tsv"
-    threads: 1
-    resources:
-        mem_mb=1000,
-        runtime=10,
     conda:
         "../envs/analysis.yaml"
     script:
@@ -59,7 +54,6 @@ rule correlate_scores:
         f"{RESULTS}/logs/correlate_scores/{EXPERIMENT}/{{indicator}}.log",
     benchmark:
         f"{RESULTS}/runtimes/correlate_scores/{EXPERIMENT}/{{indicator}}.tsv"
-    threads: 1
     resources:
         mem_mb=1000,
         runtime=30,
@@ -81,7 +75,6 @@ rule rank_by_cost:
         f"{RESULTS}/logs/rank_by_cost.log",
     benchmark:
         f"{RESULTS}/runtimes/rank_by_cost.tsv"
-    threads: 1
     resources:
         mem_mb=1000,
         runtime=30,

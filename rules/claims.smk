@@ -19,10 +19,6 @@ rule check_claims:
         f"{RESULTS}/logs/check_claims.log",
     benchmark:
         f"{RESULTS}/runtimes/check_claims.tsv"
-    threads: 1
-    resources:
-        mem_mb=1000,
-        runtime=10,
     conda:
         "../envs/analysis.yaml"
     script:

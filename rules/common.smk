@@ -54,9 +54,25 @@ wildcard_constraints:
     scenes="coco|cityscapes",
 
 
-def job_resource(job, key):
-    """What a job may use of memory or time: more at each attempt, where a cluster stopped the one before."""
-    return lambda wildcards, attempt: config["jobs"][job][key] * attempt
+def job_setting(job, key):
+    """What a job may use; memory and time are more at each attempt, where a cluster stopped the one before."""
+
+    def setting(wildcards, attempt):
+        name = job(wildcards) if callable(job) else job
+        return config["jobs"][name][key] * (attempt if key in ("mem_mb", "runtime") else 1)
+
+    return setting
+
+
+def job_resources(job):
+    """Memory in MB, time in minutes and GPUs of a job."""
+    keys = {"mem_mb": "mem_mb", "runtime": "runtime", "gpu": "gpus"}
+    return {name: job_setting(job, key) for name, key in keys.items()}
+
+
+def report_labels(wildcards):
+    """How the report calls a result that its wildcards tell apart."""
+    return dict(wildcards.items())
 
 
 def dataset_settings(wildcards):
@@ -70,28 +86,8 @@ def dataset_classes(wildcards):
 
 
 def supernet_job(wildcards):
-    """What training a supernet may use: those of the large spaces have their own."""
-    return config["jobs"]["supernet" if wildcards.space == "nas_bench_201" else "large_supernet"]
-
-
-def supernet_threads(wildcards):
-    """Threads of training a supernet."""
-    return supernet_job(wildcards)["threads"]
-
-
-def supernet_gpus(wildcards):
-    """GPUs of training a supernet."""
-    return supernet_job(wildcards)["gpus"]
-
-
-def supernet_memory(wildcards, attempt):
-    """Memory of training a supernet in MB, more at each attempt."""
-    return supernet_job(wildcards)["mem_mb"] * attempt
-
-
-def supernet_runtime(wildcards, attempt):
-    """Time of training a supernet in minutes, more at each attempt."""
-    return supernet_job(wildcards)["runtime"] * attempt
+    """The job that trains a supernet: those of the large spaces have settings of their own."""
+    return "supernet" if wildcards.space == "nas_bench_201" else "large_supernet"
 
 
 def supernet_settings(wildcards):

@@ -24,10 +24,6 @@ rule draw_category_figure:
         f"{RESULTS}/logs/draw/figure1.log",
     benchmark:
         f"{RESULTS}/runtimes/draw/figure1.tsv"
-    threads: 1
-    resources:
-        mem_mb=1000,
-        runtime=10,
     conda:
         "../envs/analysis.yaml"
     script:
@@ -50,10 +46,6 @@ rule draw_methods:
         f"{RESULTS}/logs/draw/methods.log",
     benchmark:
         f"{RESULTS}/runtimes/draw/methods.tsv"
-    threads: 1
-    resources:
-        mem_mb=1000,
-        runtime=10,
     conda:
         "../envs/analysis.yaml"
     script:
@@ -76,10 +68,6 @@ rule draw_architectures:
         f"{RESULTS}/logs/draw/figure{{number}}.log",
     benchmark:
         f"{RESULTS}/runtimes/draw/figure{{number}}.tsv"
-    threads: 1
-    resources:
-        mem_mb=1000,
-        runtime=10,
     conda:
         "../envs/analysis.yaml"
     wildcard_constraints:
@@ -108,10 +96,6 @@ rule draw_scatter:
         f"{RESULTS}/logs/draw/scatter_{{benchmark_dataset}}.log",
     benchmark:
         f"{RESULTS}/runtimes/draw/scatter_{{benchmark_dataset}}.tsv"
-    threads: 1
-    resources:
-        mem_mb=1000,
-        runtime=10,
     conda:
         "../envs/analysis.yaml"
     script:
@@ -142,7 +126,6 @@ rule draw_trajectory:
         f"{RESULTS}/logs/draw/trajectory.log",
     benchmark:
         f"{RESULTS}/runtimes/draw/trajectory.tsv"
-    threads: 1
     resources:
         mem_mb=2000,
         runtime=30,
@@ -179,7 +162,6 @@ rule draw_initialisations:
         f"{RESULTS}/logs/draw/initialisations.log",
     benchmark:
         f"{RESULTS}/runtimes/draw/initialisations.tsv"
-    threads: 1
     resources:
         mem_mb=2000,
         runtime=10,

@@ -19,8 +19,7 @@ rule prepare_dataset:
         f"{RESULTS}/runtimes/prepare_dataset/{{dataset}}.tsv"
     threads: config["jobs"]["data"]["threads"]
     resources:
-        mem_mb=job_resource("data", "mem_mb"),
-        runtime=job_resource("data", "runtime"),
+        **job_resources("data"),
     conda:
         "../envs/rlnas.yaml"
     priority: 100

@@ -18,7 +18,6 @@ rule choose_candidates:
         f"{RESULTS}/logs/choose_candidates.log",
     benchmark:
         f"{RESULTS}/runtimes/choose_candidates.tsv"
-    threads: 1
     resources:
         mem_mb=4000,
         runtime=30,
@@ -40,7 +39,6 @@ rule compare_networks:
         f"{RESULTS}/logs/compare_networks.log",
     benchmark:
         f"{RESULTS}/runtimes/compare_networks.tsv"
-    threads: 1
     resources:
         mem_mb=4000,
         runtime=30,
@@ -70,10 +68,6 @@ rule draw_label_curve:
         f"{RESULTS}/logs/draw_label_curve.log",
     benchmark:
         f"{RESULTS}/runtimes/draw_label_curve.tsv"
-    threads: 1
-    resources:
-        mem_mb=1000,
-        runtime=10,
     conda:
         "../envs/analysis.yaml"
     script:
@@ -93,7 +87,6 @@ rule initialise_network:
         f"{RESULTS}/logs/initialise_network/{RETRAINED}.log",
     benchmark:
         f"{RESULTS}/runtimes/initialise_network/{RETRAINED}.tsv"
-    threads: 1
     resources:
         mem_mb=4000,
         runtime=10,
@@ -135,10 +128,6 @@ rule summarise_search:
         f"{RESULTS}/logs/summarise_search.log",
     benchmark:
         f"{RESULTS}/runtimes/summarise_search.tsv"
-    threads: 1
-    resources:
-        mem_mb=1000,
-        runtime=10,
     conda:
         "../envs/analysis.yaml"
     script:

@@ -1,10 +1,19 @@
 # What rankings read: the scores of everything that ranks a space or a sample of it, and what they cost
 from types import SimpleNamespace
 
+# The scores whose ranks are added, by the indicator whose file holds them; the authors add ranks without logarithms.
+RANK_SUMS = {"angle-and-accuracy": {"angle": ["angle"], "validation-accuracy": ["validation-accuracy"]}}
+RANK_SUMS |= PAPER["rankings"]["rank_sums"]
+
 
 def rank_sum_parts(wildcards):
-    """The scores whose ranks are added, by the indicator whose file holds them."""
-    return PAPER["rankings"]["rank_sums"][wildcards.rank_sum]
+    """The scores whose ranks are added."""
+    return RANK_SUMS[wildcards.rank_sum]
+
+
+def rank_sum_has_logarithms(wildcards):
+    """Whether logarithms of the ranks are added."""
+    return wildcards.rank_sum in PAPER["rankings"]["rank_sums"]
 
 
 def rank_sum_scores(wildcards):

@@ -18,9 +18,7 @@ rule score_proxy:
         f"{RESULTS}/runtimes/score_proxy/{EXPERIMENT}/{{proxy}}.tsv"
     threads: config["jobs"]["proxy"]["threads"]
     resources:
-        mem_mb=job_resource("proxy", "mem_mb"),
-        runtime=job_resource("proxy", "runtime"),
-        gpu=config["jobs"]["proxy"]["gpus"],
+        **job_resources("proxy"),
     conda:
         "../envs/rlnas.yaml"
     wildcard_constraints:
@@ -29,27 +27,24 @@ rule score_proxy:
         "../workflow_scripts/score_proxy.py"
 
 
-rule add_log_ranks:
+rule add_ranks:
     input:
         rank_sum_scores,
     output:
         scores=f"{RESULTS}/scores/{EXPERIMENT}/{{rank_sum}}.csv",
     params:
         parts=rank_sum_parts,
+        logarithms=rank_sum_has_logarithms,
     log:
-        f"{RESULTS}/logs/add_log_ranks/{EXPERIMENT}/{{rank_sum}}.log",
+        f"{RESULTS}/logs/add_ranks/{EXPERIMENT}/{{rank_sum}}.log",
     benchmark:
-        f"{RESULTS}/runtimes/add_log_ranks/{EXPERIMENT}/{{rank_sum}}.tsv"
-    threads: 1
-    resources:
-        mem_mb=1000,
-        runtime=10,
+        f"{RESULTS}/runtimes/add_ranks/{EXPERIMENT}/{{rank_sum}}.tsv"
     conda:
         "../envs/analysis.yaml"
     wildcard_constraints:
-        rank_sum="|".join(PAPER["rankings"]["rank_sums"]),
+        rank_sum="|".join(RANK_SUMS),
     script:
-        "../workflow_scripts/add_log_ranks.py"
+        "../workflow_scripts/add_ranks.py"
 
 
 rule tabulate_rankings:
@@ -81,7 +76,6 @@ rule tabulate_rankings:
         f"{RESULTS}/logs/tabulate/rankings.log",
     benchmark:
         f"{RESULTS}/runtimes/tabulate/rankings.tsv"
-    threads: 1
     resources:
         mem_mb=2000,
         runtime=30,
@@ -108,7 +102,6 @@ rule build_explorer:
         f"{RESULTS}/logs/build_explorer.log",
     benchmark:
         f"{RESULTS}/runtimes/build_explorer.tsv"
-    threads: 1
     resources:
         mem_mb=2000,
         runtime=30,
@@ -137,9 +130,7 @@ rule score_networks:
         f"{RESULTS}/runtimes/score_networks/{{space}}/{{dataset}}/{{seed}}.tsv"
     threads: config["jobs"]["proxy"]["threads"]
     resources:
-        mem_mb=job_resource("proxy", "mem_mb"),
-        runtime=job_resource("proxy", "runtime"),
-        gpu=config["jobs"]["proxy"]["gpus"],
+        **job_resources("proxy"),
     conda:
         "../envs/rlnas.yaml"
     script:
@@ -163,7 +154,6 @@ rule tabulate_networks:
         f"{RESULTS}/logs/tabulate/networks_{{space}}_{{dataset}}.log",
     benchmark:
         f"{RESULTS}/runtimes/tabulate/networks_{{space}}_{{dataset}}.tsv"
-    threads: 1
     resources:
         mem_mb=2000,
         runtime=30,

@@ -10,10 +10,6 @@ rule choose_architecture:
         f"{RESULTS}/logs/choose_architecture/{{space}}/{{architecture}}.log",
     benchmark:
         f"{RESULTS}/runtimes/choose_architecture/{{space}}/{{architecture}}.tsv"
-    threads: 1
-    resources:
-        mem_mb=1000,
-        runtime=10,
     conda:
         "../envs/analysis.yaml"
     script:
@@ -35,12 +31,7 @@ rule retrain_architecture:
             f"{RESULTS}/retrained/{RETRAINED}/training.csv",
             caption="../report/retraining.rst",
             category="Retraining",
-            labels={
-                "space": "{space}",
-                "dataset": "{dataset}",
-                "architecture": "{architecture}",
-                "seed": "{seed}",
-            },
+            labels=report_labels,
         ),
     params:
         settings=retraining_settings,
@@ -52,9 +43,7 @@ rule retrain_architecture:
         f"{RESULTS}/runtimes/retrain_architecture/{RETRAINED}.tsv"
     threads: config["jobs"]["retraining"]["threads"]
     resources:
-        mem_mb=job_resource("retraining", "mem_mb"),
-        runtime=job_resource("retraining", "runtime"),
-        gpu=config["jobs"]["retraining"]["gpus"],
+        **job_resources("retraining"),
     conda:
         "../envs/rlnas.yaml"
     script:
@@ -73,7 +62,6 @@ rule export_model:
         f"{RESULTS}/logs/export_model/{RETRAINED}.log",
     benchmark:
         f"{RESULTS}/runtimes/export_model/{RETRAINED}.tsv"
-    threads: 1
     resources:
         mem_mb=4000,
         runtime=20,

@@ -12,7 +12,6 @@ rule score_angle:
         f"{RESULTS}/logs/score_angle/{EXPERIMENT}.log",
     benchmark:
         f"{RESULTS}/runtimes/score_angle/{EXPERIMENT}.tsv"
-    threads: 1
     resources:
         mem_mb=2000,
         runtime=10,
@@ -42,33 +41,11 @@ rule score_validation_accuracy:
         f"{RESULTS}/runtimes/score_validation_accuracy/{EXPERIMENT}.tsv"
     threads: config["jobs"]["validation"]["threads"]
     resources:
-        mem_mb=job_resource("validation", "mem_mb"),
-        runtime=job_resource("validation", "runtime"),
-        gpu=config["jobs"]["validation"]["gpus"],
+        **job_resources("validation"),
     conda:
         "../envs/rlnas.yaml"
     script:
         "../workflow_scripts/score_validation_accuracy.py"
-
-
-rule add_ranks:
-    input:
-        angles=f"{RESULTS}/scores/{EXPERIMENT}/angle.csv",
-        accuracies=f"{RESULTS}/scores/{EXPERIMENT}/validation-accuracy.csv",
-    output:
-        scores=f"{RESULTS}/scores/{EXPERIMENT}/angle-and-accuracy.csv",
-    log:
-        f"{RESULTS}/logs/add_ranks/{EXPERIMENT}.log",
-    benchmark:
-        f"{RESULTS}/runtimes/add_ranks/{EXPERIMENT}.tsv"
-    threads: 1
-    resources:
-        mem_mb=1000,
-        runtime=10,
-    conda:
-        "../envs/analysis.yaml"
-    script:
-        "../workflow_scripts/add_ranks.py"
 
 
 rule evolve_architecture:
@@ -85,10 +62,6 @@ rule evolve_architecture:
         f"{RESULTS}/logs/evolve_architecture/{EXPERIMENT}/{{indicator}}.log",
     benchmark:
         f"{RESULTS}/runtimes/evolve_architecture/{EXPERIMENT}/{{indicator}}.tsv"
-    threads: 1
-    resources:
-        mem_mb=1000,
-        runtime=10,
     conda:
         "../envs/analysis.yaml"
     script:
@@ -107,10 +80,6 @@ rule search_randomly:
         f"{RESULTS}/logs/search_randomly/{EXPERIMENT}.log",
     benchmark:
         f"{RESULTS}/runtimes/search_randomly/{EXPERIMENT}.tsv"
-    threads: 1
-    resources:
-        mem_mb=1000,
-        runtime=10,
     conda:
         "../envs/analysis.yaml"
     script:
@@ -126,13 +95,7 @@ rule search_large_space:
             f"{RESULTS}/searches/{LARGE}/best.csv",
             caption="../report/search.rst",
             category="Large spaces",
-            labels={
-                "space": "{space}",
-                "dataset": "{dataset}",
-                "labels": "{labels}",
-                "seed": "{seed}",
-                "limit": "{limit}",
-            },
+            labels=report_labels,
         ),
         trace=f"{RESULTS}/searches/{LARGE}/trace.csv",
         structure=f"{RESULTS}/searches/{LARGE}/structure.csv",
@@ -146,7 +109,6 @@ rule search_large_space:
         f"{RESULTS}/logs/search_large_space/{LARGE}.log",
     benchmark:
         f"{RESULTS}/runtimes/search_large_space/{LARGE}.tsv"
-    threads: 1
     resources:
         mem_mb=4000,
         runtime=30,
@@ -182,9 +144,7 @@ rule search_by_accuracy:
         f"{RESULTS}/runtimes/search_by_accuracy/{LARGE}.tsv"
     threads: config["jobs"]["validation"]["threads"]
     resources:
-        mem_mb=job_resource("validation", "mem_mb"),
-        runtime=job_resource("validation", "runtime"),
-        gpu=config["jobs"]["validation"]["gpus"],
+        **job_resources("validation"),
     conda:
         "../envs/rlnas.yaml"
     wildcard_constraints:

@@ -13,13 +13,7 @@ rule train_supernet:
             f"{RESULTS}/supernets/{SUPERNET}/training.csv",
             caption="../report/training.rst",
             category="Supernets",
-            labels={
-                "space": "{space}",
-                "dataset": "{dataset}",
-                "labels": "{labels}",
-                "categories": "{categories}",
-                "seed": "{seed}",
-            },
+            labels=report_labels,
         ),
     params:
         settings=supernet_settings,
@@ -28,11 +22,9 @@ rule train_supernet:
         f"{RESULTS}/logs/train_supernet/{SUPERNET}.log",
     benchmark:
         f"{RESULTS}/runtimes/train_supernet/{SUPERNET}.tsv"
-    threads: supernet_threads
+    threads: job_setting(supernet_job, "threads")
     resources:
-        mem_mb=supernet_memory,
-        runtime=supernet_runtime,
-        gpu=supernet_gpus,
+        **job_resources(supernet_job),
     conda:
         "../envs/rlnas.yaml"
     wildcard_constraints:
@@ -52,7 +44,6 @@ rule initialise_supernets:
         f"{RESULTS}/logs/initialise_supernets/{{dataset}}/{{initialisation}}/{{categories}}/{{seed}}.log",
     benchmark:
         f"{RESULTS}/runtimes/initialise_supernets/{{dataset}}/{{initialisation}}/{{categories}}/{{seed}}.tsv"
-    threads: 1
     resources:
         mem_mb=2000,
         runtime=10,

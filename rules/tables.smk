@@ -22,10 +22,6 @@ rule tabulate_costs:
         f"{RESULTS}/logs/tabulate/table{{number}}.log",
     benchmark:
         f"{RESULTS}/runtimes/tabulate/table{{number}}.tsv"
-    threads: 1
-    resources:
-        mem_mb=1000,
-        runtime=10,
     conda:
         "../envs/analysis.yaml"
     wildcard_constraints:
@@ -56,10 +52,6 @@ rule tabulate_accuracies:
         f"{RESULTS}/logs/tabulate/table{{number}}.log",
     benchmark:
         f"{RESULTS}/runtimes/tabulate/table{{number}}.tsv"
-    threads: 1
-    resources:
-        mem_mb=1000,
-        runtime=10,
     conda:
         "../envs/analysis.yaml"
     wildcard_constraints:
@@ -91,10 +83,6 @@ rule tabulate_correlations:
         f"{RESULTS}/logs/tabulate/table{{number}}.log",
     benchmark:
         f"{RESULTS}/runtimes/tabulate/table{{number}}.tsv"
-    threads: 1
-    resources:
-        mem_mb=1000,
-        runtime=10,
     conda:
         "../envs/analysis.yaml"
     wildcard_constraints:
@@ -117,10 +105,6 @@ rule compare_with_authors:
         f"{RESULTS}/logs/tabulate/comparison.log",
     benchmark:
         f"{RESULTS}/runtimes/tabulate/comparison.tsv"
-    threads: 1
-    resources:
-        mem_mb=1000,
-        runtime=10,
     conda:
         "../envs/analysis.yaml"
     script:

@@ -8,10 +8,6 @@ rule make_miniature:
         f"{RESULTS}/logs/make_miniature/{{scenes}}.log",
     benchmark:
         f"{RESULTS}/runtimes/make_miniature/{{scenes}}.tsv"
-    threads: 1
-    resources:
-        mem_mb=1000,
-        runtime=10,
     conda:
         "../envs/rlnas.yaml"
     script:
@@ -29,12 +25,7 @@ rule transfer_architecture:
             f"{RESULTS}/transferred/{TRANSFERRED}/training.csv",
             caption="../report/transfer.rst",
             category="Transfer",
-            labels={
-                "space": "{space}",
-                "scenes": "{scenes}",
-                "architecture": "{architecture}",
-                "seed": "{seed}",
-            },
+            labels=report_labels,
         ),
     params:
         settings=transfer_settings,
@@ -46,9 +37,7 @@ rule transfer_architecture:
         f"{RESULTS}/runtimes/transfer_architecture/{TRANSFERRED}.tsv"
     threads: config["jobs"]["transfer"]["threads"]
     resources:
-        mem_mb=job_resource("transfer", "mem_mb"),
-        runtime=job_resource("transfer", "runtime"),
-        gpu=config["jobs"]["transfer"]["gpus"],
+        **job_resources("transfer"),
     conda:
         "../envs/rlnas.yaml"
     script:

@@ -21,6 +21,20 @@ def descend(task, *, epochs, batch, rate, clip=1e9):
         optimiser.step()
 
 
+def check_parts(model, make_task):
+    """Parts of a batch have the batch's mean loss, draw the same, and reach every weight of the model."""
+    freeze_norms(model)
+    losses = {}
+    for part in ((0, 4), (0, 2), (2, 4)):
+        task = make_task(np.random.default_rng(0))
+        losses[part] = task.loss(np.array([5, 1, 7, 3]), slice(*part))[0]
+        states = task.generators[0].bit_generator.state["state"]
+        assert states == losses.setdefault("states", states)
+    assert abs(losses[0, 4].item() - (losses[0, 2] + losses[2, 4]).item() / 2) <= 1e-5 * losses[0, 4].item()
+    losses[0, 4].backward()
+    assert [key for key, weight in model.named_parameters() if weight.grad is None] == []
+
+
 def freeze_norms(model):
     """Training mode but for normalisation, so that an image knows nothing of the others."""
     model.train()

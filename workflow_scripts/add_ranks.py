@@ -1,4 +1,4 @@
-"""Score the whole space by its ranks under the angle and under validation accuracy, added."""
+"""Score the whole space by its ranks under several scores, or their logarithms, added."""
 
 import pandas as pd
 
@@ -8,7 +8,12 @@ from rlnas_core.search.results import read_scores
 from rlnas_core.spaces import get
 
 log = job.start(snakemake)
-angles, accuracies = (read_scores(file, get("nas_bench_201")) for file in snakemake.input)
-ranks = add_ranks(angles["angle"], accuracies["validation-accuracy"])
-pd.DataFrame({"angle-and-accuracy": ranks}, index=angles.index).to_csv(snakemake.output.scores)
-log(f"{len(ranks)} architectures scored")
+params = snakemake.params
+columns = [
+    read_scores(file, get("nas_bench_201"))[column]
+    for file, names in zip(snakemake.input, params.parts.values(), strict=True)
+    for column in names
+]
+ranks = add_ranks(columns, logarithms=params.logarithms)
+pd.DataFrame({snakemake.wildcards.rank_sum: ranks}).to_csv(snakemake.output.scores, index_label="index")
+log(f"{len(ranks)} architectures scored by {len(columns)} rankings")

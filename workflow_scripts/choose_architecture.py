@@ -5,7 +5,7 @@ import pandas as pd
 
 import job
 from rlnas_core.machine.files import read_result
-from rlnas_core.search.evolution import random_architecture
+from rlnas_core.search.evolution import random_architectures
 from rlnas_core.search.names import ArchitectureName
 from rlnas_core.search.results import read_best
 from rlnas_core.spaces import get, published
@@ -22,7 +22,7 @@ if candidates := snakemake.input.get("candidates"):
 elif name is None:
     genes, network = published()[wildcards.architecture].genes, published()[wildcards.architecture].network
 elif name.random:
-    genes = random_architecture(space, np.random.default_rng(name.seed), 1e6 * name.limit)
+    genes = random_architectures(space, np.random.default_rng(name.seed), 1, 1e6 * name.limit)[0]
 else:
     found = read_best(snakemake.input.search)
     genes = space.from_string([found["arch"]])[0]

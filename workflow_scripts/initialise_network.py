@@ -3,9 +3,12 @@
 import json
 from pathlib import Path
 
+import torch
+
 import job
 from rlnas_core.machine.files import read_result
-from rlnas_core.model.loading import initial_model
+from rlnas_core.model.loading import Model, describe
+from rlnas_core.networks.layers import initialise
 from rlnas_core.training.checkpoint import save_weights
 
 log = job.start(snakemake)
@@ -15,6 +18,7 @@ if channels := given.pop("channels") or described.get("channels"):
     given["channels"] = int(channels)
 dataset = json.loads(Path(snakemake.input.description).read_text(encoding="utf-8"))
 made_by = {**dict(wildcards), "arch": described["arch"], "settings": given, "trained": False}
-model = initial_model(dataset, made_by, int(wildcards.seed))
+model = Model(describe(dataset, made_by))
+initialise(model.network, torch.Generator().manual_seed(int(wildcards.seed)))
 save_weights(model.network, snakemake.output.weights, **made_by)
 log(f"{described['arch']}: not trained")

@@ -28,8 +28,7 @@ with suppress(ImportError, OSError):
 
 def start(snakemake: Any) -> Callable[[str], None]:
     """Keep torch to the job's threads, send tracebacks to its log too, and return a function to log with."""
-    if torch := sys.modules.get("torch"):
-        torch.set_num_threads(max(1, snakemake.threads // int(os.environ.get("WORLD_SIZE", "1"))))
+    _limit_threads(snakemake)
     # The job began the log before it started processes.
     mode = "a" if "RANK" in os.environ else "w"
     logging.basicConfig(
@@ -43,6 +42,11 @@ def start(snakemake: Any) -> Callable[[str], None]:
 
     sys.excepthook = log_error
     return logging.info
+
+
+def _limit_threads(snakemake: Any) -> None:
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(max(1, snakemake.threads // int(os.environ.get("WORLD_SIZE", "1"))))
 
 
 def leads() -> bool:
@@ -85,6 +89,37 @@ def training_run(snakemake: Any, log: Callable[[str], None]) -> Any:
 
     checkpoint, minutes = Path(snakemake.params.checkpoint), snakemake.config["save_minutes"]
     return Run(log, Path(snakemake.output.training), checkpoint, 60 * minutes)
+
+
+def accuracy_scorer(snakemake: Any, space: Any, log: Callable[[str], None]) -> Any:
+    """Return a function from genes to validation accuracies under the weights of the job's supernet."""
+    import numpy as np
+    from safetensors.torch import load_model
+
+    from rlnas_core.images.arrays import load
+    from rlnas_core.labels.pretext import label_source
+    from rlnas_core.machine.files import REMADE, read_array, reading
+    from rlnas_core.search.validation import scorer
+    from rlnas_core.training.supernet import SupernetSettings, build
+
+    _limit_threads(snakemake)
+    given, params = snakemake.input, snakemake.params
+    settings, seed = SupernetSettings(**params.supernet), int(snakemake.wildcards.seed)
+    take_devices(snakemake, settings.device, log)
+    train, valid = (load(Path(given.description).parent, split) for split in ("train", "valid"))
+    # Validation images have a stream of their own, as in `draw_labels`; pretext tasks draw a class an image.
+    labels = label_source(
+        params.labels,
+        read_array(given.labels) if given.labels else None,
+        int(snakemake.wildcards.categories),
+        valid,
+        np.random.default_rng([seed, 1]),
+    )
+    model = build(space, labels.categories, train.channels, settings, seed, **labels.head)
+    with reading(given.weights, REMADE):
+        load_model(model, given.weights)
+    of = {"seed": seed, "device": settings.device, "log": log}
+    return scorer(space, model, train, valid, labels, **params.settings, **of)
 
 
 def experiment(snakemake: Any) -> dict[str, Any]:

@@ -1,35 +1,18 @@
 """Search a large space by validation accuracy under a supernet's weights, within a FLOPs limit."""
 
-from pathlib import Path
-
 import numpy as np
-from safetensors.torch import load_model
 
 import job
-from rlnas_core.images.arrays import load
-from rlnas_core.labels.pretext import label_source
 from rlnas_core.search.evolution import evolve
 from rlnas_core.search.results import result, tied
-from rlnas_core.search.validation import scorer
 from rlnas_core.spaces import get
-from rlnas_core.training.supernet import SupernetSettings, build
 
 log = job.start(snakemake)
 wildcards, params = snakemake.wildcards, snakemake.params
-settings, seed = SupernetSettings(**params.supernet), int(wildcards.seed)
-job.take_devices(snakemake, settings.device, log)
-folder = Path(snakemake.input.description).parent
-train, valid = (load(folder, split) for split in ("train", "valid"))
-true, rng = np.load(snakemake.input.labels), np.random.default_rng([seed, 1])
-labels = label_source(params.labels, true, int(wildcards.categories), valid, rng)
 space = get(wildcards.space)
-model = build(space, labels.categories, train.channels, settings, seed)
-load_model(model, snakemake.input.weights)
-score = scorer(
-    space, model, train, valid, labels, **params.settings, seed=seed, device=settings.device, log=log
-)
+score = job.accuracy_scorer(snakemake, space, log)
 limit = np.inf if wildcards.limit == "none" else 1e6 * int(wildcards.limit)
-rng = np.random.default_rng(seed)
+rng = np.random.default_rng(int(wildcards.seed))
 found = evolve(space, score, rng, feasible=lambda genes: space.cost(genes)[1] <= limit, **params.evolution)
 found.trace.to_csv(snakemake.output.trace, index=False)
 ties = tied(found.trace["arch"].tolist(), found.trace["fitness"].to_numpy(), found.fitness)

@@ -141,17 +141,13 @@ def correlate(
     return pd.DataFrame(rows)
 
 
-def add_ranks(*scores: np.ndarray) -> np.ndarray:
-    """Return the sums (N,) of the ranks of each architecture under several scores (N,); ties share a rank."""
-    return np.sum([scipy.stats.rankdata(values) for values in scores], axis=0)
+def add_ranks(scores: Iterable[np.ndarray], *, logarithms: bool = True) -> np.ndarray:
+    """Return the sums (N,) of log(rank / N), or of ranks, over several scores (N,), the best of N ranking N.
 
-
-def add_log_ranks(scores: Iterable[np.ndarray]) -> np.ndarray:
-    """Return the sums (N,) of log(rank / N) over several scores (N,), the best of N ranking N.
-
-    AZ-NAS adds its parts up so: a low rank in any of them costs more than a high one gains.
+    AZ-NAS adds logarithms: a low rank in any part costs more than a high one gains. Ties share a rank.
     """
-    return np.sum([np.log(scipy.stats.rankdata(values) / len(values)) for values in scores], axis=0)
+    ranks = (scipy.stats.rankdata(values) for values in scores)
+    return np.sum([np.log(rank / len(rank)) if logarithms else rank for rank in ranks], axis=0)
 
 
 def baselines(space: NASBench201) -> dict[str, np.ndarray]:

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from rlnas_core.images.augmentation import centre, normalise
 from rlnas_core.images.pictures import converted, pixels_of, resize
-from rlnas_core.networks.layers import initialise
 from rlnas_core.spaces import get
 from rlnas_core.training.checkpoint import read_weights
 
@@ -153,13 +152,6 @@ def describe(dataset: Mapping[str, Any], made_by: Mapping[str, Any]) -> ModelDes
         crop=dataset.get("crop", "whole") if dataset["decode"] == "once" else "centre",
         made_by={name: value for name, value in made_by.items() if name not in ("space", "arch")},
     )
-
-
-def initial_model(dataset: Mapping[str, Any], made_by: Mapping[str, Any], seed: int) -> Model:
-    """Return a described model with the weights that its training would begin with, drawn by a seed."""
-    model = Model(describe(dataset, made_by))
-    initialise(model.network, torch.Generator().manual_seed(seed))
-    return model
 
 
 def _is_prepared(images: Images) -> bool:

@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from rlnas_core.networks.layers import BackboneModule, check_sizes, classifier, layer
@@ -14,7 +15,10 @@ _STEM_STRIDE = 2
 
 
 class Network(BackboneModule):
-    """The network of one chain (3 + 4 * blocks,), with running statistics; ValueError below one class."""
+    """The network of one chain (3 + 4 * blocks,), with running statistics.
+
+    Raises ValueError for fewer than one class.
+    """
 
     space = "chain"
     head = ("last", "classifier")
@@ -26,12 +30,13 @@ class Network(BackboneModule):
         classes: int | None,
         in_channels: int = 3,
         dropout: float = 0.0,
+        generator: torch.Generator | None = None,
         dilated: bool = False,
     ) -> None:
         super().__init__()
         check_sizes(classes=classes)
         self.sizes = {"classes": classes, "in_channels": in_channels}
-        self.genes, self.dropout = np.asarray(genes), dropout
+        self.genes, self.dropout, self.generator = np.asarray(genes), dropout, generator
         activation, stem, head = self.genes[:3].tolist()
         self.shapes = Chain().blocks(self.genes)
         options: dict[str, Any] = {"running": True, "activation": _ACTIVATIONS[activation]}
@@ -50,7 +55,7 @@ class Network(BackboneModule):
         return self.classifier(self.drop_inputs(self.last(self.features(images)[-1]).mean(dim=(2, 3))))
 
     def features(self, images: Tensor) -> list[Tensor]:
-        """What each block puts out of images (B, C, H, W)."""
+        """The output of each block for images (B, C, H, W)."""
         outputs = [self.stem(images)]
         for block in self.blocks:
             outputs.append(block(outputs[-1]))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rlnas_core.benchmark.ranking import add_log_ranks, bootstrap_interval, kendall, spearman
+from rlnas_core.benchmark.ranking import add_ranks, bootstrap_interval, kendall, spearman
 from rlnas_core.paper.numbers import PAPER
 from rlnas_core.paper.rankings import needs
 from rlnas_core.paper.tables import DASH, title
@@ -56,7 +56,7 @@ def collect(
         for name, parts in PAPER["rankings"]["rank_sums"].items():
             columns = [column for part in parts.values() for column in part]
             if set(columns) <= scores.keys():
-                values = add_log_ranks(scores[column] for column in columns)
+                values = add_ranks(scores[column] for column in columns)
                 found.append(SeedScores(name, needs(_LABELS, name), seed, values))
     return found
 

@@ -123,11 +123,6 @@ def random_architectures(
     )
 
 
-def random_architecture(space: SearchSpace, rng: np.random.Generator, limit: float) -> np.ndarray:
-    """Draw an architecture (genes,) as `random_architectures` does."""
-    return random_architectures(space, rng, 1, limit)[0]
-
-
 def exact_best(space: NASBench201, scores: np.ndarray) -> np.ndarray:
     """Return the genes (genes,) with the highest of the scores (N,) of an enumerated space, first of equals.
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name that torch code gives it
 from torch.overrides import TorchFunctionMode
 
-from rlnas_core.benchmark.ranking import add_log_ranks
+from rlnas_core.benchmark.ranking import add_ranks
 from rlnas_core.networks.layers import SupernetModule, initialise
 from rlnas_core.networks.nas_bench_201 import Supernet
 from rlnas_core.spaces import NASBench201, SearchSpace
@@ -252,7 +252,7 @@ def score(
     if name == "az-nas" and isinstance(space, NASBench201):
         _, macs = space.cost(space.canonical(genes))
         scores["complexity"] = np.asarray(macs, np.float64)
-        scores[name] = add_log_ranks(scores.values())
+        scores[name] = add_ranks(scores.values())
     return scores
 
 

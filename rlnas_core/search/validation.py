@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import torch
@@ -82,16 +81,3 @@ def scorer(
         return accuracies[inverse.reshape(-1)]
 
     return score
-
-
-def validation_accuracy(
-    space: SearchSpace,
-    model: SupernetModule,
-    genes: np.ndarray,
-    calibration: ImageArray,
-    validation: ImageArray,
-    labels: LabelSource,
-    **options: Any,
-) -> np.ndarray:
-    """Accuracy in percent of each architecture, (N,); arguments and errors are those of `scorer`."""
-    return scorer(space, model, calibration, validation, labels, **options)(genes)

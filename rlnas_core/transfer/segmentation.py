@@ -107,16 +107,21 @@ def _size(path: Path) -> str:
 
 
 class ChannelDropout(nn.Module):
-    """Leave out the channels that were drawn for a batch; `kept` (B, channels) are factors, None for all."""
+    """Leave out channels in training, drawn for each image; all stay before the first `draw`."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.channels = channels
-        self.kept: Tensor | None = None
+        self._channels = channels
+        self._kept: Tensor | None = None
+
+    def draw(self, rng: np.random.Generator, images: int, part: slice, device: torch.device) -> None:
+        """Draw the channels that the images of the next batch keep, of which this process has a part."""
+        kept = (rng.random((images, self._channels)) >= _DROPPED) / (1 - _DROPPED)
+        self._kept = torch.from_numpy(kept[part].astype(np.float32)).to(device)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) to the same shape."""
-        return x if self.kept is None or not self.training else x * self.kept[:, :, None, None]
+        return x if self._kept is None or not self.training else x * self._kept[:, :, None, None]
 
 
 class _Context(nn.Sequential):
@@ -196,8 +201,7 @@ class SegmentationTask(Task):
         device = next(self.model.parameters()).device
         for dropout in self.model.modules():
             if isinstance(dropout, ChannelDropout):
-                kept = (rng.random((batch, dropout.channels)) >= _DROPPED) / (1 - _DROPPED)
-                dropout.kept = torch.from_numpy(kept[part].astype(np.float32)).to(device)
+                dropout.draw(rng, batch, part, device)
         pairs = self._reader.map(self._crop, indices[part], draws)
         images, labels = (
             torch.from_numpy(np.stack(arrays)).to(device) for arrays in zip(*pairs, strict=True)

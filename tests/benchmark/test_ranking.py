@@ -1,12 +1,10 @@
 import numpy as np
 import pytest
-from scipy.stats import kendalltau
 from sklearn.metrics import ndcg_score
 
 from rlnas_core import spaces
 from rlnas_core.benchmark.accuracies import INCLUDED, read_table
 from rlnas_core.benchmark.ranking import (
-    add_log_ranks,
     add_ranks,
     baselines,
     bootstrap_interval,
@@ -55,9 +53,9 @@ def test_tau_within_groups_is_weighted_by_their_size_and_counts_constant_scores_
 
 
 def test_added_ranks_share_ties():
-    assert add_ranks([0.1, 0.2, 0.2], [3, 1, 2]).tolist() == [4, 3.5, 4.5]
+    assert add_ranks([[0.1, 0.2, 0.2], [3, 1, 2]], logarithms=False).tolist() == [4, 3.5, 4.5]
     expected = np.log([1 / 3, 2.5 / 3, 2.5 / 3]) + np.log([3 / 3, 1 / 3, 2 / 3])
-    np.testing.assert_allclose(add_log_ranks([[-np.inf, 0.2, 0.2], [3, 1, 2]]), expected)
+    np.testing.assert_allclose(add_ranks([[-np.inf, 0.2, 0.2], [3, 1, 2]]), expected)
 
 
 def test_the_top_is_what_scores_highest():
@@ -93,12 +91,6 @@ def test_bootstrap_interval_surrounds_tau_and_narrows_with_more_architectures():
     assert narrow[1] - narrow[0] < widths[1]
 
 
-def test_bootstrap_interval_depends_on_the_generator_alone():
-    scores, accuracies = np.random.default_rng(0).normal(size=(2, 50))
-    intervals = [bootstrap_interval(scores, accuracies, np.random.default_rng(5), 20) for _ in range(2)]
-    assert intervals[0] == intervals[1]
-
-
 @pytest.fixture(scope="module")
 def space():
     return spaces.get("nas_bench_201")
@@ -124,11 +116,6 @@ def test_baselines_rank_the_benchmark_as_known(space):
     for name, taus in known.items():
         measured = [kendall(scores[name], accuracies[column], "discounted") for column in columns]
         assert measured == pytest.approx(taus, abs=1e-3)
-
-
-def test_kendall_is_scipys():
-    scores, accuracies = np.random.default_rng(0).integers(10, size=(2, 200))
-    assert kendall(scores, accuracies, "discounted") == kendalltau(scores, accuracies).statistic
 
 
 def test_measures_know_the_9445_architectures_without_dead_operations(space):

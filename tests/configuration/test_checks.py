@@ -81,14 +81,10 @@ def test_defaults_are_filled_in_at_every_depth_and_the_input_is_left_alone():
         ({"supernet__epochs": "ten"}, "supernet.epochs: got 'ten'; accepted: a whole number"),
         ({"supernet__epochs": 1.0}, "supernet.epochs: got 1.0; accepted: a whole number of at most 32 bits"),
         ({"supernet__epochs": True}, "supernet.epochs: got true; accepted: a whole number"),
-        ({"supernet__epochs": 10**30}, "supernet.epochs: got 1000000"),
-        ({"datasets__digits__image_size": 8.0}, "datasets.digits.image_size: got 8.0; accepted: a whole"),
-        ({"seeds": {"rotation": [1.0]}}, "seeds.rotation.0: got 1.0; accepted: a whole number"),
         ({"seeds": {"rotation": [10**29]}}, "seeds.rotation.0: got 1000000"),
         ({"seeds": None}, "seeds: got null; accepted: a mapping"),
         ({"seeds": {"rotation": None}}, "seeds.rotation: got null; accepted: a list"),
         ({"supernet__learning_rate": float("nan")}, "supernet.learning_rate: got .nan; accepted: a finite"),
-        ({"supernet__learning_rate": -float("inf")}, "supernet.learning_rate: got -.inf; accepted: a finite"),
         ({"supernet__learning_rate": float("inf")}, "supernet.learning_rate: got .inf; accepted: a finite"),
         ({"supernet__nesterov": 1}, "supernet.nesterov: got 1; accepted: true or false"),
         ({"run": "demo\n"}, r"run: got 'demo\n'; accepted: text in one line"),
@@ -103,7 +99,6 @@ def test_defaults_are_filled_in_at_every_depth_and_the_input_is_left_alone():
             {"large_spaces__mobilenet__digits__supernet__channels": 8},
             "mobilenet.digits.supernet.channels: got 8;",
         ),
-        ({"large_spaces__mobilenet__digits__supernet__cells": 8}, "mobilenet.digits.supernet.cells: got 8;"),
         ({"retraining__mobilenet__digits__network__cells": 8}, "mobilenet.digits.network.cells: got 8;"),
         ({"supernet__imagenet": True}, "supernet.imagenet: got true; networks of nas_bench_201"),
         ({"datasets__digits__jitter": [0.4, 0.4]}, "jitter: got [0.4, 0.4]; accepted: 4 or more of them"),
@@ -126,7 +121,6 @@ def test_defaults_are_filled_in_at_every_depth_and_the_input_is_left_alone():
             "path: got 'x.zip'; digits come with scikit-learn, leave it out",
         ),
         ({"datasets__digits__image_size": 10**6}, "image_size: got 1000000; accepted: at most 4096"),
-        ({"figure1__categories": [10**9]}, "figure1.categories.0: got 1000000000; accepted: at most 100000"),
         (
             {"supernet__final_learning_rate": 5.0},
             "supernet.final_learning_rate: got 5; accepted: at most learn",
@@ -175,10 +169,6 @@ def test_defaults_are_filled_in_at_every_depth_and_the_input_is_left_alone():
             "large_spaces.darts.digits.supernet.batch_size: got 64; accepted: a multiple of",
         ),
         (
-            {"jobs__transfer__gpus": 3},
-            "transfer.coco.training.batch_size: got 16; accepted: a multiple of jobs.transfer.gpus (3)",
-        ),
-        (
             {"datasets__digits__jitter": [0, 0, 0, 1]},
             "datasets.digits.jitter.3: got 1; accepted: at most 0.5",
         ),
@@ -186,15 +176,7 @@ def test_defaults_are_filled_in_at_every_depth_and_the_input_is_left_alone():
             {"supernet__norm_batch": 48},
             "supernet.norm_batch: got 48; accepted: a divisor of 64, a GPU's part of a batch",
         ),
-        (
-            {"datasets__digits__jitter": [-1, 0, 0, 0]},
-            "datasets.digits.jitter.0: got -1; accepted: at least 0",
-        ),
         ({"seeds__uniform-once": [0, 0]}, "seeds.uniform-once: got [0, 0]; accepted: no value twice"),
-        (
-            {"searches": {"cifar12": "digits"}},
-            "searches: got 'cifar12'; accepted: cifar10, cifar100, imagenet16",
-        ),
         (
             {"searches": {"cifar10": "photos"}},
             "searches.cifar10: got 'photos', an unknown dataset; accepted: digits",
@@ -219,7 +201,6 @@ def test_defaults_are_filled_in_at_every_depth_and_the_input_is_left_alone():
             {"evolution__mutations": 80},
             "evolution: got mutations + crossovers 130; accepted: at most 100 (population)",
         ),
-        ({"benchmark__checksum": "no"}, "benchmark.checksum: got 'no'; accepted: text that matches"),
     ],
 )
 def test_mistakes_are_named(changes, message):

@@ -48,13 +48,6 @@ def test_an_encrypted_archive_is_refused_before_its_images_are_read(tmp_path):
         image_files(path)
 
 
-def test_a_damaged_archive_is_named(tmp_path):
-    path = as_tar(tmp_path, FOLDER)
-    path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(ValueError, match=r"images\.tar\.xz is neither"):
-        prepare("image-folder", tmp_path / "out", 8, path=path)
-
-
 def test_links_in_an_archive_are_not_followed(tmp_path):
     with tarfile.open(tmp_path / "images.tar", "w") as archive:
         member = tarfile.TarInfo("a/link.png")

@@ -1,19 +1,14 @@
 """Which images train and validate, in what form, and that what is prepared is the same each time."""
 
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from image_directories import FOLDER, TESTS, as_folder, as_tar, as_zip, image_folder, labels_of, prepared
 from PIL import Image
 
 from rlnas_core.images.arrays import load
-from rlnas_core.images.augmentation import normalise
 from rlnas_core.images.preparation import Reading, inspect, prepare
-
-CIFAR10_JPEG = Path(__file__).parents[3] / "shared" / "data" / "cifar10_jpeg.tar.xz"
 
 
 def test_preparing_twice_gives_the_same_bytes(tmp_path):
@@ -98,14 +93,6 @@ def test_an_archive_cant_be_decoded_each_time_and_that_is_known_before(tmp_path)
         inspect(Reading("image-folder", as_zip(tmp_path, FOLDER), decode="each-time"))
 
 
-def test_normalised_training_images_have_mean_zero_and_deviation_one(tmp_path):
-    prepare("digits", tmp_path, 8)
-    train = load(tmp_path, "train")
-    images = normalise(torch.from_numpy(np.array(train.images)), train.mean, train.std)
-    assert images.mean().abs() < 1e-5
-    assert abs(images.std() - 1) < 1e-4
-
-
 def test_wrong_settings_say_what_was_got_and_what_is_accepted(tmp_path):
     path = as_folder(tmp_path, FOLDER)
     folder = partial(prepare, "image-folder", tmp_path / "out", 8, path=path)
@@ -123,14 +110,3 @@ def test_wrong_settings_say_what_was_got_and_what_is_accepted(tmp_path):
         prepare("cifar10", tmp_path / "out", 8, path=tmp_path / "nowhere")
     with pytest.raises(ValueError, match="can't be downloaded"):
         prepare("imagenet16-120", tmp_path / "out", 8)
-
-
-@pytest.mark.skipif(not CIFAR10_JPEG.exists(), reason=f"needs {CIFAR10_JPEG.name} in ../shared/data")
-def test_cifar10_as_jpeg_files_is_halved_as_cifar10_is(tmp_path):
-    prepare("image-folder", tmp_path, 8, path=CIFAR10_JPEG, classes=10)
-    train, valid = load(tmp_path, "train"), load(tmp_path, "valid")
-    assert train.images.shape == valid.images.shape == (25_000, 8, 8, 3)
-    np.testing.assert_array_equal(
-        sum(np.bincount(labels_of(tmp_path, split)) for split in ("train", "valid")), np.full(10, 5000)
-    )
-    assert train.mean == pytest.approx([0.491, 0.482, 0.447], abs=0.005)

@@ -83,13 +83,14 @@ def counted(model, images):
         (get("darts"), {"channels": 4, "cells": 5, "imagenet": False}, 16),
         (get("mobilenet"), {}, 64),
         (get("chain"), {}, 64),
+        (get("nas_bench_201"), {"channels": 4, "cells": 2}, 8),
     ],
 )
 def test_cost_table_counts_what_hooks_count_in_the_built_network(space, network, side):
     if space.name == "chain":
         genes = np.stack([np.append(published()[name].genes[:75], [3, 1, 9, 1]) for name in CHAINS])
     else:
-        genes = space.sample(40, np.random.default_rng(0))
+        genes = space.canonical(space.sample(40, np.random.default_rng(0)))
     params, macs = space.cost(genes, classes=7, image_size=side, **network)
     x = torch.zeros(1, 3, side, side)
     for row, expected in zip(genes, zip(params, macs, strict=True), strict=True):
@@ -210,8 +211,8 @@ def test_auxiliary_head_is_the_authors():
 @pytest.mark.parametrize("name", ["RLNAS-mobilenet", "FairNAS-A"])
 def test_dropout_leaves_out_inputs_of_the_classifier_in_training_alone(name):
     entry = published()[name]
-    model = entry.space.network(entry.genes, classes=4, dropout=0.25)
-    model.generator = torch.Generator().manual_seed(0)
+    generator = torch.Generator().manual_seed(0)
+    model = entry.space.network(entry.genes, classes=4, dropout=0.25, generator=generator)
     x, seen = torch.randn(4, 3, 32, 32), []
     model.classifier.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].detach()))
     with torch.no_grad():

@@ -122,27 +122,6 @@ def test_trajectory_has_a_mean_and_each_seed_of_each_method():
     assert len(figure.axes[0].get_lines()) == 1 + 2 * (2 + 1)
 
 
-@pytest.mark.parametrize(
-    "draw",
-    [
-        lambda: draw_figure1(categories(), {}),
-        lambda: scatter()[0],
-        lambda: draw_trajectory(trajectory(), {}),
-    ],
-    ids=["figure1", "scatter", "trajectory"],
-)
-def test_the_same_figure_twice_is_the_same_bytes(draw, tmp_path):
-    figure = draw()
-    save(figure, tmp_path / "first/figure")
-    save(figure, tmp_path / "again/figure")
-    save(draw(), tmp_path / "drawn_again/figure")
-    for extension in ("svg", "pdf", "png"):
-        first, *others = (
-            (tmp_path / run / f"figure.{extension}").read_bytes() for run in ("first", "again", "drawn_again")
-        )
-        assert others == [first, first]
-
-
 def test_a_scatter_of_the_whole_space_stays_small(tmp_path):
     angles, noise = np.random.default_rng(0).normal(size=(2, 15625))
     save(

@@ -1,5 +1,4 @@
 import re
-from html.parser import HTMLParser
 
 import pandas as pd
 import pytest
@@ -78,26 +77,6 @@ def test_names_are_escaped(tmp_path):
     assert r"a\_b \& <i>\%|" in latex
     assert ">a_b &amp; &lt;i&gt;%|</th>" in html
     assert r"| a_b & <i>%\| " in markdown
-
-
-def test_html_is_a_whole_table(tmp_path):
-    class Counter(HTMLParser):
-        def __init__(self):
-            super().__init__()
-            self.tags = []
-
-        def handle_starttag(self, tag, attrs):
-            self.tags.append(tag)
-
-    counter = Counter()
-    counter.feed(texts(tidy(runs(1.0, row="D", column="cifar10_test"), 1), 1, tmp_path)[3])
-    assert counter.tags.count("tr") == 2 + 4
-    assert counter.tags.count("td") == 4 * 2
-
-
-def test_the_same_table_twice_is_the_same_bytes(tmp_path):
-    once, again = (texts(tidy(runs(1 / 3, 2 / 3), 7), 7, tmp_path / name) for name in ("one", "two"))
-    assert once == again
 
 
 def test_images_are_named_below_and_other_images_are_no_comparison(tmp_path):

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rlnas_core import spaces
-from rlnas_core.search.evolution import evolve, exact_best, random_architecture, random_architectures
+from rlnas_core.search.evolution import evolve, exact_best, random_architectures
 
 
 class ToySpace:
@@ -122,13 +122,6 @@ def test_evolution_finds_the_exact_best_and_ends_when_the_space_is_used_up():
     assert found.fitness == scores.max()
 
 
-def test_the_same_seed_gives_the_same_trace():
-    traces = [
-        evolve(ToySpace(6), many_convs, np.random.default_rng(7), 20, 3, 5, 10, 5).trace for _ in range(2)
-    ]
-    assert traces[0].to_csv() == traces[1].to_csv()
-
-
 @pytest.mark.parametrize("wrong", [{"mutations": 60, "crossovers": 50}, {"keep": 0}])
 def test_contradictory_settings_are_refused(wrong):
     with pytest.raises(ValueError, match=r"evolution: got .*accepted: .*the population of 100"):
@@ -173,11 +166,8 @@ def test_unknown_mutation_is_refused():
 @pytest.mark.parametrize(("space", "limit"), [("darts", 450e6), ("mobilenet", 475e6)])
 def test_random_architectures_keep_their_limit(space, limit):
     space = spaces.get(space)
-    drawn = np.array([random_architecture(space, np.random.default_rng(seed), limit) for seed in range(20)])
+    drawn = random_architectures(space, np.random.default_rng(0), 30, limit)
     assert (space.cost(drawn)[1] <= limit).all()
-    assert len(np.unique(drawn, axis=0)) == 20
-    many = random_architectures(space, np.random.default_rng(0), 30, limit)
-    assert len(many) == 30
-    assert (space.cost(many)[1] <= limit).all()
+    assert len(np.unique(drawn, axis=0)) == 30
     with pytest.raises(ValueError, match="what the cheapest takes"):
-        random_architecture(space, np.random.default_rng(0), 1e6)
+        random_architectures(space, np.random.default_rng(0), 1, 1e6)

@@ -77,6 +77,12 @@ class Written:
             nodes.append(sum(terms))
         return nodes[3]
 
+    def reduction(self, x, weights, k):
+        name = f"reductions.{k}"
+        inner = self.layer(x, weights, f"{name}.first", 2)
+        inner = self.layer(inner, weights, f"{name}.second")
+        return inner + self.layer(F.avg_pool2d(x, 2), weights, f"{name}.shortcut", rectify=False, norm=False)
+
     def __call__(self, images, weights=None):
         weights = weights or self.weights
         self.codes, self.outputs, self.deviations = [], [], []
@@ -84,11 +90,7 @@ class Written:
         self.blocks = [x]
         for k in range(3):
             if k:
-                name = f"reductions.{k - 1}"
-                inner = self.layer(x, weights, f"{name}.first", 2)
-                inner = self.layer(inner, weights, f"{name}.second")
-                short = self.layer(F.avg_pool2d(x, 2), weights, f"{name}.shortcut", rectify=False, norm=False)
-                self.blocks.append(x := inner + short)
+                self.blocks.append(x := self.reduction(x, weights, k - 1))
             self.blocks.append(x := self.cell(x, weights, k))
         x = self.normalise(x)
         self.codes.append((x > 0).flatten(1))
@@ -236,7 +238,7 @@ def test_az_nas_measures_blocks(genes):
     assert got["progressivity"] == pytest.approx(np.diff(entropies).min(), rel=1e-6)
 
     run = [
-        lambda x, k=k: written.cell(x, written.weights, k // 2) if k % 2 == 0 else reduce(written, x, k // 2)
+        lambda x, k=k: (written.reduction if k % 2 else written.cell)(x, written.weights, k // 2)
         for k in range(5)
     ]
     expected = []
@@ -255,15 +257,6 @@ def test_az_nas_measures_blocks(genes):
         s = np.linalg.svd(matrix, compute_uv=False).max()
         expected.append(-s - 1 / (s + 1e-6) + 2)
     assert got["trainability"] == pytest.approx(np.mean(expected), rel=1e-6)
-
-
-def reduce(written, x, k):
-    name = f"reductions.{k}"
-    inner = written.layer(x, written.weights, f"{name}.first", 2)
-    inner = written.layer(inner, written.weights, f"{name}.second")
-    return inner + written.layer(
-        F.avg_pool2d(x, 2), written.weights, f"{name}.shortcut", rectify=False, norm=False
-    )
 
 
 def test_az_nas_scales_weights_by_their_fan_in():

@@ -54,12 +54,6 @@ def test_what_searches_found_is_looked_up_in_every_column(tmp_path):
     assert look_up([], benchmark).empty
 
 
-def test_what_was_searched_before_it_said_of_what_is_to_be_deleted(tmp_path):
-    (tmp_path / "best.csv").write_text(f"found_by,arch,score,tied\nevolution,{ARCHS[0]},1,1\n")
-    with pytest.raises(ValueError, match=r"best\.csv .*no column categories, dataset.*delete it"):
-        look_up([tmp_path / "best.csv"], Benchmark(pd.DataFrame({"arch": ARCHS})))
-
-
 def test_scores_of_a_part_of_the_space_are_refused(tmp_path):
     lines = ["index,angle\n", *(f"{index},0.5\n" for index in range(8247))]
     (tmp_path / "angle.csv").write_text("".join(lines))

@@ -130,14 +130,8 @@ def test_save_at_regular_times_within_an_epoch(digits, tmp_path):
             seen.append(state.exists())
             return super().__call__(indices)
 
-    train_supernet(
-        SPACE,
-        digits[0].images,
-        Watching(labels.labels, 10),
-        SETTINGS,
-        0,
-        run=Run(lambda line: None, checkpoint=state, save_every=0),
-    )
+    run = Run(lambda line: None, checkpoint=state, save_every=0)
+    train_supernet(SPACE, digits[0].images, Watching(labels.labels, 10), SETTINGS, 0, run=run)
     assert seen[3]  # long before the first epoch ends
 
 

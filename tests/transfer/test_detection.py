@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from descent import descend, freeze_norms
+from descent import check_parts, descend
 
 from rlnas_core.images.miniatures import make_coco
 from rlnas_core.networks.layers import initialise
@@ -267,16 +267,7 @@ def test_half_of_the_images_are_mirrored_and_their_boxes_with_them(miniature):
 def test_parts_of_a_batch_have_the_mean_loss_of_the_batch_and_reach_every_weight(name, miniature):
     train, _ = read_coco(miniature)
     model = build(network(name), 3, SETTINGS, 0)
-    freeze_norms(model)
-    losses = {}
-    for part in ((0, 4), (0, 2), (2, 4)):
-        task = DetectionTask(model, train, np.random.default_rng(0))
-        losses[part] = task.loss(np.array([5, 1, 7, 3]), slice(*part))[0]
-        states = task.generators[0].bit_generator.state["state"]
-        assert states == losses.setdefault("states", states)
-    assert losses[0, 4].item() == pytest.approx((losses[0, 2] + losses[2, 4]).item() / 2, rel=1e-5)
-    losses[0, 4].backward()
-    assert [key for key, weight in model.named_parameters() if weight.grad is None] == []
+    check_parts(model, lambda rng: DetectionTask(model, train, rng))
 
 
 def test_new_weights_come_from_the_seed_and_leave_the_global_generator_alone():
