@@ -1,4 +1,4 @@
-"""NAS-Bench-201's accuracies: the included ones, the official file, a NATS-Bench folder, a CSV."""
+"""NAS-Bench-201's accuracies: the included table, the official file, a NATS-Bench folder or a CSV."""
 
 import bz2
 import hashlib
@@ -24,12 +24,12 @@ BENCHMARK_COLUMNS = {
     "imagenet16_valid": ("ImageNet16-120", "x-valid"),
     "imagenet16_test": ("ImageNet16-120", "x-test"),
 }
-"""Column: the benchmark's names of the training set and of the evaluated set."""
+"""Column name: the benchmark's names of the training set and of the evaluated set."""
 INCLUDED = Path(__file__).with_name("nas_bench_201.csv.xz")
-"""The included test accuracies; nas_bench_201.md beside it says where they are from."""
+"""The included test accuracies; nas_bench_201.md beside the file states their source."""
 _SHOWN = 5
 _PUBLISHED_ORDER = "83abc799e45cf34e9d2163654668ab998b9a54d01c39e72ca1f71f2cdf356d84"
-"""SHA-256 of the architectures, a line each, in the order in which NAS-Bench-201's own file numbers them."""
+"""SHA-256 of the architectures, one per line, in the order of NAS-Bench-201's own file."""
 
 
 class Benchmark:
@@ -43,7 +43,7 @@ class Benchmark:
     def look_up(self, genes: np.ndarray, column: str) -> np.ndarray:
         """Return the accuracies (N,) of genes (N, 6) in percent.
 
-        Raises `ValueError` on a column that the table doesn't have.
+        Raises `ValueError` for a column that the table doesn't have.
         """
         if column not in self._accuracies:
             raise ValueError(
@@ -53,11 +53,11 @@ class Benchmark:
 
 
 def read_table(path: Path | str) -> pd.DataFrame:
-    """Read a CSV with the columns index, arch and accuracies in percent, its rows in any order.
+    """Read a CSV with the columns index, arch and accuracies in percent; rows may be in any order.
 
-    Returns the table in the space's own order (`index` is the row in `enumerate()`). The file may number the
-    architectures so, or as NAS-Bench-201's own file does. Raises `ValueError` that names missing, duplicate
-    and unknown architectures, those with another index, and accuracies outside 0..100.
+    Returns the table in the order of the space: `index` is the row in `enumerate()`. In the file, `index` may
+    also be the number in NAS-Bench-201's own file. Raises `ValueError` that names missing, duplicate and
+    unknown architectures, those with another index, and accuracies outside 0..100.
     """
     with files.reading(path):
         table = pd.read_csv(path)
@@ -74,7 +74,7 @@ def read_table(path: Path | str) -> pd.DataFrame:
 
 
 def _verify_numbers(table: pd.DataFrame, name: str) -> None:
-    """Raise ValueError where index and arch disagree, since the accuracies may then be of either."""
+    """Raise ValueError if index and arch disagree, since the accuracies may then belong to either."""
     space = spaces.get("nas_bench_201")
     own = space.index(space.from_string(table["arch"].tolist()))
     given = pd.to_numeric(table["index"], errors="coerce").to_numpy()
@@ -88,19 +88,21 @@ def _verify_numbers(table: pd.DataFrame, name: str) -> None:
 
 
 def read_extracted(path: Path | str) -> pd.DataFrame:
-    """Read the table that a run extracted; raises `ValueError` that says to delete a damaged one."""
+    """Read the table that a run extracted; `ValueError` for a damaged file says to delete it."""
     with files.reading(path, files.REMADE):
         return read_table(path)
 
 
 def write_table(table: pd.DataFrame, path: Path | str) -> None:
-    """Write a table as CSV, accuracies with six decimals."""
+    """Write a table as CSV with six decimals."""
     table.to_csv(path, index=False, float_format="%.6f", lineterminator="\n")
 
 
 def inspect(source: str, path: Path | str, checksum: str | None = None, searches: Iterable[str] = ()) -> None:
-    """Raise ValueError where a benchmark can't be used: by its checksum, as `read_table` would, or since a
-    table lacks the test accuracies of a dataset that is searched for.
+    """Raise ValueError if a benchmark can't be used.
+
+    Reasons are another checksum, the errors of `read_table`, and a table without the test accuracies of a
+    dataset in `searches`.
     """
     path = Path(path)
     if source == "official":
@@ -125,7 +127,7 @@ def extract(
     *,
     log: Callable[[str], None] = lambda line: None,
 ) -> pd.DataFrame:
-    """Return the table of the whole space from a source of the configuration, `benchmark.source`.
+    """Return the table of the whole space from `source`, the configuration's `benchmark.source`.
 
     Raises `ValueError` as `extract_official`, `extract_nats` and `read_table` do.
     """
@@ -138,10 +140,9 @@ def extract(
 
 
 def compare(table: pd.DataFrame) -> pd.DataFrame:
-    """Return how far a table is from the included one: column, difference (points), arch.
+    """Compare a table with the included one; return column, difference (percentage points) and arch.
 
-    One row for each column that both have, with the largest absolute difference and the architecture that
-    has it.
+    There is one row for each common column, with the largest absolute difference and its architecture.
     """
     both = table.merge(read_table(INCLUDED), on=["index", "arch"], suffixes=("", "_included"))
     columns = [column for column in BENCHMARK_COLUMNS if f"{column}_included" in both]
@@ -162,13 +163,12 @@ def extract_official(
     complete: bool = True,
     log: Callable[[str], None] = lambda line: None,
 ) -> pd.DataFrame:
-    """Extract the mean accuracies after 200 epochs from `NAS-Bench-201-v1_1-096897.pth` (about 20 GB of
-    memory).
+    """Extract the mean accuracies after 200 epochs from `NAS-Bench-201-v1_1-096897.pth`.
 
-    Nothing in the file can run code. `checksum` (`algorithm:digest`) or, without one, the six digits that end
-    the published name tell a damaged file from a sound one; they are no proof of where it is from. Returns a
-    table in the space's own order, of all 15,625 architectures if `complete`. Raises `ValueError` on a
-    mismatch, a damaged file or incomplete content.
+    This takes about 20 GB of memory. Reading the file can't run code. A damaged file is detected by
+    `checksum` (`algorithm:digest`) or, without one, by the six digits at the end of its published name; these
+    don't prove its origin. Returns a table in the order of the space, of all 15,625 architectures if
+    `complete`. Raises `ValueError` for a checksum mismatch, a damaged file or incomplete content.
     """
     path = Path(path)
     _verify_official(path, checksum)
@@ -189,9 +189,9 @@ def extract_nats(
 ) -> pd.DataFrame:
     """Extract the mean accuracies after 200 epochs from an unpacked `NATS-tss-v1_0-3ffb9-simple` folder.
 
-    `checksum` (`algorithm:digest`) is that of its meta.pickle.pbz2. Nothing in the folder can run code.
-    Returns a table in the space's own order, of all 15,625 architectures if `complete`. Raises `ValueError`
-    on a mismatch, damaged or missing files.
+    `checksum` (`algorithm:digest`) is that of its meta.pickle.pbz2. Reading the files can't run code. Returns
+    a table in the order of the space, of all 15,625 architectures if `complete`. Raises `ValueError` for a
+    checksum mismatch and for damaged or missing files.
     """
     folder = Path(folder)
     _verify_nats(folder, checksum)
@@ -209,8 +209,8 @@ def _extracted(
     complete: bool,
     log: Callable[[str], None],
 ) -> pd.DataFrame:
-    """The table of architectures, each with the file of its results, of which some epochs are looked up."""
-    from nas_201_api import ArchResults  # torch comes with it
+    """The table of `found`: file, architecture and results; accuracies are those of `epochs`."""
+    from nas_201_api import ArchResults  # imports torch
 
     rows = []
     for file, arch, results in found:
@@ -254,7 +254,7 @@ def _load_nats(file: Path) -> Any:
 
 
 def _accuracies(results: "ArchResults") -> dict[str, float]:
-    """Return the mean accuracy over the benchmark's seeds for every column whose dataset was trained."""
+    """Return the mean accuracy over the benchmark's seeds for every column with a trained network."""
     return {
         column: results.get_metrics(dataset, part)["accuracy"]
         for column, (dataset, part) in BENCHMARK_COLUMNS.items()
@@ -263,7 +263,7 @@ def _accuracies(results: "ArchResults") -> dict[str, float]:
 
 
 def _canonical(table: pd.DataFrame, name: str, complete: bool) -> pd.DataFrame:
-    """Return a table in the space's own order, once nothing in it is missing, duplicate or out of range."""
+    """Return a table in the order of the space; ValueError for missing, duplicate or wrong entries."""
     space = spaces.get("nas_bench_201")
     if table.empty:
         raise ValueError(f"{name} has no architectures")
