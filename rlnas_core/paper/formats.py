@@ -38,15 +38,15 @@ def write(table: pd.DataFrame, number: int, stem: Path | str) -> None:
     the table with the reason, so that its numbers of the paper stand in the CSV alone, as intervals, runs and
     the notes of single cells do; HTML shows these where the pointer rests on a cell.
     """
+    texts = {"md": _markdown(table, number), "tex": _latex(table, number), "html": _html(table, number)}
+    write_texts(stem, table, **texts)
+
+
+def write_texts(stem: Path | str, table: pd.DataFrame, **texts: str) -> None:
+    """Write a table as STEM.csv, and each text as STEM.EXTENSION by its name."""
     stem = Path(stem)
-    texts = {
-        "csv": table.to_csv(index=False, lineterminator="\n"),
-        "md": _markdown(table, number),
-        "tex": _latex(table, number),
-        "html": _html(table, number),
-    }
     stem.parent.mkdir(parents=True, exist_ok=True)
-    for extension, text in texts.items():
+    for extension, text in {"csv": table.to_csv(index=False, lineterminator="\n"), **texts}.items():
         stem.with_name(f"{stem.name}.{extension}").write_text(text, encoding="utf-8", newline="\n")
 
 
