@@ -70,7 +70,9 @@ lock:
 	$(VENV)-lock/bin/python -m pip freeze --exclude-editable | grep -Ev '^(nvidia-|cuda-|triton)' > requirements.txt
 	rm -rf $(VENV)-lock
 
-# Python compiles a module when it is first imported; compiling all of torch here would add half of the time.
+# Python compiles a module when it is first imported, once for all jobs; compiling all of torch here would add half of
+# the time.
+unexport PYTHONDONTWRITEBYTECODE
 $(INSTALLED): requirements.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --no-compile --requirement requirements.txt

@@ -4,8 +4,8 @@ from snakemake.utils import min_version
 min_version("9.0")
 
 
-# A configuration that names its own searches stands alone; any other is laid over the paper's.
-if "searches" not in config:
+# A configuration of searches or of a model stands alone; any other is laid over the paper's.
+if not {"searches", "model"} & config.keys():
 
     configfile: workflow.source_path("config/config.yaml")
 

@@ -1,11 +1,11 @@
 # From the configuration to the list of experiments: what every table and figure of this run is made of
-from rlnas_core.configuration.derived import classes, found_architectures
+from rlnas_core.configuration.derived import classes, found_architectures, searched_datasets
 from rlnas_core.images.facts import FACTS
 from rlnas_core.labels.methods import METHODS, PRETEXT_TASKS
 from rlnas_core.paper.numbers import PAPER
 from rlnas_core.paper.tables import searched_images
 
-DATASETS = sorted(set(config["searches"].values()))
+DATASETS = searched_datasets(config)
 TRAINED_METHODS = {labels: {"labels": labels, "indicator": "angle"} for labels in METHODS}
 
 # Tables of NAS-Bench-201 by what they show, tables of the large spaces, and figures of architectures

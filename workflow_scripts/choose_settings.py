@@ -47,10 +47,7 @@ def main() -> None:
     for one in chosen:
         print(f"{one.name:>17} = {one.value!s:<14} {one.why}")
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    text = (
-        "# Written by `make search`; run it again with snakemake --configfile, also after a change.\n"
-        "# Every configuration has `searches`; of the benchmark cifar10 this run reads no accuracies.\n"
-    )
+    text = "# Written by `make search`; run it again with snakemake --configfile, also after a change.\n"
     arguments.output.write_text(text + yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
     print(f"\nThe configuration is {arguments.output}; SET='KEY=VALUE ...' makes any of these choices.\n")
 

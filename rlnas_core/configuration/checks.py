@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from rlnas_core.configuration.contradictions import contradictions
+from rlnas_core.configuration.derived import searched_datasets
 from rlnas_core.configuration.schema import mistakes, with_defaults
 from rlnas_core.images.facts import FACTS
 from rlnas_core.machine.downloads import DOWNLOADS
@@ -151,7 +152,7 @@ def _read_images(entry: Mapping[str, Any], batch_size: int) -> None:
 def _sources(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Everything that is read from files of the user, by its key."""
     of_large = [*config["large_spaces"].values(), *config["retraining"].values()]
-    used = sorted({*config["searches"].values(), *(dataset for datasets in of_large for dataset in datasets)})
+    used = sorted({*searched_datasets(config), *(dataset for datasets in of_large for dataset in datasets)})
     transfers = {
         f"transfer.{name}": transfer
         for name, transfer in config["transfer"].items()
@@ -166,7 +167,7 @@ def _sources(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 def _largest_batch(config: Mapping[str, Any], dataset: str) -> int:
     """The largest batch that is made of an image dataset."""
-    trainings = [config["supernet"]] if dataset in config["searches"].values() else []
+    trainings = [config["supernet"]] if dataset in searched_datasets(config) else []
     trainings += [
         found[dataset][part]
         for section, part in (("large_spaces", "supernet"), ("retraining", "network"))

@@ -146,7 +146,6 @@ def choose_settings(
     config = {
         "run": run,
         "datasets": datasets,
-        "searches": {"cifar10": searched},
         "retraining": {space: _retraining(plan, trained, {**sizes, **_CLIPPING[space]}, epochs)},
         "model": {
             "space": space,

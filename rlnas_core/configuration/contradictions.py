@@ -23,6 +23,8 @@ def contradictions(config: Mapping[str, Any], schema: Mapping[str, Any]) -> Iter
     if benchmark["source"] == "csv" and benchmark["path"] is None:
         yield "benchmark.path: got null; csv needs a table of index, arch and accuracies in percent"
     described = schema["$defs"]["supernet"]
+    if not config["searches"] and not config["model"]:
+        yield "searches: got {}; give a benchmark's dataset and the images that it is searched on, or model"
     for benchmark_dataset, dataset in config["searches"].items():
         key = f"searches.{benchmark_dataset}"
         if dataset not in datasets:

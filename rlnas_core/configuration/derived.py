@@ -17,6 +17,12 @@ def classes(config: Mapping[str, Any], dataset: str) -> int:
     return FACTS[entry["source"]].classes if entry["source"] in FACTS else entry["classes"]
 
 
+def searched_datasets(config: Mapping[str, Any]) -> list[str]:
+    """Return the image datasets that NAS-Bench-201 or a model is searched on."""
+    own = [config["model"]["images"]] if config["model"] else []
+    return sorted({*config["searches"].values(), *own})
+
+
 def found_architectures(config: Mapping[str, Any], space: str) -> list[str]:
     """Names of what a run's searches by angle in a space find: DATASET-CATEGORIES-SEED-LIMIT, also `-scaled`.
 
@@ -26,7 +32,7 @@ def found_architectures(config: Mapping[str, Any], space: str) -> list[str]:
     if space == "nas_bench_201":
         return [
             str(ArchitectureName(seed, None, dataset, classes(config, dataset)))
-            for dataset in sorted(set(config["searches"].values()))
+            for dataset in searched_datasets(config)
             if dataset in config["datasets"]
             for seed in config["seeds"]["uniform-once"]
         ]

@@ -13,7 +13,7 @@ from rlnas_core.images.archives import SUFFIXES, contents
 from rlnas_core.images.pictures import SCALED, converted, is_wide, pixels_of, reason, resize
 from rlnas_core.machine.files import digest, reading, some
 
-_CHECKED = 100_000  # images that are decoded, or opened, once more before a run
+_CHECKED = 100_000  # images that are decoded, or opened, for a check before a run
 _TRAIN_FOLDERS = ("train", "training")
 _TEST_FOLDERS = ("test", "testing", "val", "valid", "validation")  # in any case
 Chunks = Iterator[tuple[np.ndarray, np.ndarray]]
@@ -22,10 +22,10 @@ Log = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Pool:
-    """Images of one split: labels (N,), a reader by size S of rows (k,) with images (k, S, S, C), paths.
+    """Images of one split: labels (N,), paths (N,) and a reader.
 
-    The reader tells a second argument, a log, what it had to change. The paths (N,) are those of a folder's
-    images; there are none where images aren't files of their own.
+    The reader takes a size S and a log, and yields rows (k,) with images (k, S, S, C); it logs the changes
+    that it made to images. The paths are empty where images aren't separate files.
     """
 
     labels: np.ndarray
@@ -35,7 +35,7 @@ class Pool:
 
 @dataclass(frozen=True)
 class ImageSource:
-    """Training and test images of one source; `classes` is 0 where they are unlabelled, `names` theirs."""
+    """Training and test images of one source; `names` are those of the classes, 0 if unlabelled."""
 
     classes: int
     channels: int
@@ -48,13 +48,13 @@ class ImageSource:
 def image_files(
     path: Path, *, labels: Path | None = None, mode: str = "RGB", square: bool = False
 ) -> ImageSource:
-    """Read a folder or a .zip or .tar archive of images: train/CLASS/, test/CLASS/, CLASS/, or images alone.
+    """Read a directory or archive (.zip, .tar) of images: train/CLASS/, test/CLASS/, CLASS/, or flat.
 
-    Without class folders, or with one class alone, the images are unlabelled (label -1). `labels` is a CSV of
-    the columns file and class, which then say what is read and its class. Images come in PIL's `mode`, RGB or
-    L, and as their central square where that is asked for. Raises ValueError where there are no images, some
-    have class folders and some have none, a path leaves the archive, or the CSV names others or one class
-    alone; reading raises ValueError that names every file which isn't a readable image.
+    Without class folders, or with a single one, the images are unlabelled (label -1). `labels` is a CSV of
+    the columns file and class; then only its files are read, with these classes. Images are read in PIL's
+    `mode`, RGB or L, and with `square` as their central square. Raises ValueError if there are no images,
+    only some are in class folders, a path leaves the archive, or the CSV names unknown files or a single
+    class. Reading raises ValueError that names every file that isn't a readable image.
     """
     names = _without_common_folder(sorted(name for name, _ in contents(path, read=False)))
     if not names:
@@ -68,7 +68,7 @@ def image_files(
     classes = _class_names(path, members)
     if len(classes) == 1 and labels:
         raise ValueError(f"{labels}: got the class {classes[0]} alone; give two or more, or leave labels out")
-    if len(classes) == 1:  # nothing to tell apart
+    if len(classes) == 1:  # a single class is no label
         members = {split: dict.fromkeys(named, "") for split, named in members.items()}
         classes = [""]
     number = {name: -1 if name == "" else row for row, name in enumerate(classes)}
@@ -83,7 +83,7 @@ def image_files(
 def _splits(
     path: Path, names: dict[str, PurePosixPath], class_of: dict[str, str]
 ) -> dict[str, dict[str, str]]:
-    """The class of each training and of each test image, empty where none is known."""
+    """The class of each training and test image; empty for unlabelled images."""
     split_of = {full: short.parts[0].lower() if len(short.parts) > 1 else "" for full, short in names.items()}
     has_train = bool(set(_TRAIN_FOLDERS) & set(split_of.values()))
     members = {"train": {}, "test": {}}  # type: dict[str, dict[str, str]]
@@ -98,7 +98,7 @@ def _splits(
 
 
 def _class_names(path: Path, members: dict[str, dict[str, str]]) -> list[str]:
-    """The classes in order; ValueError where some images have none or those of the splits differ."""
+    """The sorted classes; ValueError if only some images have one or the splits have different classes."""
     classes = sorted(set(members["train"].values()))
     tested = set(members["test"].values()) or set(classes)
     if "" in classes and len(classes) > 1:
@@ -115,7 +115,7 @@ def _class_names(path: Path, members: dict[str, dict[str, str]]) -> list[str]:
 
 
 def _listed_classes(path: Path, names: dict[str, PurePosixPath], labels: Path) -> dict[str, str]:
-    """The class of each image that a CSV of the columns file and class names, by its path in the archive."""
+    """The class of each image in a CSV of the columns file and class, by its path in the archive."""
     import pandas as pd
 
     with reading(labels, "give a CSV of the columns file and class"):
@@ -135,7 +135,7 @@ def _listed_classes(path: Path, names: dict[str, PurePosixPath], labels: Path) -
 
 
 def _without_common_folder(names: list[str]) -> dict[str, PurePosixPath]:
-    """Map names to their paths below the deepest folder that holds them all (`train` is kept)."""
+    """Map names to their paths below the deepest common directory (`train` is kept)."""
     paths = {name: PurePosixPath(name) for name in names}
     while True:
         tops = {path.parts[0] if len(path.parts) > 1 else "" for path in paths.values()}
@@ -177,9 +177,9 @@ def _file_pool(
 
 
 def refuse_unreadable(path: Path, count: int) -> None:
-    """Raise ValueError that names each file of a folder or archive of `count` images that isn't one.
+    """Raise ValueError that names each unreadable image of a directory or archive of `count` images.
 
-    Of more than 100,000 images only the headers are read, since decoding them twice would take hours.
+    Of more than 100,000 images only the headers are read, since decoding all would take hours.
     """
     unreadable = {}
     for name, content in contents(path):
@@ -193,9 +193,9 @@ def refuse_unreadable(path: Path, count: int) -> None:
 
 
 def refuse_unopenable(path: Path, pictures: np.ndarray) -> None:
-    """Raise ValueError that names each file of a folder whose header isn't an image's; nothing is decoded.
+    """Raise ValueError that names each file of a directory whose header isn't that of an image.
 
-    Of more than 100,000 files an even sample is opened, since all would take hours on a network's disk.
+    Of more than 100,000 files an even sample is opened, since all would take hours on a network disk.
     """
     unreadable = {}
     for name in pictures[:: 1 + len(pictures) // _CHECKED]:

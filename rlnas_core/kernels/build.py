@@ -28,7 +28,7 @@ _FLAGS = [
 def library() -> ctypes.CDLL | None:
     """The compiled kernels; None where there is no C++ compiler.
 
-    They are kept in the user's cache folder, one build for each kind of processor and compiler.
+    The build is kept in the user's cache directory, one for each kind of processor and compiler.
     """
     compiler = os.environ.get("CXX") or shutil.which("c++") or shutil.which("g++")
     if compiler is None or platform.system() == "Windows":
@@ -54,7 +54,7 @@ def library() -> ctypes.CDLL | None:
                     out = Path(scratch) / name
                     command = [compiler, *_FLAGS, *openmp, str(_CODE), "-o", str(out)]
                     if subprocess.run(command, capture_output=True, check=False).returncode == 0:
-                        out.replace(built)  # at once, as another job may be building it too
+                        out.replace(built)  # atomically, since another job may be building it too
                         return ctypes.CDLL(str(built))
         except OSError:
             continue

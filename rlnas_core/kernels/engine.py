@@ -1,4 +1,4 @@
-"""Networks on the CPU by kernels of our own, run from a recorded tape."""
+"""Run networks on the CPU with this project's kernels, from a recorded tape."""
 
 import ctypes
 import math
@@ -20,11 +20,12 @@ _LANES = 8
 
 
 def accelerate(model: nn.Module) -> "Engine | None":
-    """Lay a supernet's convolutions out for the kernels and return what runs it by them, or None.
+    """Return an engine that runs a supernet with the kernels, or None where it can't.
 
-    None is for networks other than NAS-Bench-201's supernets, widths that are no multiple of 8, several
-    processes, and no C++ compiler. The model must be in float32 on the CPU; called itself it still runs on
-    torch, with results equal to the engine's up to rounding.
+    It changes the memory layout of the supernet's convolutions. None is returned for networks other than
+    NAS-Bench-201's supernets, for widths that are no multiple of 8, in several processes, and without a C++
+    compiler. The model must be in float32 on the CPU. Calling the model itself still runs it on torch, with
+    results equal to the engine's up to rounding.
     """
     if not isinstance(model, Supernet) or not _fits(model) or processes.count() > 1:
         return None
@@ -44,7 +45,7 @@ def _fits(model: Supernet) -> bool:
 
 
 class _Run(torch.autograd.Function):
-    """A tape as a function of its weights; the arenas hold one run at a time."""
+    """A tape as a function of its weights; the arenas keep the values of one run at a time."""
 
     @staticmethod
     def forward(
@@ -59,22 +60,22 @@ class _Run(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         if ctx.run != ctx.engine.runs:
-            raise RuntimeError("another forward pass took the memory of this one; call backward before it")
+            raise RuntimeError("another forward pass overwrote this one's memory; call backward before it")
         return None, None, None, None, *ctx.engine.backward(ctx.tape, ctx.output, gradient, ctx.saved_tensors)
 
 
 class Engine:
-    """Runs a supernet by the kernels; it keeps memory and normalisations' statistics from run to run."""
+    """Runs a supernet with the kernels; it reuses its memory and keeps batch-norm statistics between runs."""
 
     def __init__(self, model: Supernet, kernels: ctypes.CDLL) -> None:
         self._model, self._kernels = model, kernels
         self._arenas: dict[str, Tensor] = {}
         self.runs = 0
-        self._frozen = False  # normalise by the statistics of the run before
+        self._frozen = False  # normalise by the statistics of the previous run
         self._recorded: tuple[Any, Tape, Value] | None = None
 
     def __call__(self, images: Tensor, path: np.ndarray) -> Tensor:
-        """Class scores of images (B, C, H, W) under a path, as the supernet gives them."""
+        """Class scores of images (B, C, H, W) under a path, as the supernet returns them."""
         tape, output = self._record(images.shape, path)
         if not torch.is_grad_enabled():
             return self._model.head(self.forward(tape, output, images, keep_values=False))
@@ -112,7 +113,7 @@ class Engine:
         return (ctypes.c_int64 * 3)(tape.images, self._frozen, torch.get_num_threads())
 
     def forward(self, tape: Tape, output: Value, images: Tensor, keep_values: bool) -> Tensor:
-        """Run a tape on images (B, C, H, W); `backward` needs the values kept."""
+        """Run a tape on images (B, C, H, W); `backward` needs `keep_values`."""
         self.runs += 1
         self._table = table = tape.instructions(keep_values)
         turn, beyond = (tape.size, 0) if keep_values else (tape.reach, tape.largest)
@@ -134,7 +135,7 @@ class Engine:
 
     @staticmethod
     def _view(arena: Tensor, offset: int, tape: Tape, value: Value) -> Tensor:
-        """What lies at an offset of an arena as (B, C, H, W)."""
+        """The value at an offset of an arena as (B, C, H, W)."""
         shape = (value.side, value.side, tape.images, value.channels)
         return arena[offset:][: math.prod(shape)].view(shape).permute(2, 3, 0, 1)
 
@@ -150,7 +151,7 @@ class Engine:
     def backward(
         self, tape: Tape, output: Value, gradient: Tensor, weights: Sequence[Tensor]
     ) -> list[Tensor]:
-        """The gradients of the weights of the tape that ran last."""
+        """The gradients of the weights of the last tape run."""
         results = [torch.empty_like(weight) for weight in weights]
         gradients = self._arena("gradients", tape.reach + tape.largest)
         self._view(gradients, output.offset % tape.reach, tape, output).copy_(gradient)

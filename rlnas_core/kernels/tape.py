@@ -1,4 +1,4 @@
-"""Recording what a torch network does, for the kernels to run it."""
+"""Record the operations of a torch network, for the kernels to run."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -12,7 +12,7 @@ OPERATIONS = ("CONVOLVE", "NORMALISE", "POOL", "RECTIFY")
 _CONVOLVE, _NORMALISE, _POOL, _RECTIFY = range(len(OPERATIONS))
 #: An instruction; the struct of kernels.cpp is compiled from these names. Buffers are offsets in floats,
 #: sides are in pixels, inputs and outputs in channels; `weight` is an index into the list of weights, -1 for
-#: none; `adds` and `gradient_adds` say that a result is added to what is there.
+#: none; `adds` and `gradient_adds` say that a result is added to the values of its buffer.
 INSTRUCTION = np.dtype(
     [
         (name, np.int64)
@@ -26,10 +26,10 @@ INSTRUCTION = np.dtype(
 
 
 class Value:
-    """A buffer of a tape, which torch functions and modules take in place of a tensor (B, C, H, W).
+    """A buffer of a tape; torch functions and modules take it like a tensor (B, C, H, W).
 
-    A sum is taken in place of its first term, which can't be read afterwards. Raises NotImplementedError for
-    what the kernels lack.
+    A sum overwrites its first term, which can't be read afterwards. Raises NotImplementedError for operations
+    that the kernels lack.
     """
 
     def __init__(self, tape: "Tape", offset: int, side: int, channels: int, constant: bool) -> None:
@@ -57,15 +57,15 @@ class Value:
 
 
 class Tape:
-    """What a network does to `input`, recorded instead of run; the buffers lie in an arena of floats."""
+    """The recorded operations of a network on `input`; the buffers lie in an arena of floats."""
 
     def __init__(self, images: int, side: int, channels: int) -> None:
         self.images = images
         self.weights: list[Tensor] = []
-        self.blank = (0, 0)  # offset and size of what has to be zero before the run
+        self.blank = (0, 0)  # offset and size of the part that has to be zero before the run
         self.size = self.statistics = self.largest = 0
-        self.normalised: list[int] = []  # channels of each normalisation, in the order of their statistics
-        # The longest way, in floats, from a buffer to the end of what is there at its last use
+        self.normalised: list[int] = []  # channels of each batch norm, in the order of their statistics
+        # The largest distance, in floats, from a buffer to the end of the arena in use at its last read
         self.reach = 0
         self._instructions: list[dict[str, int]] = []
         self.input = self._allocate(side, channels, constant=True)
@@ -90,7 +90,7 @@ class Tape:
         weights: Sequence[Tensor] = (),
     ) -> Value:
         if x.overwritten:
-            raise NotImplementedError("a + b: the kernels add b to a in place, so that a can't be read again")
+            raise NotImplementedError("a + b: the kernels add b to a in place, so a can't be read again")
         y = self._allocate(side, channels)
         instruction = {
             "operation": operation, "source": x.offset, "target": y.offset,
@@ -115,7 +115,7 @@ class Tape:
     def normalise(
         self, x: Value, mean: None, variance: None, weight: Tensor | None, bias: Tensor | None, **_: Any
     ) -> Value:
-        """Record a normalisation; a convolution that only it reads gets its gradient in its own place."""
+        """Record a batch norm; a convolution that only it reads gets its gradient in place."""
         before = self._instructions[-1] if self._instructions else None
         weights = [] if weight is None or bias is None else [weight, bias]
         y = self._record(_NORMALISE, x, x.side, x.channels, weights=weights)
@@ -131,7 +131,7 @@ class Tape:
         return y
 
     def pool(self, x: Value, kernel: int, stride: int | None = None, *_: Any, **__: Any) -> Value:
-        """Record an average that leaves padding out."""
+        """Record an average pooling that doesn't count padding."""
         stride = stride or kernel
         return self._record(_POOL, x, x.side // stride, x.channels, kernel, stride)
 
@@ -144,9 +144,9 @@ class Tape:
         return self._record(_RECTIFY, x, x.side, x.channels)
 
     def zeros(self, x: Value) -> Value:
-        """Zeros of the shape of x, the output of a cell that has no path.
+        """Zeros of the shape of x, the output of a cell without a live path.
 
-        No earlier instruction has a say in the network's output then, so they are dropped.
+        The network's output then depends on no earlier instruction, so they are dropped.
         """
         self._instructions.clear()
         self.weights.clear()
@@ -155,7 +155,7 @@ class Tape:
         return y
 
     def add(self, x: Value, y: Value) -> Value:
-        """Let the last instruction, whose result y is, add to x instead; y's buffer is free again."""
+        """Let the last instruction, which computes y, add to x instead, and free the buffer of y."""
         last = self._instructions[-1]
         if last["target"] != y.offset or y.reader is not None or x.reader is not None:
             raise NotImplementedError("a + b: the kernels need an unread a and b from the last operation")
@@ -166,7 +166,7 @@ class Tape:
         return Value(self, x.offset, x.side, x.channels, constant=False)
 
     def instructions(self, keep_values: bool) -> np.ndarray:
-        """(instructions,) of `INSTRUCTION`; gradients, and values not kept, reuse the memory of past ones."""
+        """The instructions, an array of `INSTRUCTION`; gradients and values that aren't kept reuse memory."""
         table = np.array([tuple(i.values()) for i in self._instructions], dtype=INSTRUCTION)
         ends = np.maximum.accumulate(
             table["target"] + table["target_side"] ** 2 * self.images * table["outputs"]
@@ -177,7 +177,7 @@ class Tape:
         return table
 
 
-#: The torch functions that the kernels have.
+#: The torch functions that the kernels support.
 _RECORDED: dict[Any, Callable[..., Value]] = {
     F.conv2d: Tape.convolve,
     F.batch_norm: Tape.normalise,

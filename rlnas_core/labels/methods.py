@@ -1,4 +1,4 @@
-"""Names of label methods; nothing heavy, since rules and planning read them too."""
+"""Names of label methods; this module imports nothing heavy, since rules and planning read it too."""
 
 FIXED_METHODS = ("ground-truth", "uniform-once", "shuffle-once")
 """Labels that are drawn once, before training (Sec. 4)."""
@@ -9,7 +9,7 @@ REDRAWN_METHODS = ("uniform-each-step", "shuffle-each-step")
 METHODS = FIXED_METHODS + REDRAWN_METHODS
 
 TRUTH_METHODS = ("ground-truth", "shuffle-once", "shuffle-each-step")
-"""Labels that are made of the true ones; nothing else may read those."""
+"""Labels made from the true labels; no other method may read those."""
 
 PRETEXT_TASKS = {"rotation": 4, "jigsaw": 24, "colorization": 261}
 """Number of classes of every pretext task of UnNAS (table 12)."""

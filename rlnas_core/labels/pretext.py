@@ -1,4 +1,4 @@
-"""UnNAS's pretext tasks as label sources, with the colours in CIE Lab that one of them needs (table 12)."""
+"""UnNAS's pretext tasks as label sources, and the CIE Lab colours that colorization needs (table 12)."""
 
 from collections.abc import Mapping
 from itertools import permutations
@@ -16,28 +16,29 @@ from rlnas_core.labels.sources import FixedLabels, LabelSource, RedrawnLabels
 STEP = 10
 """Height and width of a bin of a and b."""
 
-# sRGB's primaries in CIE XYZ (IEC 61966-2-1); white is their sum, so that grey has no colour at all.
+# sRGB's primaries in CIE XYZ (IEC 61966-2-1). White is their sum, so that a and b of grey are zero.
 _XYZ = ((0.4124, 0.3576, 0.1805), (0.2126, 0.7152, 0.0722), (0.0193, 0.1192, 0.9505))
-_BEND = 6 / 29  # where CIE's cube root turns into a line
+_BEND = 6 / 29  # where CIE's cube root becomes linear
 
 
 class Rotation(RedrawnLabels):
-    """Tell by how many quarter turns, 0 to 3, an image was turned (UnNAS's rotation task)."""
+    """Predict the rotation of an image, 0 to 3 quarter turns (UnNAS's rotation task)."""
 
     def __init__(self, rng: np.random.Generator) -> None:
         super().__init__("uniform-each-step", None, 4, rng)
         self.name = "rotation"
 
     def pose(self, images: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
-        """Images turned counterclockwise, and the turns."""
+        """Images turned counterclockwise, and the numbers of quarter turns (b,)."""
         turned = torch.stack([images.rot90(turns, (2, 3)) for turns in range(4)])
         return turned[classes, torch.arange(len(images), device=images.device)], classes
 
 
 class Jigsaw(RedrawnLabels):
-    """Tell in which of 24 orders the four quarters of an image were put (UnNAS's jigsaw task).
+    """Predict the order of the four quarters of an image, one of 24 (UnNAS's jigsaw task).
 
-    The quarters stay one image. UnNAS leaves gaps between them and shows them to the network one by one.
+    The shuffled quarters form one image. UnNAS leaves gaps between them and gives them to the network one by
+    one.
     """
 
     def __init__(self, rng: np.random.Generator) -> None:
@@ -46,7 +47,7 @@ class Jigsaw(RedrawnLabels):
         self.name = "jigsaw"
 
     def pose(self, images: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
-        """Images whose quarter k, row by row, is the one that the order has at k; ValueError for odd S."""
+        """Images with their quarters, row by row, in the drawn orders; ValueError for odd S."""
         side = images.shape[-1]
         if side % 2:
             raise ValueError(f"jigsaw: got images of {side} pixels a side; accepted: an even image_size")
@@ -57,12 +58,12 @@ class Jigsaw(RedrawnLabels):
 
 
 class Colorization(LabelSource):
-    """Tell the colours of an image from its lightness, position by position (UnNAS's colour task).
+    """Predict the colour at each position of an image from its lightness (UnNAS's colour task).
 
-    As in Zhang et al. (2016), a class is a bin of 10 by 10 of Lab's a and b; the bins are the 261 that have a
-    colour of sRGB. Positions are those of the last feature map, a quarter of the image's height and width,
-    and their colours the mean of Lab there. `mean` and `std` are what images were normalised by; ValueError
-    where they are of one channel.
+    As in Zhang et al. (2016), a class is a bin of 10 by 10 in Lab's a and b; 261 bins contain an sRGB colour.
+    Positions are those of the last feature map, of a quarter of the image's height and width. The colour of a
+    position is the mean of Lab there. `mean` and `std` are those that images were normalised with. Raises
+    ValueError for grey images.
     """
 
     name = "colorization"
@@ -76,11 +77,11 @@ class Colorization(LabelSource):
         self.categories = len(self.bins)
 
     def __call__(self, indices: np.ndarray) -> np.ndarray:
-        """Zeros, as the classes are in the images."""
+        """Zeros (B,), since the targets are computed from the images."""
         return np.zeros(len(indices), dtype=np.int64)
 
     def pose(self, images: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
-        """Lightness in place of all three channels, and the bins (b, S/4, S/4) of the colours."""
+        """Images with lightness in all three channels, and the colour bins (b, S/4, S/4)."""
         mean, std, centres = (part.to(images) for part in (self.mean, self.std, self.bins))
         colours = lab((images * std + mean).clamp(0, 1))
         means = functional.adaptive_avg_pool2d(colours[:, 1:], -(-images.shape[-1] // 4))
@@ -90,11 +91,11 @@ class Colorization(LabelSource):
 def label_source(
     method: str, labels: np.ndarray | None, categories: int, data: ImageArray, rng: np.random.Generator
 ) -> LabelSource:
-    """The source of that name, for images `data`.
+    """Return the label source of that name for the images `data`.
 
-    `labels` (N,) are the fixed ones, the true ones for `shuffle-each-step`, and None for what needs none.
-    Raises ValueError for an unknown name, without labels that a method needs, and for another number of
-    categories than a pretext task has.
+    `labels` (N,) are the fixed labels, the true labels for `shuffle-each-step`, and None for methods without
+    labels. Raises ValueError for an unknown name, for absent labels that a method needs, and for a number
+    of categories other than the pretext task's.
     """
     if method in FIXED_METHODS:
         if labels is None:
@@ -116,14 +117,14 @@ def lab(rgb: Tensor) -> Tensor:
     primaries = torch.tensor(_XYZ, dtype=rgb.dtype, device=rgb.device)
     primaries = primaries / primaries.sum(1, keepdim=True)
     linear = torch.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
-    # Sums rather than a product of matrices, which autocast would run in bfloat16
+    # Sums, since autocast would run a matrix product in bfloat16
     xyz = (linear[:, None] * primaries[:, :, None, None]).sum(2)
     x, y, z = torch.where(xyz > _BEND**3, xyz ** (1 / 3), xyz / (3 * _BEND**2) + 4 / 29).unbind(1)
     return torch.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], dim=1)
 
 
 def bins() -> Tensor:
-    """The a and b of the centres of all bins that have a colour of sRGB, (261, 2) float64."""
+    """The a and b of the centres of all bins that contain an sRGB colour, (261, 2) float64."""
     shades = torch.linspace(0, 1, 86, dtype=torch.float64)
     colours = lab(torch.cartesian_prod(shades, shades, shades).T[None, :, None])[0, 1:, 0].T
     return STEP * (colours / STEP).round().unique(dim=0)

@@ -7,7 +7,7 @@ import numpy as np
 
 from rlnas_core.labels.methods import FIXED_METHODS, REDRAWN_METHODS
 
-if TYPE_CHECKING:  # drawing labels takes a moment, importing torch seconds
+if TYPE_CHECKING:  # importing torch takes seconds, drawing labels doesn't
     from torch import Tensor
 
 
@@ -16,10 +16,10 @@ def draw_fixed_labels(
 ) -> np.ndarray:
     """Draw the labels of a whole training set once, before training.
 
-    Returns an int64 array (n,) with values below `categories`. Only `uniform-once` needs no ground truth
-    (n,), which may be None or -1 where an image has no label. Raises `ValueError` on an unknown or redrawn
-    method, on too few categories, and where the ground truth is needed but absent or of another number of
-    classes. Paper, section 4.
+    Returns an int64 array (n,) with values below `categories` (paper, section 4). All methods but
+    `uniform-once` need the ground truth (n,), which may be None or -1 where an image has no label. Raises
+    `ValueError` for an unknown or redrawn method, for too few categories, and if a method needs the ground
+    truth and it is absent or has another number of classes.
     """
     if method not in FIXED_METHODS:
         raise ValueError(f"labels: got '{method}'; accepted as labels drawn once: {', '.join(FIXED_METHODS)}")
@@ -34,25 +34,25 @@ def draw_fixed_labels(
 
 
 class LabelSource:
-    """Where the classes come from that a network learns to tell, and what it is shown for them."""
+    """The source of the classes that a network learns, and of its inputs for them."""
 
     name = "fixed"
     categories: int
     rng: np.random.Generator | None = None
-    """What classes are drawn from; None where nothing is drawn."""
+    """The generator that draws classes; None where nothing is drawn."""
     head: Mapping[str, Any] = {}
-    """What a network for these classes is built with besides."""
+    """Further arguments of a network for these classes."""
 
     def __call__(self, indices: np.ndarray) -> np.ndarray:
         """Draw or look up the classes of a whole batch, int64 (B,), given its image indices (B,)."""
         raise NotImplementedError
 
     def identity(self) -> list[Any]:
-        """Labels that decide a training besides the method and its seed."""
+        """Labels that the result of a training depends on, besides the method and its seed."""
         return []
 
     def pose(self, images: "Tensor", classes: "Tensor") -> "tuple[Tensor, Tensor]":
-        """Network's input and targets, of augmented images (b, C, S, S) and their classes (b,)."""
+        """The network's input and targets for augmented images (b, C, S, S) of classes (b,)."""
         return images, classes
 
 
@@ -97,7 +97,7 @@ class RedrawnLabels(LabelSource):
         self.rng = rng
 
     def identity(self) -> list[Any]:
-        """The true labels that are shuffled, if any."""
+        """The true labels to shuffle, if any."""
         return [] if self._truth is None else [self._truth]
 
     def __call__(self, indices: np.ndarray) -> np.ndarray:

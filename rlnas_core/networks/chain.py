@@ -15,7 +15,10 @@ _STEM_STRIDE = 2
 
 
 class Network(BackboneModule):
-    """The network of one chain (3 + 4 * blocks,), with running statistics; ValueError below one class."""
+    """The network of one chain (3 + 4 * blocks,), with running statistics.
+
+    Raises ValueError for fewer than one class.
+    """
 
     space = "chain"
     head = ("last", "classifier")
@@ -52,7 +55,7 @@ class Network(BackboneModule):
         return self.classifier(self.drop_inputs(self.last(self.features(images)[-1]).mean(dim=(2, 3))))
 
     def features(self, images: Tensor) -> list[Tensor]:
-        """What each block puts out of images (B, C, H, W)."""
+        """The output of each block for images (B, C, H, W)."""
         outputs = [self.stem(images)]
         for block in self.blocks:
             outputs.append(block(outputs[-1]))

@@ -41,9 +41,9 @@ _AUXILIARY = 128, 768
 
 
 class FactorizedReduce(nn.Module):
-    """Halve the resolution by two 1x1 convolutions, of the even and of the odd pixels.
+    """Halve the resolution with two 1x1 convolutions, one of the even and one of the odd pixels.
 
-    At stride 1 the resolution stays: every second pixel is that of stride 2.
+    At stride 1 the resolution stays the same; every second pixel then has the value of stride 2.
     """
 
     def __init__(self, inputs: int, outputs: int, affine: bool, running: bool, stride: int = 2) -> None:
@@ -64,7 +64,7 @@ def _projection(inputs: int, outputs: int, affine: bool, running: bool) -> nn.Mo
 
 
 class DilatedPool(nn.Module):
-    """A pooling of stride 1 over pixels two apart: by itself on each quarter of the pixels."""
+    """Pooling of stride 1 with dilation 2: pools each of the four grids of every second pixel separately."""
 
     def __init__(self, pool: nn.Module) -> None:
         super().__init__()
@@ -94,7 +94,7 @@ def _operation(
         return FactorizedReduce(channels, channels, affine, running, 1 if dilated else stride)
     if gene in (MAX_POOL, AVG_POOL):
         pool = _pool(gene, stride, dilated)
-        # Only the supernet normalises what it pools.
+        # Only the supernet has a batch norm after pooling.
         return pool if running else nn.Sequential(pool, norm(channels, affine, running))
     layers: list[nn.Module] = []
     for step in (stride, 1) if gene in (SEP_3, SEP_5) else (stride,):
@@ -110,7 +110,10 @@ def _operation(
 
 
 class _AuxiliaryPool(nn.Module):
-    """Average pooling to 2x2: as in the authors' code, 5x5 at stride 2, of the 7x7 that 224 pixels give."""
+    """Average pooling to 2x2.
+
+    Maps of 7x7, those of images of 224 pixels, are pooled by 5x5 at stride 2 as in the authors' code.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) to (B, C, 2, 2)."""
@@ -118,9 +121,9 @@ class _AuxiliaryPool(nn.Module):
 
 
 class Cell(nn.Module):
-    """A cell that holds the operations of the given genes on each edge; from the two cells before it.
+    """A cell with the operations of the given genes on each edge; it reads the two cells before it.
 
-    `dilated`, it keeps the resolution and spaces its filters two pixels apart.
+    With `dilated` it keeps the resolution and has filters of dilation 2.
     """
 
     def __init__(
@@ -137,7 +140,7 @@ class Cell(nn.Module):
     ) -> None:
         super().__init__()
         if after_reduction:
-            # A reduction cell brings its inputs to one resolution before it halves that.
+            # A reduction cell first brings its two inputs to one resolution.
             stride = 1 if dilated and not reduces else 2
             self.before: nn.Module = FactorizedReduce(inputs[0], width, affine, running, stride)
         else:
@@ -157,7 +160,7 @@ class Cell(nn.Module):
     def forward(
         self, before: Tensor, last: Tensor, genes: list[int], drop: Callable[[Tensor], Tensor] | None
     ) -> Tensor:
-        """The four nodes side by side; `drop` leaves some images without what an operation gave."""
+        """The concatenated four nodes; `drop` sets the output of an operation to zero for some images."""
         nodes = [self.before(before), self.last(last)]
         for edges in INTO:
             terms = []
@@ -175,10 +178,10 @@ class Supernet(SupernetModule):
     """The DARTS supernet (Sec. 4.2): every operation of every edge of every cell.
 
     `channels` is the width of the first cells; cells at a third and two thirds of the depth halve the
-    resolution and double the width. With the `imagenet` stem the images come in at an eighth of their size.
-    `dilated_norm` says which of a dilated convolution's normalisation weights V(a, W) holds: the scale twice
-    (`reference`) or scale and shift (`paper`). `dilated`, the last stage keeps the resolution. Raises
-    ValueError for another word or a size below 1.
+    resolution and double the width. The `imagenet` stem has an output stride of 8. `dilated_norm` says which
+    batch-norm weights of a dilated convolution V(a, W) contains: the scale twice (`reference`) or scale and
+    shift (`paper`). With `dilated` the last stage keeps the resolution. Raises ValueError for another
+    `dilated_norm` or a size below 1.
     """
 
     def __init__(
@@ -241,7 +244,7 @@ class Supernet(SupernetModule):
     def _features(
         self, images: Tensor, path: np.ndarray, drop: Callable[[Tensor], Tensor] | None = None
     ) -> list[Tensor]:
-        """What each cell puts out."""
+        """The output of each cell."""
         kinds = np.asarray(path).reshape(2, -1).tolist()
         before = self.stem(images)
         last = self.second_stem(before)
@@ -252,7 +255,7 @@ class Supernet(SupernetModule):
         return outputs
 
     def operation_weights(self) -> list[tuple[int, int, int, Tensor]]:
-        """(cell, gene's place, operation, weight) of every weight that V(a, W) holds of an operation."""
+        """(cell, gene index, operation, weight) of every weight of an operation in V(a, W)."""
         weights: list[tuple[int, int, int, Tensor]] = []
         for k, cell in enumerate(self.cells):
             for (edge, gene), operation in cell.operations.placed():  # type: ignore[operator, union-attr]
@@ -265,7 +268,7 @@ class Supernet(SupernetModule):
         return weights
 
     def fixed_weights(self) -> list[Tensor]:
-        """Stems, both first layers of each cell, and the classifier."""
+        """The weights of the stems, of the two input layers of each cell and of the classifier."""
         cells: Any = self.cells
         firsts = [part for cell in cells for part in (cell.before, cell.last)]
         parts = (self.stem, self.second_stem, *firsts, self.classifier)
@@ -279,9 +282,9 @@ class Supernet(SupernetModule):
 class Network(Supernet, BackboneModule):
     """The stand-alone network of one architecture (28,), with affine normalisation and running statistics.
 
-    With an auxiliary head, training gives (scores, auxiliary scores), the head reading the cell after the
-    second reduction. `drop` is the chance that an image goes without an operation in training, drawn by
-    `generator`.
+    With `auxiliary`, the network in training mode returns (scores, auxiliary scores); the auxiliary head
+    reads the cell after the second reduction cell. `drop` is the probability of drop path in training: that
+    an image skips an operation. `generator` draws which images do.
     """
 
     space = "darts"
@@ -324,7 +327,7 @@ class Network(Supernet, BackboneModule):
         return scores
 
     def features(self, images: Tensor) -> list[Tensor]:
-        """What each cell puts out of images (B, C, H, W)."""
+        """The output of each cell for images (B, C, H, W)."""
         return self._features(images, self.genes, self._drop if self.training and self.drop else None)
 
     def body(self) -> list[tuple[int, int]]:
@@ -333,7 +336,7 @@ class Network(Supernet, BackboneModule):
         return list(zip([NODES * width for width in self.widths], strides.tolist(), strict=True))
 
     def drop_paths(self, chance: float) -> None:
-        """Leave out operations in training from now on with another chance."""
+        """Set the probability of drop path in training from now on."""
         self.drop = chance
 
     def _drop(self, term: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""What the networks of all spaces are made of, and what every supernet can do."""
+"""Layers that the networks of all spaces share, and the interfaces of supernets and backbones."""
 
 import math
 from abc import ABC, abstractmethod
@@ -16,21 +16,21 @@ from rlnas_core.machine import processes
 from rlnas_core.machine.devices import upload
 
 _EPS = 1e-5
-RUNNING_MOMENTUM = 0.1  # of running statistics, torch's own
+RUNNING_MOMENTUM = 0.1  # torch's default
 
 
 class _BatchNorm(nn.Module):
-    """A batch norm that can split a training batch, as the authors' GPUs do, and normalise each part."""
+    """A batch norm that can normalise parts of a training batch separately, as the authors' GPUs do."""
 
     _together: int | None = None
 
     def normalise_together(self, images: int | None) -> None:
-        """Normalise so many images of a training batch together, or the whole batch (None)."""
+        """Normalise this many images of a training batch together; None for the whole batch."""
         self._together = images
 
 
 class BatchNorm(_BatchNorm):
-    """Batch normalisation by the batch at hand, or by the statistics of an earlier one."""
+    """Batch normalisation by the statistics of the present batch, or of an earlier one."""
 
     def __init__(self, channels: int, affine: bool) -> None:
         super().__init__()
@@ -64,7 +64,7 @@ class RunningBatchNorm(_BatchNorm, nn.BatchNorm2d):
     def forward(self, x: Tensor) -> Tensor:
         """Normalise (B, C, H, W) channel by channel."""
         if self.training and self._together:
-            # Running statistics are those of the first images, as of the first GPU.
+            # Running statistics come from the first images, as the authors' come from the first GPU.
             first, *others = x.split(self._together)
             others = [_by_itself(part, self.weight, self.bias) for part in others]
             return torch.cat([super().forward(first), *others])
@@ -85,7 +85,7 @@ def _by_itself(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
 
 
 def normalise_together(model: nn.Module, images: int | None) -> None:
-    """Normalise in training so many images of a batch together, or the whole batch (None)."""
+    """Let batch norms normalise this many images of a training batch together; None for the whole batch."""
     for module in model.modules():
         if isinstance(module, _BatchNorm):
             module.normalise_together(images)
@@ -100,10 +100,10 @@ def _standardise(
 
 
 class PointwiseConv2d(nn.Conv2d):
-    """A 1x1 convolution of the pixels that its stride leaves.
+    """A strided 1x1 convolution that selects its pixels first.
 
-    They are taken out first: on some CPUs torch 2.14 corrupts memory in the backward pass of a strided 1x1
-    convolution, channels last, that has fewer than four output channels.
+    On some CPUs torch 2.14 corrupts memory in the backward pass of a strided 1x1 convolution in channels-last
+    layout with fewer than four output channels.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -120,15 +120,15 @@ def convolution(inputs: int, outputs: int, kernel: int, stride: int = 1, **optio
 
 
 def spaced(stride: int, dilated: bool) -> tuple[int, int]:
-    """Stride and dilation of a layer, which `dilated` keeps the resolution.
+    """Stride and dilation of a layer; with `dilated` it keeps the resolution.
 
-    A layer of a larger stride loses it; those of stride 1 read its output and space their filters out.
+    A layer of stride 2 then has stride 1, and layers of stride 1, which read its output, have dilation 2.
     """
     return (1, 1 if stride > 1 else 2) if dilated else (stride, 1)
 
 
 def norm(channels: int, affine: bool, running: bool) -> nn.Module:
-    """Batch normalisation with running statistics, or by the batch at hand."""
+    """Batch normalisation with running statistics, or by the statistics of the present batch."""
     return RunningBatchNorm(channels, affine=affine) if running else BatchNorm(channels, affine)
 
 
@@ -141,14 +141,14 @@ def layer(
     activation: type[nn.Module] = nn.ReLU6,
     **options: int,
 ) -> nn.Sequential:
-    """A convolution, its normalisation and an activation."""
+    """A convolution, a batch norm and an activation."""
     return nn.Sequential(
         convolution(inputs, outputs, kernel, stride, **options), norm(outputs, True, running), activation()
     )
 
 
 class Choices(nn.ModuleDict):
-    """Operations by their place, integers such as (edge, operation), that say which weight group each is."""
+    """Operations by place: integers such as (edge, operation), which identify the weight group of each."""
 
     def __init__(self, operations: Mapping[tuple[int, ...], nn.Module]) -> None:
         super().__init__({_place(*place): operation for place, operation in operations.items()})
@@ -159,7 +159,7 @@ class Choices(nn.ModuleDict):
         return self[_place(*place)]
 
     def placed(self) -> Iterator[tuple[tuple[int, ...], nn.Module]]:
-        """Each place and its operation, in the order in which they were made."""
+        """Each place and its operation, in the order of construction."""
         return zip(self._places, self.values(), strict=True)
 
 
@@ -168,22 +168,22 @@ def _place(*place: int) -> str:
 
 
 def check_sizes(**sizes: int | None) -> None:
-    """Raise ValueError that names a size below 1."""
+    """Raise ValueError for a size below 1; the message names it."""
     for name, size in sizes.items():
         if size is not None and size < 1:
             raise ValueError(f"{name}: got {size}; accepted: a whole number from 1")
 
 
 def classifier(inputs: int, classes: int | None) -> nn.Module:
-    """A linear classifier of features (B, inputs), which pass as they are where there are no classes."""
+    """A linear classifier of features (B, inputs), or the identity where `classes` is None."""
     return nn.Identity() if classes is None else nn.Linear(inputs, classes)
 
 
 class SupernetModule(nn.Module, ABC):
-    """A supernet: a network that runs one path a step and says which weights belong to which group.
+    """A supernet: a network that runs one path per step and knows the weight group of each weight.
 
-    `groups` is (cells, genes, operations), the shape of the statistics of its operations; `paths` how many
-    paths a step may take, more than one where each cell can have its own.
+    `groups` is (cells, genes, operations), the shape of the statistics of its operations. `paths` is the
+    largest number of paths in a step: more than one where each cell can have its own path.
     """
 
     groups: tuple[int, int, int]
@@ -195,11 +195,11 @@ class SupernetModule(nn.Module, ABC):
 
     @abstractmethod
     def operation_weights(self) -> list[tuple[int, int, int, Tensor]]:
-        """(cell, slot, operation, weight) of every weight that V(a, W) of eq. 9 holds of an operation."""
+        """(cell, slot, operation, weight) of every weight of an operation in V(a, W) of eq. 9."""
 
     @abstractmethod
     def fixed_weights(self) -> list[Tensor]:
-        """The weights that V(a, W) holds of every architecture."""
+        """The weights that V(a, W) contains for every architecture."""
 
     @abstractmethod
     def cell_channels(self) -> list[int]:
@@ -207,10 +207,10 @@ class SupernetModule(nn.Module, ABC):
 
     @contextmanager
     def calibrated(self, images: Tensor, path: np.ndarray, batch: int | None = None) -> Iterator[None]:
-        """Normalise within the context by the statistics of these images (B, C, H, W) under this path.
+        """Within the context, normalise by the statistics of these images (B, C, H, W) under this path.
 
-        In batches of `batch` they are running ones, which begin with the first batch's and move by a tenth
-        towards those of each later one.
+        With `batch`, the images come in batches of that size and the statistics are running ones: they start
+        with those of the first batch and move by a tenth towards those of each later batch.
         """
         norms = [module for module in self.modules() if isinstance(module, BatchNorm)]
         try:
@@ -227,9 +227,9 @@ class SupernetModule(nn.Module, ABC):
 
 
 def drop_out(x: Tensor, chance: float, generator: torch.Generator | None, *, whole: bool = False) -> Tensor:
-    """Leave out parts of x (B, C, ...) with a chance: single values of (B, C), or `whole` images.
+    """Set channels of x (B, C, ...), or `whole` images, to zero with a probability; scale up the others.
 
-    It is drawn for the whole batch, of which this process may have a part.
+    The random numbers are drawn for the whole batch, of which this process may have a part.
     """
     draws = torch.rand(processes.count() * len(x), 1 if whole else x.shape[1], generator=generator)
     kept = upload(draws, x.device)[processes.part(len(draws))] >= chance
@@ -239,8 +239,8 @@ def drop_out(x: Tensor, chance: float, generator: torch.Generator | None, *, who
 class BackboneModule(nn.Module, ABC):
     """A stand-alone network that can serve as the backbone of another task.
 
-    `space` is the name of its space, `genes` its architecture, `sizes` what else it was built with, and
-    `head` names the parts that only classification needs; without classes (None) it has none of them.
+    `space` is the name of its space, `genes` its architecture and `sizes` its other arguments. `head` names
+    the parts that only classification needs; a network without classes (None) has none of them.
     """
 
     space: str
@@ -248,26 +248,26 @@ class BackboneModule(nn.Module, ABC):
     sizes: dict[str, Any]
     head: tuple[str, ...]
     generator: torch.Generator | None = None
-    """Draws what is left out in training; torch's global generator where it is None."""
+    """Draws for dropout and drop path in training; None for torch's global generator."""
     dropout: float = 0.0
-    """The chance that an input of the classifier is left out in training."""
+    """The probability of dropout before the classifier in training."""
 
     def drop_inputs(self, x: Tensor) -> Tensor:
-        """Inputs of the classifier (B, C), some of them left out in training."""
+        """The inputs of the classifier (B, C) after dropout, which applies in training alone."""
         return drop_out(x, self.dropout, self.generator) if self.training and self.dropout else x
 
     @abstractmethod
     def features(self, images: Tensor) -> list[Tensor]:
-        """What each cell or block puts out of images (B, C, H, W)."""
+        """The output of each cell or block for images (B, C, H, W)."""
 
     @abstractmethod
     def body(self) -> list[tuple[int, int]]:
         """(channels, stride) of each of the features; the stride is in pixels of the image."""
 
     def features_only(self, dilated: bool = False) -> Self:
-        """A network of the same architecture without its head, which shares the weights of this one.
+        """A network of the same architecture without its head; it shares the weights of this one.
 
-        `dilated`, its last stage keeps the resolution and spaces its filters two pixels apart instead.
+        With `dilated` its last stage keeps the resolution and has filters of dilation 2 instead.
         """
         with torch.device("meta"):
             network = type(self)(self.genes, **self.sizes | {"classes": None, "dilated": dilated})
@@ -278,7 +278,7 @@ class BackboneModule(nn.Module, ABC):
 
 
 _CLASSIFIER = partial(nn.init.normal_, std=0.01)
-#: What draws the weights of convolutions and of the classifier, by name.
+#: The functions that draw the weights of convolutions and of the classifier, by name.
 INITIALISATIONS: dict[str, tuple[Callable[..., Tensor], Callable[..., Tensor]]] = {
     "default": (partial(nn.init.kaiming_uniform_, a=math.sqrt(5)),) * 2,
     "normal": (nn.init.normal_,) * 2,
@@ -291,12 +291,13 @@ INITIALISATIONS: dict[str, tuple[Callable[..., Tensor], Callable[..., Tensor]]] 
 
 
 def initialise(model: nn.Module, generator: torch.Generator, distribution: str = "default") -> None:
-    """Draw the new weights of convolutions and classifier; normalisation keeps ones and zeros.
+    """Draw initial weights of convolutions and classifier; batch norms keep ones and zeros.
 
-    `default` is torch's own uniform range 1/sqrt(fan in). `normal` is N(0, 1) and `uniform` U(0, 1),
-    which give table 7's numbers; as `kaiming-` either has the variance 2/(fan in). `darts-imagenet` and
-    `mobilenet` are what the authors' code has in the large spaces: convolutions as `kaiming-uniform`, or
-    normal with the variance 2/(fan out), and a classifier N(0, 0.01^2). Raises ValueError for another name.
+    `default` is torch's uniform range of 1/sqrt(fan in). `normal` is N(0, 1) and `uniform` is U(0, 1); they
+    give table 7's numbers. `kaiming-normal` and `kaiming-uniform` have the variance 2/(fan in).
+    `darts-imagenet` and `mobilenet` are those of the authors' code in the large spaces: convolutions as
+    `kaiming-uniform`, or normal with the variance 2/(fan out), and a classifier N(0, 0.01^2). Raises
+    ValueError for another name.
     """
     if distribution not in INITIALISATIONS:
         raise ValueError(f"initialisation: got {distribution!r}; accepted: {', '.join(INITIALISATIONS)}")

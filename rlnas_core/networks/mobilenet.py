@@ -22,16 +22,15 @@ _STEM_STRIDE = 2
 
 
 def last_stage(blocks: Sequence[tuple[int, int, int]]) -> list[bool]:
-    """Whether each block (inputs, outputs, stride) is of the last resolution."""
+    """Whether each block (inputs, outputs, stride) belongs to the stage of the lowest resolution."""
     halved = np.cumsum([stride > 1 for *_, stride in blocks])
     return (halved == halved[-1]).tolist()
 
 
 class InvertedResidual(nn.Module):
-    """Expand, convolve channel by channel, project; with a shortcut where the shape stays.
+    """An inverted residual: expansion, depthwise convolution, projection; a shortcut if the shape stays.
 
-    At the ratio 1 nothing is expanded. `dilated`, it keeps the resolution and spaces its filter two pixels
-    apart.
+    At ratio 1 there is no expansion. With `dilated` it keeps the resolution and has a filter of dilation 2.
     """
 
     def __init__(
@@ -63,7 +62,7 @@ class InvertedResidual(nn.Module):
 class Supernet(SupernetModule):
     """The MobileNet-like supernet (Sec. 4.2): every inverted residual of every block.
 
-    `dilated`, the last stage keeps the resolution. Raises ValueError for fewer than one class.
+    With `dilated` the last stage keeps the resolution. Raises ValueError for fewer than one class.
     """
 
     def __init__(
@@ -104,7 +103,7 @@ class Supernet(SupernetModule):
         return self.last(self._features(images, path)[-1]).mean(dim=(2, 3))
 
     def _features(self, images: Tensor, path: np.ndarray) -> list[Tensor]:
-        """What each block puts out."""
+        """The output of each block."""
         x = self.first(self.stem(images))
         outputs = []
         for block, gene in zip(self.blocks, np.asarray(path).reshape(-1).tolist(), strict=True):
@@ -114,7 +113,7 @@ class Supernet(SupernetModule):
         return outputs
 
     def operation_weights(self) -> list[tuple[int, int, int, Tensor]]:
-        """(0, block, operation, weight): a block's three convolutions and the norms of the first two."""
+        """(0, block, operation, weight) of each block's three convolutions and first two batch norms."""
         return [
             (0, place, gene, weight)
             for place, block in enumerate(self.blocks)
@@ -124,14 +123,14 @@ class Supernet(SupernetModule):
         ]
 
     def fixed_weights(self) -> list[Tensor]:
-        """First convolution, the ratio-1 block's, the last one, and the classifier's weight."""
+        """The weights of the first and last convolution, of the ratio-1 block and of the classifier."""
         first: Any = self.first
         last: Any = self.last
         layers: list[Any] = [self.stem[0], first[0][0], first[1][0], last[0], self.classifier]
         return [layer.weight for layer in layers]
 
     def cell_channels(self) -> list[int]:
-        """The number of all output channels of blocks that may be skipped, as one cell."""
+        """One number: the sum of the output channels of all blocks that may be skipped, as if of one cell."""
         return [sum(outputs for (_, outputs, _), changes in zip(BLOCKS, CHANGES, strict=True) if not changes)]
 
 
@@ -158,7 +157,7 @@ class Network(Supernet, BackboneModule):
         return self.classifier(self.drop_inputs(self._pooled(images, self.genes)))
 
     def features(self, images: Tensor) -> list[Tensor]:
-        """What each block puts out of images (B, C, H, W)."""
+        """The output of each block for images (B, C, H, W)."""
         return self._features(images, self.genes)
 
     def body(self) -> list[tuple[int, int]]:

@@ -23,7 +23,7 @@ from rlnas_core.spaces.nas_bench_201 import (
 
 
 class Cell(nn.Module):
-    """A cell that holds the convolutions of the given genes on each edge; (B, C, H, W) to the same shape."""
+    """A cell with the convolutions of the given genes on each edge; (B, C, H, W) to the same shape."""
 
     def __init__(self, channels: int, choices: list[tuple[int, ...]], affine: bool, running: bool) -> None:
         super().__init__()
@@ -39,13 +39,13 @@ class Cell(nn.Module):
         )
 
     def forward(self, x: Tensor, genes: list[int]) -> Tensor:
-        """The output node, zeros where no path is live."""
+        """The output node; zeros where no path reaches it."""
         ahead = {NODES - 1}  # nodes that reach the output
         for gene, (source, destination) in zip(reversed(genes), reversed(EDGES), strict=True):
             if gene != NONE and destination in ahead:
                 ahead.add(source)
         nodes: list[Tensor | None] = [x, *[None] * (NODES - 1)]
-        active: dict[int, Tensor] = {}  # a node's ReLU serves every convolution that reads the node
+        active: dict[int, Tensor] = {}  # the ReLU of a node, shared by the convolutions that read it
         for edge, (gene, (source, destination)) in enumerate(zip(genes, EDGES, strict=True)):
             inner, total = nodes[source], nodes[destination]
             if gene == NONE or inner is None or destination not in ahead:
@@ -83,9 +83,9 @@ class Reduction(nn.Module):
 class Supernet(SupernetModule):
     """The NAS-Bench-201 supernet (Sec. 4.1): every convolution of every edge of every cell.
 
-    `channels` is the width of the first of three stages of `cells` cells each; normalisation inside cells has
-    no affine parameters unless `affine`, and nothing has running statistics unless `running`. `by_position`,
-    the classifier answers for each position of the last feature map. Raises ValueError for a size below 1.
+    `channels` is the width of the first of three stages of `cells` cells each. With `affine`, batch norms in
+    cells have affine parameters; with `running`, all batch norms have running statistics. With `by_position`
+    the classifier scores each position of the last feature map. Raises ValueError for a size below 1.
     """
 
     def __init__(
@@ -123,12 +123,12 @@ class Supernet(SupernetModule):
     def forward(self, images: Tensor, path: np.ndarray) -> Tensor:
         """Class scores (B, classes) of images (B, C, H, W) under a path (cells, 6), or (6,) for all cells.
 
-        By position they are (B, classes, H/4, W/4).
+        With `by_position` they are (B, classes, H/4, W/4).
         """
         return self.head(self.last_features(images, path))
 
     def blocks(self, x: Tensor, path: np.ndarray) -> Iterator[Tensor]:
-        """The feature maps after the stem and after every cell and reduction, from the input on."""
+        """The feature maps after the stem and after every cell and reduction, in this order."""
         genes = np.broadcast_to(np.asarray(path), (len(self.cells), len(EDGES))).tolist()
         yield (x := self.stem_norm(self.stem(x)))
         for k, cell in enumerate(self.cells):
@@ -137,14 +137,14 @@ class Supernet(SupernetModule):
             yield (x := cell(x, genes[k]))
 
     def last_features(self, x: Tensor, path: np.ndarray) -> Tensor:
-        """What the head reads: means (B, 4C, 1, 1) of the last feature map, or that map `by_position`."""
+        """The input of the head: the last feature map if `by_position`, else its means (B, 4C, 1, 1)."""
         for block in self.blocks(x, path):
             x = block
         x = F.relu(self.last_norm(x))
         return x if self.by_position else x.mean(dim=(2, 3), keepdim=True)
 
     def head(self, features: Tensor) -> Tensor:
-        """Class scores of what `last_features` gives."""
+        """Class scores of the features that `last_features` returns."""
         if self.by_position:
             return self.classifier(features.movedim(1, -1)).movedim(-1, 1)
         return self.classifier(features.flatten(1))
@@ -158,7 +158,7 @@ class Supernet(SupernetModule):
         ]
 
     def fixed_weights(self) -> list[Tensor]:
-        """Every parameter outside the cells: the part of V(a, W) that all architectures share."""
+        """Every parameter outside the cells; all architectures share them in V(a, W)."""
         outside = (self.stem, self.stem_norm, self.reductions, self.last_norm, self.classifier)
         return [weight for part in outside for weight in part.parameters()]
 
@@ -184,7 +184,7 @@ class Network(Supernet):
         return super().forward(images, np.array(self.genes if path is None else path))
 
     def features(self, images: Tensor) -> list[Tensor]:
-        """What the stem, each cell and each reduction put out of images (B, C, H, W)."""
+        """The output of the stem, of each cell and of each reduction for images (B, C, H, W)."""
         return list(self.blocks(images, np.array(self.genes)))
 
     def body(self) -> list[tuple[int, int]]:

@@ -136,24 +136,17 @@ def _draw(
     propose: Callable[[int], np.ndarray], count: int, known: np.ndarray, feasible: Feasible | None
 ) -> np.ndarray:
     """Propose batches until `count` distinct, feasible architectures that aren't known are found."""
-    found = known[:0]
-    for _ in range(_ROUNDS if count else 0):
-        proposed = propose(count if feasible is None else _SPARE * count)
-        if feasible is not None:
-            proposed = proposed[feasible(proposed)]
-        found = np.concatenate([found, _unknown(proposed, np.concatenate([known, found]))])[:count]
+    seen = {genes.tobytes() for genes in known}
+    found: list[np.ndarray] = []
+    for _ in range(_ROUNDS):
         if len(found) == count:
             break
-    return found
-
-
-def _unknown(genes: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Return the genes that aren't among the known ones, each once, in their order."""
-    rows = np.ascontiguousarray(np.concatenate([known, genes]))
-    # A row as one opaque value sorts ten times as fast as row by row, element by element.
-    whole = rows.view(np.dtype((np.void, rows.itemsize * rows.shape[1]))).ravel()
-    _, first = np.unique(whole, return_index=True)
-    return genes[np.sort(first[first >= len(known)]) - len(known)]
+        proposed = propose(count if feasible is None else _SPARE * count)
+        for genes in proposed if feasible is None else proposed[feasible(proposed)]:
+            if len(found) < count and (key := genes.tobytes()) not in seen:
+                seen.add(key)
+                found.append(genes)
+    return np.array(found, known.dtype).reshape(-1, known.shape[1])
 
 
 def _fittest(scores: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The search spaces, by name, and the architectures that were published in them."""
+"""The search spaces by name, and the published architectures of each."""
 
 import functools
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ def get(name: Literal["mobilenet"]) -> MobileNet: ...
 @overload
 def get(name: str, **settings: Any) -> SearchSpace: ...
 def get(name: str, **settings: Any) -> Any:
-    """The search space of that name, or the chains of others; ValueError lists the names accepted."""
+    """The search space of that name, or `chain`, the published chains; ValueError lists the names."""
     if name not in _SPACES:
         raise ValueError(f"unknown search space {name!r}; accepted: {', '.join(sorted(_SPACES))}")
     return _SPACES[name](**settings)
@@ -34,9 +34,9 @@ def get(name: str, **settings: Any) -> Any:
 
 @dataclass(frozen=True)
 class Published:
-    """An architecture of the paper's tables: genes (num_genes,), its row by table, its figure.
+    """An architecture of the paper's tables: genes (num_genes,), its row in each table and its figure.
 
-    `disagrees` says by table and column why the paper prints another cost than is counted.
+    `disagrees` says, by table and column, why the paper's cost differs from the one counted here.
     """
 
     space: Networks

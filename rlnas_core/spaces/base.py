@@ -1,4 +1,4 @@
-"""What every search space offers: architectures are rows of small integers, called genes."""
+"""The interface of all search spaces. Architectures are rows of small integers, called genes."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -12,33 +12,33 @@ if TYPE_CHECKING:
 
     from rlnas_core.networks.layers import SupernetModule
 
-#: What a cost is counted in, in the order of `SearchSpace.cost` and `cost_table`.
+#: The measures of cost, in the order of `SearchSpace.cost` and `cost_table`.
 MEASURES = ("params", "flops")
 
 
 class Networks(ABC):
-    """Networks that rows of whole numbers describe, (N, numbers)."""
+    """Networks described by rows of integers, (N, numbers)."""
 
     name: str
     sizes: tuple[str, ...] = ()
-    """The sizes of a network that its user may choose."""
+    """The sizes of a network that a user can set."""
     channels: int | None = None
-    """The initial channels of its stand-alone networks by default, where they can be chosen."""
+    """The default initial channels of stand-alone networks; None where they can't be set."""
     extras: tuple[str, ...] = ()
-    """What a stand-alone network may have besides: an `auxiliary` head, paths that `drop` out, `dropout`."""
+    """Options of stand-alone networks: an `auxiliary` head, `drop` (drop path), `dropout`."""
 
     def network_sizes(self, settings: Mapping[str, Any]) -> dict[str, Any]:
-        """The sizes of a stand-alone network that settings give, by name."""
+        """The sizes of a stand-alone network in the settings, by name."""
         return {name: settings[name] for name in self.sizes if settings.get(name) is not None}
 
     def size_in_words(self, settings: Mapping[str, Any]) -> str:
-        """These sizes as in "8 channels, 3 cells", empty where the space's networks have one size."""
+        """These sizes as text, such as "8 channels, 3 cells"; empty where networks have a fixed size."""
         sizes = self.network_sizes(settings).items()
         return ", ".join(f"{int(size)} {name}" for name, size in sizes if name in ("channels", "cells"))
 
     @abstractmethod
     def cost(self, genes: np.ndarray, **network: Any) -> tuple[np.ndarray, np.ndarray]:
-        """Parameters and FLOPs of the stand-alone networks, two int64 arrays (N,)."""
+        """Parameters and FLOPs (multiply-adds) of the stand-alone networks, two int64 arrays (N,)."""
 
     @abstractmethod
     def to_string(self, genes: np.ndarray) -> list[str]:
@@ -46,10 +46,10 @@ class Networks(ABC):
 
     @abstractmethod
     def from_string(self, strings: Sequence[str]) -> np.ndarray:
-        """Genes (N, num_genes) of written architectures; ValueError names the one it cannot read."""
+        """Genes (N, num_genes) of architectures in that notation; ValueError names one that can't be read."""
 
     def network(self, genes: np.ndarray, **network: Any) -> "nn.Module":
-        """A stand-alone network of one architecture (num_genes,), as of `Network` in the space's module."""
+        """A stand-alone network of one architecture (num_genes,); arguments as of the space's `Network`."""
         return self._networks().Network(genes, **network)
 
     def _networks(self) -> Any:
@@ -57,7 +57,7 @@ class Networks(ABC):
         return import_module(f"rlnas_core.networks.{self.name}")
 
     def widest(self, genes: np.ndarray, limit: float) -> int | None:
-        """The most channels with which an architecture (num_genes,) keeps a limit, if it has any."""
+        """The most channels with which an architecture (num_genes,) stays within a limit, or None."""
         return None
 
 
@@ -67,38 +67,38 @@ class SearchSpace(Networks):
     num_genes: int
     operations: tuple[str, ...]
     never_mutated = slice(0)
-    """The genes that mutations of the authors' code leave alone."""
+    """The genes that mutations of the authors' code never change."""
 
     @abstractmethod
     def repair(self, genes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Valid architectures (N, num_genes), redrawing only what makes an architecture invalid."""
+        """Make architectures (N, num_genes) valid: redraw only the genes that make one invalid."""
 
     def canonical(self, genes: np.ndarray) -> np.ndarray:
-        """Genes (N, num_genes) that are the same for architectures of one function under shared weights."""
+        """Genes (N, num_genes), equal for architectures that compute the same with shared weights."""
         return genes
 
     @abstractmethod
     def usage(self, genes: np.ndarray) -> np.ndarray:
-        """How often each architecture's weight vector holds each weight group, (N, groups) float64."""
+        """How often each architecture's weight vector contains each weight group, (N, groups) float64."""
 
     @abstractmethod
     def constants(self, channels: np.ndarray, pooling: str) -> np.ndarray:
-        """Squared length of each operation's constant weights, (cells, slots, operations) or like it.
+        """Squared length of the constant weights of each operation, broadcasts to (cells, slots, operations).
 
-        Skip-connects and pooling have weights that training doesn't change; `channels` are the cells' widths,
-        `pooling` the shape of pooling's, [C, 3, 3] (`reference`) or [C, C, 3, 3] (`paper`).
+        Training doesn't change the weights of skip-connects and pooling. `channels` are the widths of cells;
+        `pooling` is the shape of a pooling's weights: [C, 3, 3] (`reference`) or [C, C, 3, 3] (`paper`).
         """
 
     @abstractmethod
     def cost_table(self, **network: Any) -> tuple[np.ndarray, np.ndarray]:
-        """Parameters and multiply-adds of what networks share, (2,), and of each gene's operations.
+        """Parameters and multiply-adds: shared part (2,), operations (2, num_genes, operations).
 
-        The second is (2, num_genes, operations), int64 as the first; `network` gives sizes as the space names
-        them. Multiply-adds are those of convolutions and the classifier for one image.
+        Both arrays are int64. `network` gives the sizes by the space's names. Multiply-adds are those of
+        convolutions and the classifier for one image.
         """
 
     def live_edges(self, genes: np.ndarray) -> np.ndarray:
-        """Which operations the output depends on, (N, num_genes) bool: all, unless a space has others."""
+        """Which operations the output depends on, (N, num_genes) bool; all of them in most spaces."""
         return np.ones(self._rows(genes).shape, dtype=bool)
 
     def cost(self, genes: np.ndarray, **network: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -112,20 +112,20 @@ class SearchSpace(Networks):
         return table[..., np.arange(self.num_genes), self._rows(genes)].sum(axis=-1)
 
     def supernet(self, **network: Any) -> "SupernetModule":
-        """The supernet as a torch module; arguments as of `Supernet` in the space's module of networks."""
+        """The supernet as a torch module; arguments as of the space's `Supernet`."""
         return self._networks().Supernet(**network)
 
     def cheapest(self, measure: str = "flops", **network: Any) -> float:
-        """FLOPs, or `params`, that no architecture goes below."""
+        """The lowest cost of any architecture in `measure`, one of `MEASURES`."""
         fixed, table = (part[MEASURES.index(measure)] for part in self.cost_table(**network))
         return float(fixed + np.where(self.allowed(), table, np.inf).min(axis=1).sum())
 
     def allowed(self) -> np.ndarray:
-        """The operations that each gene may have, (num_genes, operations) bool."""
+        """Which operations each gene may have, (num_genes, operations) bool."""
         return np.ones((self.num_genes, len(self.operations)), dtype=bool)
 
     def _rows(self, genes: np.ndarray) -> np.ndarray:
-        """Genes (N, num_genes) as int64; ValueError says what else was given."""
+        """Genes (N, num_genes) as int64; ValueError for another shape or values out of range."""
         rows = np.asarray(genes, dtype=np.int64)
         if rows.ndim != 2 or rows.shape[1] != self.num_genes:
             raise ValueError(
@@ -138,7 +138,7 @@ class SearchSpace(Networks):
         return rows
 
     def _usage(self, genes: np.ndarray, fixed: Any, counts: Any) -> np.ndarray:
-        """Usage of the fixed part (N,) and, gene by gene, of the operation chosen: (N, num_genes)."""
+        """Usage (N, groups) from that of the fixed part (N,) and of the chosen operations (N, num_genes)."""
         genes = self._rows(genes)
         usage = np.zeros((len(genes), 1 + self.num_genes * len(self.operations)))
         usage[:, 0] = fixed

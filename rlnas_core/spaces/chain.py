@@ -1,4 +1,4 @@
-"""Chains of inverted residuals of any width: networks that others searched, in spaces of their own."""
+"""Chains of inverted residuals of any width: networks that others found in their own search spaces."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -15,10 +15,10 @@ _BLOCK = re.compile(r"k(\d)_e(\d)_c(\d+)_s(\d)")
 
 
 class Chain(Networks):
-    """Chains: a row (3 + 4 * blocks,) is activation, channels of stem and head, and then the blocks.
+    """Chains of blocks: a row (3 + 4 * blocks,) is activation, stem channels, head channels, then blocks.
 
-    A block is kernel, expansion, channels and stride. It has a shortcut where its shape stays, and at
-    expansion 1 no layer that expands.
+    A block is kernel, expansion, channels and stride. It has a shortcut if its shape stays the same, and no
+    expansion layer at expansion 1.
     """
 
     name = "chain"
@@ -33,7 +33,7 @@ class Chain(Networks):
     def cost(  # type: ignore[override]  # the sizes by name
         self, genes: np.ndarray, *, image_size: int = 224, classes: int = 1000
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Parameters and FLOPs of chains, two int64 arrays (N,)."""
+        """Parameters and FLOPs (multiply-adds) of chains, two int64 arrays (N,)."""
         params, macs = np.array([self._cost(row, image_size, classes) for row in np.asarray(genes)]).T
         return params, macs
 
@@ -65,7 +65,7 @@ class Chain(Networks):
         ]  # fmt: skip
 
     def from_string(self, strings: Sequence[str]) -> np.ndarray:
-        """Rows (N, 3 + 4 * blocks) int64 of equally long chains; ValueError names the one it cannot read."""
+        """Rows (N, 3 + 4 * blocks) int64 of equally long chains; ValueError names one that can't be read."""
         rows = []
         for string in strings:
             match = _ENDS.fullmatch(string)

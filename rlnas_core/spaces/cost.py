@@ -1,4 +1,4 @@
-"""What layers cost: parameters and multiply-adds."""
+"""The cost of layers: parameters and multiply-adds."""
 
 import numpy as np
 
@@ -6,7 +6,8 @@ import numpy as np
 def convolution(inputs: int, outputs: int, kernel: int, side: int) -> np.ndarray:
     """(parameters, multiply-adds) of a convolution with an affine batch norm, int64 (2,).
 
-    `inputs` are those of one output, 1 for a depthwise convolution; `side` is the output's, in pixels.
+    `inputs` are the input channels of one output channel: 1 in a depthwise convolution. `side` is that of the
+    output in pixels.
     """
     weights = kernel**2 * inputs * outputs
     return np.array([weights + 2 * outputs, weights * side**2])
@@ -15,7 +16,7 @@ def convolution(inputs: int, outputs: int, kernel: int, side: int) -> np.ndarray
 def linear(inputs: int, outputs: int) -> np.ndarray:
     """(parameters, FLOPs) of a linear layer with bias, int64 (2,).
 
-    An output counts as `inputs` products and `inputs` - 1 sums, where those of convolutions count as products
-    alone: so count the authors' tools, whose numbers the paper prints.
+    Each output counts as `inputs` products and `inputs` - 1 sums, while convolutions count products alone.
+    The authors' tools count so, and the paper prints their numbers.
     """
     return np.array([inputs * outputs + outputs, (2 * inputs - 1) * outputs])

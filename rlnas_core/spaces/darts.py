@@ -1,4 +1,4 @@
-"""The DARTS space: a normal and a reduction cell of 14 edges each, 8 operations an edge."""
+"""The DARTS space: a normal and a reduction cell of 14 edges each, 8 operations per edge."""
 
 import itertools
 import re
@@ -29,8 +29,8 @@ def reduces(cells: int) -> list[bool]:
 class DARTS(SearchSpace):
     """The DARTS search space (Sec. 4.2): genes 0 to 13 are the normal cell's edges, 14 to 27 the reduction's.
 
-    `paths` says where the paths of the angle end: at the `last` node (16 of them) or at `any` node (30).
-    Raises ValueError for another word.
+    `paths` says where the paths that the angle counts end: at the `last` node (16 paths) or at `any` node
+    (30). Raises ValueError for another value.
     """
 
     name = "darts"
@@ -50,7 +50,7 @@ class DARTS(SearchSpace):
         self.paths = paths
 
     def repair(self, genes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Give every node two inputs that aren't `none`, (N, 28) int8: drop or draw some at random."""
+        """Give every node two inputs that aren't `none`, (N, 28) int8; drop or draw inputs at random."""
         genes = np.array(genes, dtype=np.int8)
         for edges in INTO + [[len(EDGES) + e for e in edges] for edges in INTO]:
             part = genes[:, edges]
@@ -64,10 +64,10 @@ class DARTS(SearchSpace):
         return genes
 
     def layouts(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The 32,400 choices of two inputs a node in both cells.
+        """The T = 32,400 choices of two inputs per node in both cells.
 
-        The genes that aren't `none` (T, 16), how many paths use each (T, 16), and the operations that such a
-        gene may have (28, 8).
+        Returns the genes that aren't `none` (T, 16), the number of paths through each (T, 16), and which
+        operations such a gene may have (28, 8).
         """
         pairs = [list(itertools.combinations(edges, 2)) for edges in INTO]
         cells = np.array([sum(choice, ()) for choice in itertools.product(*pairs)])
@@ -82,7 +82,7 @@ class DARTS(SearchSpace):
     def constants(self, channels: np.ndarray, pooling: str) -> np.ndarray:
         """Squared length of pooling's 1/9 and of the identity [C, C] of a skip-connect, (cells, 28, 8).
 
-        In a reduction cell's edges from its inputs a skip-connect has weights of its own instead.
+        On edges from the inputs of a reduction cell, a skip-connect has trained weights instead.
         """
         constants = np.zeros((len(channels), 2, len(EDGES), len(self.operations)))
         for cell, (width, reducing) in enumerate(zip(channels, reduces(len(channels)), strict=True)):
@@ -92,16 +92,16 @@ class DARTS(SearchSpace):
         return constants.reshape(len(channels), self.num_genes, -1)
 
     def usage(self, genes: np.ndarray) -> np.ndarray:
-        """Times that V(a, W) of eq. 9 holds each weight group, (N, 225) float64.
+        """How often V(a, W) of eq. 9 contains each weight group, (N, 225) float64.
 
-        Groups are the fixed part, then, cell by cell and edge by edge, the eight operations; an operation
-        counts once for every path through its edge.
+        Groups are the fixed part, then the eight operations of each edge of both cells. An operation counts
+        once for every path through its edge.
         """
         cells = np.split(self._rows(genes), 2, axis=1)
         return self._usage(genes, 1, np.concatenate([self._paths(cell) for cell in cells], axis=1))
 
     def _paths(self, cell: np.ndarray) -> np.ndarray:
-        """How many paths run through each edge of the cells (N, 14), (N, 14) float64."""
+        """The number of paths through each edge of cells (N, 14), (N, 14) float64."""
         live = (cell != NONE).astype(np.float64)
         nodes = INPUTS + NODES
         before, after = np.zeros((2, nodes, len(cell)))
@@ -123,9 +123,9 @@ class DARTS(SearchSpace):
         cells: int = 14,
         imagenet: bool = True,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Parameters and multiply-adds: the shared (2,), and (2, 28, 8) of the operations.
+        """Parameters and multiply-adds: of the shared part (2,), and of the operations (2, 28, 8).
 
-        `imagenet` says which stem the network has; the auxiliary head isn't counted.
+        `imagenet` selects the ImageNet stem. The auxiliary head isn't counted.
         """
         table = np.zeros((2, 2, len(EDGES), len(self.operations)), dtype=np.int64)
         fixed = np.zeros(2, dtype=np.int64)
@@ -144,7 +144,7 @@ class DARTS(SearchSpace):
         width = channels
         for reducing in reduces(cells):
             width *= 1 + reducing
-            # Both inputs come to the width of this cell at the resolution of the later one.
+            # The input layers bring both inputs to this cell's width and the later input's resolution.
             fixed += convolution(before, width, 1, side) + convolution(last, width, 1, side)
             after = -(-side // 2) if reducing else side
             for edge, (source, _) in enumerate(EDGES):
@@ -166,9 +166,9 @@ class DARTS(SearchSpace):
         return fixed, table.reshape(2, self.num_genes, len(self.operations))
 
     def widest(self, genes: np.ndarray, limit: float) -> int | None:
-        """The most initial channels, an even number, with which the ImageNet network keeps a limit.
+        """The most initial channels, an even number, with which the ImageNet network stays within a limit.
 
-        None where two are too many.
+        None if two channels exceed it.
         """
         channels = None
         while self.cost(np.asarray(genes)[None], channels=(channels or 0) + 2)[1][0] <= limit:
@@ -184,9 +184,9 @@ class DARTS(SearchSpace):
         ]
 
     def genotype(self, genes: np.ndarray) -> tuple[list[tuple[str, int]], list[tuple[str, int]]]:
-        """The (operation, input node) pairs of both cells of one architecture (28,), two a node.
+        """The (operation, input node) pairs of both cells of one architecture (28,), two per node.
 
-        Where others gave a node one input only, its second is `none`.
+        The second is `none` for nodes of published architectures that have one input only.
         """
         normal, reduce = (
             [
@@ -199,10 +199,10 @@ class DARTS(SearchSpace):
         return normal, reduce
 
     def from_genotype(self, cells: Sequence[Sequence[tuple[str, int]]]) -> np.ndarray:
-        """Genes (28,) int8 of a normal and a reduction cell, eight (operation, input node) pairs each.
+        """Genes (28,) int8 of a normal and a reduction cell, each eight (operation, input node) pairs.
 
         Raises ValueError for another number of pairs, an unknown operation, an input that its node can't have
-        or has twice, and a node without one.
+        or has twice, and a node without inputs.
         """
         genes = np.zeros((2, len(EDGES)), dtype=np.int8)
         for row, (kind, pairs) in enumerate(zip(("normal", "reduce"), cells, strict=True)):
@@ -231,7 +231,7 @@ class DARTS(SearchSpace):
         return genes.reshape(-1)
 
     def from_string(self, strings: Sequence[str]) -> np.ndarray:
-        """Genes (N, 28) int8 of genotypes; ValueError names the one it cannot read and why."""
+        """Genes (N, 28) int8 of genotypes; ValueError names one that can't be read and the reason."""
         rows = []
         for string in strings:
             match = _LISTS.search(string)

@@ -10,7 +10,7 @@ from rlnas_core.spaces.cost import convolution, linear
 #: Output channels, blocks and stride of the first block of each stage.
 STAGES = ((32, 4, 2), (56, 4, 2), (112, 4, 2), (128, 4, 1), (256, 4, 2), (432, 1, 1))
 STEM, FIRST, LAST = 40, 24, 1728
-#: Expansion ratio and kernel of each operation but the skip-connect.
+#: Expansion ratio and kernel of each operation except the skip-connect.
 SHAPES = ((3, 3), (6, 3), (3, 5), (6, 5), (3, 7), (6, 7))
 SKIP = len(SHAPES)
 #: Input channels, output channels and stride of each block.
@@ -19,7 +19,7 @@ BLOCKS = tuple(
     for stage, (channels, blocks, stride) in enumerate(STAGES)
     for first in (block == 0 for block in range(blocks))
 )
-#: Blocks that change channels or resolution, where a skip-connect is no choice.
+#: Whether blocks change channels or resolution, which rules out a skip-connect.
 CHANGES = np.array([inputs != outputs or stride > 1 for inputs, outputs, stride in BLOCKS])
 
 
@@ -39,13 +39,13 @@ class MobileNet(SearchSpace):
         return np.where((genes == SKIP) & CHANGES, drawn, genes)
 
     def allowed(self) -> np.ndarray:
-        """The operations that each block may have, (21, 7) bool."""
+        """Which operations each block may have, (21, 7) bool."""
         allowed = super().allowed()
         allowed[CHANGES, SKIP] = False
         return allowed
 
     def layouts(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The one layout: its genes (1, 21), their uses (1, 21), and a gene's operations (21, 7)."""
+        """The single layout: its genes (1, 21), their usage (1, 21), and the `allowed` operations (21, 7)."""
         slots = np.arange(self.num_genes)[None]
         return slots, np.ones_like(slots), self.allowed()
 
@@ -56,13 +56,13 @@ class MobileNet(SearchSpace):
         return constants
 
     def usage(self, genes: np.ndarray) -> np.ndarray:
-        """Times that V(a, W) of eq. 9 holds each weight group, (N, 148) float64: fixed part, then 21 x 7."""
+        """How often V(a, W) of eq. 9 contains each weight group, (N, 148) float64: fixed part, 21 x 7."""
         return self._usage(genes, 1, 1)
 
     def cost_table(  # type: ignore[override]  # the sizes by name
         self, *, image_size: int = 224, classes: int = 1000
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Parameters and multiply-adds: the shared (2,), and (2, 21, 7) of the operations."""
+        """Parameters and multiply-adds: of the shared part (2,), and of the operations (2, 21, 7)."""
         side = -(-image_size // 2)
         fixed = convolution(3, STEM, 3, side)
         fixed += convolution(1, STEM, 3, side) + convolution(STEM, FIRST, 1, side)
@@ -81,11 +81,11 @@ class MobileNet(SearchSpace):
         return fixed, table
 
     def to_string(self, genes: np.ndarray) -> list[str]:
-        """The operations of the 21 blocks, with a bar between them."""
+        """The operations of the 21 blocks, separated by bars."""
         return ["|".join(self.operations[gene] for gene in row) for row in self._rows(genes).tolist()]
 
     def from_string(self, strings: Sequence[str]) -> np.ndarray:
-        """Genes (N, 21) int8; ValueError names the architecture that it cannot read, the block and why."""
+        """Genes (N, 21) int8; ValueError names the architecture and block that can't be read, and why."""
         rows = []
         for string in strings:
             names = string.split("|")

@@ -39,7 +39,7 @@ class NASBench201(SearchSpace):
         return self._rows(genes) @ len(self.operations) ** np.arange(self.num_genes)[::-1]
 
     def repair(self, genes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Redraw a node's incoming edges until one of them is not `none`; shape kept, (N, 6) int8."""
+        """Redraw the incoming edges of each node until one of them is not `none`, (N, 6) int8."""
         genes = np.array(genes, dtype=np.int8)
         for node in range(1, NODES):
             edges = [e for e, (_, destination) in enumerate(EDGES) if destination == node]
@@ -49,7 +49,7 @@ class NASBench201(SearchSpace):
         return genes
 
     def live_paths(self, genes: np.ndarray) -> np.ndarray:
-        """Which of the four paths hold no `none`, (N, 4) bool."""
+        """Which of the four paths contain no `none`, (N, 4) bool."""
         some = self._rows(genes) != NONE
         return np.stack([np.logical_and.reduce(some.T[path]) for path in PATHS], axis=1)
 
@@ -60,7 +60,7 @@ class NASBench201(SearchSpace):
     def canonical(self, genes: np.ndarray) -> np.ndarray:
         """The architectures with every edge that is on no live path set to `none`, (N, 6) int8.
 
-        Two architectures of one canonical form compute the same function under shared weights.
+        Architectures with the same canonical form compute the same function with shared weights.
         """
         return np.where(self.live_edges(genes), genes, NONE).astype(np.int8)
 
@@ -68,8 +68,8 @@ class NASBench201(SearchSpace):
         """The class of each architecture of `enumerate()`, (15625,) int64 below 5,273.
 
         Architectures of one class compute the same function up to the order of their nodes' sums. The
-        literature's 6,466 keeps the zeros that a `none` adds to a sum as terms; without them some of those
-        classes are one.
+        literature counts 6,466 classes, since it keeps the zeros that a `none` adds to a sum as terms.
+        Without these terms some of its classes are the same.
         """
         classes: dict[str, int] = {}
         rows = []
@@ -87,15 +87,15 @@ class NASBench201(SearchSpace):
         return np.array(rows)
 
     def constants(self, channels: np.ndarray, pooling: str) -> np.ndarray:
-        """Squared length of average pooling's 1/9, (cells, 1, 5); a skip-connect has no weights."""
+        """Squared length of average pooling's weights 1/9, (cells, 1, 5); a skip-connect has no weights."""
         constants = np.zeros((len(channels), 1, len(self.operations)))
         constants[:, 0, POOL] = channels ** (1 if pooling == "reference" else 2) / 9
         return constants
 
     def usage(self, genes: np.ndarray) -> np.ndarray:
-        """Times that V(a, W) of eq. 9 holds each weight group, (N, 31) float64.
+        """How often V(a, W) of eq. 9 contains each weight group, (N, 31) float64.
 
-        Groups are the fixed part, then edge by edge the five operations; an operation counts once for every
+        Groups are the fixed part, then the five operations of each edge. An operation counts once for every
         live path through its edge. An architecture without a live path uses nothing, not even the fixed part.
         """
         paths = self.live_paths(genes)
@@ -111,9 +111,9 @@ class NASBench201(SearchSpace):
         in_channels: int = 3,
         classes: int = 10,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Parameters and multiply-adds: the shared (2,), and (2, 6, 5) of the operations.
+        """Parameters and multiply-adds: of the shared part (2,), and of the operations (2, 6, 5).
 
-        Every edge is counted, live or not, as the network holds it.
+        Every edge of the network is counted, whether on a live path or not.
         """
         fixed = convolution(in_channels, channels, 3, image_size)
         edge = np.zeros((2, len(self.operations)), dtype=np.int64)
@@ -122,7 +122,7 @@ class NASBench201(SearchSpace):
             if stage:
                 side = (side + 1) // 2
                 fixed += convolution(width, 2 * width, 3, side) + convolution(2 * width, 2 * width, 3, side)
-                fixed += convolution(width, 2 * width, 1, side) - (4 * width, 0)  # the shortcut has no norm
+                fixed += convolution(width, 2 * width, 1, side) - (4 * width, 0)  # no batch norm
                 width *= 2
             for gene, kernel in KERNELS.items():
                 edge[:, gene] += cells * convolution(width, width, kernel, side)

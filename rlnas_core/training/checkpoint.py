@@ -21,14 +21,14 @@ from torch import Tensor, nn
 from rlnas_core import __version__
 
 State = tuple[dict[str, Tensor], dict[str, Any]]
-"""Tensors by name, and what JSON can hold."""
+"""Tensors by name, and JSON data."""
 
 
 class Checkpoint:
-    """The last checkpoint and the one before it, with a key of everything that decides the result.
+    """The last two checkpoints of a training, with a key of everything that the result depends on.
 
-    `path` may be None, then nothing is kept. Checkpoints are saved `every` so many seconds and when the
-    process is asked to stop (SIGTERM, SIGINT); they are safetensors, so nothing in them can run code.
+    With `path` None nothing is saved. Checkpoints are saved `every` so many seconds and when the process is
+    asked to stop (SIGTERM, SIGINT). They are safetensors files, so reading one can't run code.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class Checkpoint:
         self._saved = time.monotonic()
 
     def restore(self) -> State | None:
-        """The newest valid checkpoint of this key; damaged files are moved, those of other settings left."""
+        """The newest valid checkpoint of this key; moves damaged files and leaves those of other settings."""
         for path in self._files():
             if not path.exists():
                 continue
@@ -60,13 +60,13 @@ class Checkpoint:
         return None
 
     def due(self) -> bool:
-        """Whether it is time to save: a while has passed, or the process was asked to stop."""
+        """Whether it is time to save: `every` seconds have passed, or the process was asked to stop."""
         return self.path is not None and (
             self.signalled is not None or time.monotonic() - self._saved > self.every
         )
 
     def save(self, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
-        """Replace the last checkpoint at once; the one before it stays until then."""
+        """Save a checkpoint; the file appears whole, and the last one stays until then."""
         if self.path is None:
             return
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -92,7 +92,7 @@ class Checkpoint:
         self._saved = time.monotonic()
 
     def stop_if_asked(self) -> None:
-        """Raise SystemExit, or KeyboardInterrupt for SIGINT, once the process was asked to stop."""
+        """Raise SystemExit, or KeyboardInterrupt for SIGINT, if the process was asked to stop."""
         if self.signalled is None:
             return
         name = signal.Signals(self.signalled).name
@@ -103,8 +103,8 @@ class Checkpoint:
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Note within the context that the process is asked to stop, instead of stopping at once."""
-        # Only the main thread hears signals.
+        """Within the context, record a request to stop instead of stopping at once."""
+        # Only the main thread receives signals.
         if self.path is None or threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -124,40 +124,40 @@ class Checkpoint:
 
 
 def remove_checkpoint(path: str | Path) -> None:
-    """Remove the checkpoints of a training whose results are written, also one cut off in the writing."""
+    """Remove the checkpoints of a finished training, also a partly written one."""
     for end in ("", ".before", ".new", ".damaged", ".before.damaged"):
         Path(f"{path}{end}").unlink(missing_ok=True)
 
 
 def save_weights(model: nn.Module, path: str | Path, **made_by: Any) -> None:
-    """Write a model's weights, with what they were made by (all that JSON can hold) and the versions used."""
-    # One entry, as safetensors writes several in any order.
+    """Write a model's weights, with their provenance `made_by` (JSON data) and the versions used."""
+    # One entry, since safetensors writes several in arbitrary order.
     save_model(model, str(path), {"made_by": json.dumps({**made_by, "versions": versions()}, sort_keys=True)})
-    # safetensors lets nobody but the owner read it; others get what they get of any new file.
+    # safetensors makes the file readable by its owner alone; give it the usual permissions.
     mask = os.umask(0)
     os.umask(mask)
     Path(path).chmod(0o666 & ~mask)
 
 
 def versions() -> dict[str, str]:
-    """The versions of what a training's result depends on."""
+    """The versions of the packages that a training's result depends on."""
     found = {name: version(name) for name in ("torch", "torchvision", "numpy")}
     return found | {"rlnas-core": __version__}
 
 
 def read_weights(path: str | Path) -> State:
-    """Weights that `save_weights` wrote, and what they were made by; nothing of other safetensors files."""
+    """Weights that `save_weights` wrote and their provenance, which is empty for other safetensors files."""
     weights, metadata = _open(path)
     return weights, json.loads(metadata.get("made_by", "{}"))
 
 
 def generator_states(generators: Sequence[np.random.Generator | None]) -> list[Any]:
-    """States of NumPy's generators as JSON can hold them."""
+    """States of NumPy's generators as JSON data."""
     return [None if generator is None else generator.bit_generator.state for generator in generators]
 
 
 def set_generators(generators: Sequence[np.random.Generator | None], states: Sequence[Any]) -> None:
-    """Set NumPy's generators to states that `generator_states` gave."""
+    """Set NumPy's generators to states that `generator_states` returned."""
     for generator, state in zip(generators, states, strict=True):
         if generator is not None:
             generator.bit_generator.state = state

@@ -1,12 +1,12 @@
-"""NAS-Bench-201's supernet on a GPU: a training step as one CUDA graph, in which the path is data.
+"""NAS-Bench-201's supernet on a GPU: a training step as one CUDA graph, with the path as input data.
 
 A step runs hundreds of kernels of a few microseconds each, and launching them one by one takes longer than
-running them. A CUDA graph launches them all at once, but it has to hold the same kernels at every step,
-whatever path was sampled. So here every edge runs one 3x3 convolution whose kernel is that of the sampled
-operation (a 1x1 convolution is a padded 3x3 one), and masks decide what of it, of the edge's input and of
-its average reaches the next node. Operations that a step didn't sample get gradients of exactly zero, which
-is the reference's way. Scores and gradients equal those of `Supernet.forward` up to rounding on any device;
-only the capture needs CUDA.
+running them. A CUDA graph launches them all at once, but it has to contain the same kernels at every step,
+whatever path is sampled. Therefore every edge runs one 3x3 convolution with the kernel of the sampled
+operation (a 1x1 convolution is a padded 3x3 one). Masks then select what reaches the next node: the
+convolution's output, the edge's input or its average. Operations that a step didn't sample get gradients of
+exactly zero, as in the reference. Scores and gradients equal those of `Supernet.forward` up to rounding on
+any device; only the capture needs CUDA.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,8 +23,8 @@ from rlnas_core.networks.nas_bench_201 import Supernet
 from rlnas_core.spaces.nas_bench_201 import CONV_1X1, CONV_3X3, EDGES, POOL, SKIP, NASBench201
 from rlnas_core.training.optimiser import SGD
 
-_WARM_UPS = 3  # runs before a capture, in which libraries choose their kernels
-#: The edges by source node; those of one source are one convolution.
+_WARM_UPS = 3  # runs before a capture, so that libraries choose their kernels
+#: The edges by source node; the edges from one source share a convolution.
 _ORDER = sorted(range(len(EDGES)), key=lambda edge: EDGES[edge])
 _ENDS = np.cumsum([0, *np.bincount([source for source, _ in EDGES])]).tolist()
 _SLICES = [slice(*ends) for ends in pairwise(_ENDS)]
@@ -34,8 +34,8 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 def static_cell(x: Tensor, ones: Tensor, threes: Tensor, chosen: Tensor) -> Tensor:
     """The output (B, C, H, W) of a cell of the supernet for its input of the same shape.
 
-    `ones` (6, C, C, 1, 1) and `threes` (6, C, C, 3, 3) are the edges' kernels and `chosen` (6, 5) is 1 where
-    an edge has an operation and 0 elsewhere, edges in the order of their sources.
+    `ones` (6, C, C, 1, 1) and `threes` (6, C, C, 3, 3) are the kernels of the edges. `chosen` (6, 5) is 1 at
+    the operation of an edge and 0 elsewhere. Edges are in the order of their sources.
     """
     channels = x.shape[1]
     parts = chosen.unbind(1)
@@ -69,13 +69,13 @@ def _compiled_cell() -> Callable[..., Tensor]:
 class StaticSupernet:
     """A supernet whose forward pass runs the same operations for every path; it shares the model's weights.
 
-    The kernels of a stage's cells move into two tensors, of which the model's parameters become views. Raises
-    ValueError for affine normalisation in cells, which it lacks.
+    The kernels of each stage move into two tensors, and the model's parameters become views of them. Raises
+    ValueError for affine batch norms in cells, which aren't supported.
     """
 
     def __init__(self, model: Supernet) -> None:
         if model.affine:
-            raise ValueError("affine: got true; a static supernet's cells have no affine normalisation")
+            raise ValueError("affine: got true; a static supernet's cells have no affine batch norms")
         self.model = model
         self.leaves: list[Tensor] = []
         self.places: list[list[Tensor]] = []
@@ -105,7 +105,7 @@ class StaticSupernet:
         return joined
 
     def share(self, of_weights: Sequence[Tensor], values: list[Tensor]) -> list[Tensor]:
-        """Join tensors, one a parameter, as the leaves are; those in `values` become views of the result."""
+        """Join tensors, one per parameter, like the leaves; those in `values` become views of the result."""
         number = {id(weight): k for k, weight in enumerate(of_weights)}
         joined = []
         for leaf, weights in zip(self.leaves, self.places, strict=True):
@@ -119,13 +119,13 @@ class StaticSupernet:
 
     @staticmethod
     def encode(path: np.ndarray) -> np.ndarray:
-        """A path (cells, 6) as ones and zeros (cells, 6, 5), edges in the order of their sources."""
+        """A path (cells, 6) one-hot encoded as (cells, 6, 5), edges in the order of their sources."""
         return np.eye(len(NASBench201.operations))[np.asarray(path)[:, _ORDER]]
 
     def __call__(
         self, images: Tensor, chosen: Tensor, run_cell: Callable[..., Tensor] = static_cell
     ) -> Tensor:
-        """Class scores, as `Supernet.forward` gives them, under an encoded path (cells, 6, 5)."""
+        """Class scores, as `Supernet.forward` returns them, under an encoded path (cells, 6, 5)."""
         model, per = self.model, self.model.cells_per_stage
         x = model.stem_norm(model.stem(images))
         for k in range(len(model.cells)):
@@ -141,9 +141,10 @@ class StaticSupernet:
 class StaticStep:
     """A step of SGD on a static supernet: images, targets, path and learning rate in, loss and scores out.
 
-    It moves the weights and the optimiser's momenta as the optimiser itself would with gradients of zero for
-    what wasn't sampled. On CUDA each batch size is captured as a graph when it first comes; for batches of
-    `compiled` images cells are compiled before, which takes a minute and pays from some ten epochs on.
+    It updates the weights and the optimiser's momenta like the optimiser itself, with zero gradients for
+    operations that weren't sampled. On CUDA, each batch size is captured as a graph at its first step. For
+    batches of `compiled` images the cells are compiled first, which takes a minute and pays off after about
+    ten epochs.
     """
 
     def __init__(
@@ -165,7 +166,7 @@ class StaticStep:
     def __call__(
         self, images: Tensor, target: Tensor, path: np.ndarray, learning_rate: float
     ) -> tuple[Tensor, Tensor]:
-        """Take a step on images (B, C, H, W) under a path (cells, 6); the loss and the scores."""
+        """Take a step on images (B, C, H, W) under a path (cells, 6); return the loss and the scores."""
         chosen = np.broadcast_to(path, (len(self.network.model.cells), len(EDGES)))
         small = torch.from_numpy(np.append(self.network.encode(chosen), learning_rate))
         inputs = [images, target, upload(small.to(self.network.leaves[0].dtype), images.device)]
@@ -180,7 +181,7 @@ class StaticStep:
         return outputs
 
     def run(self, images: Tensor, target: Tensor, small: Tensor) -> tuple[Tensor, Tensor]:
-        """Take a step; `small` holds the encoded path and the learning rate."""
+        """Take a step; `small` contains the encoded path and the learning rate."""
         chosen = small[:-1].view(len(self.network.model.cells), len(EDGES), -1)
         leaves = self.network.leaves
         with self._autocast():

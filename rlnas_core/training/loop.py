@@ -24,16 +24,16 @@ from rlnas_core.training.settings import TrainingSettings
 from rlnas_core.training.task import Task
 
 _CODE = code_of("machine", "spaces", "networks", "kernels", "images", "labels", "training")
-_LOOKS = 16  # steps of a GPU between two looks at whether another process was asked to stop
+_LOOKS = 16  # steps on a GPU between checks for a request to stop in another process
 
 
 @dataclass(frozen=True)
 class Run:
-    """Where a training says how it goes and what it leaves on the way; nothing of it changes the result.
+    """Where a training logs, records and saves checkpoints; none of this changes the result.
 
-    `record` is a CSV with a row for each epoch. A checkpoint is kept at `checkpoint` after every epoch, every
-    `save_every` seconds and when the process is asked to stop; the same training resumes from it. It is the
-    caller's to remove (`remove_checkpoint`) once the results are written.
+    `record` is a CSV with a row for each epoch. A checkpoint is saved at `checkpoint` after every epoch,
+    every `save_every` seconds and when the process is asked to stop; the same training resumes from it. The
+    caller removes it (`remove_checkpoint`) once the results are written.
     """
 
     log: Callable[[str], None] = print
@@ -45,9 +45,9 @@ class Run:
 def begin(
     settings: TrainingSettings, seed: int, streams: int
 ) -> tuple[torch.device, list[np.random.SeedSequence]]:
-    """The device of a training, joined with its other processes, and seeds of independent streams.
+    """Join the other processes of a training; return its device and the seeds of independent random streams.
 
-    They are independent so that, for instance, another path setting leaves the order of images as it was.
+    Independent streams keep, for instance, the order of images when only a setting of paths changes.
     """
     device = pick_device(settings.device)
     processes.join(device)
@@ -55,7 +55,7 @@ def begin(
 
 
 def drawn(seed: np.random.SeedSequence) -> int:
-    """A number from a stream, as torch's generators take it for a seed."""
+    """An integer from a stream, as a seed of a torch generator."""
     return int(seed.generate_state(1)[0])
 
 
@@ -71,9 +71,10 @@ def fit(
 ) -> None:
     """Train a task's model by SGD over epochs of its images in random order.
 
-    It resumes from the run's checkpoint where `key` (all that decides the result besides the settings and the
-    code) is the same. Raises ValueError where a batch has too few images or can't be shared by the processes,
-    TrainingDivergedError with epoch and step where the loss is NaN or infinite; the last checkpoint remains.
+    It resumes from the run's checkpoint if `key` is the same: everything that the result depends on besides
+    the settings and the code. Raises ValueError if there are too few images for a batch or the processes
+    can't share one. Raises TrainingDivergedError with epoch and step if the loss is NaN or infinite; the last
+    checkpoint remains.
     """
     size, images = settings.batch_size, _trained_on(len(task), settings)
     starts, order_rng = range(0, images, size), np.random.default_rng(order_seed)
@@ -101,7 +102,7 @@ def fit(
             batches = [np.sort(order[start : start + size]) for start in starts]
             for step in range(first_step, steps):
                 rate = settings.rate(epoch - 1 + step / steps)
-                # One clock says when; any process may be asked to stop.
+                # The first process decides when; any process may be asked to stop.
                 due = checkpoint.due() if leads else checkpoint.signalled is not None
                 if whole_step is not None:
                     loss, hits = whole_step(batches[step], rate)
@@ -121,7 +122,7 @@ def fit(
                 if due and step + 1 < steps:
                     progress.save(epoch, step + 1)
             if task.evaluates and first_step < steps:
-                progress.save(epoch, steps)  # a measurement may be cut off
+                progress.save(epoch, steps)  # so that an interrupted measurement loses no step
             first_step = 0
             mean = progress.mean_of_epoch(epoch, steps, images)
             rate = settings.rate(epoch - 1 / steps)
@@ -160,16 +161,16 @@ def _set_precision(device: torch.device, settings: TrainingSettings) -> None:
 
 
 def _key(model: nn.Module, settings: TrainingSettings, key: Sequence[Any]) -> str:
-    """A hash of everything that decides the result of a training."""
+    """A hash of everything that the result of a training depends on."""
     shapes = [(name, list(tensor.shape)) for name, tensor in model.state_dict().items()]
     versions = [version(name) for name in ("torch", "torchvision", "pillow")]
     return key_of(asdict(settings), processes.count(), versions, shapes, *key, *_CODE)
 
 
 def _trained_on(images: int, settings: TrainingSettings) -> int:
-    """How many images an epoch trains on: batches that processes can share, of two images each at least.
+    """The number of images of an epoch: all processes get equal parts, of two images at least.
 
-    Raises ValueError where there are too few for a batch, or a process has no whole `norm_batch` of it.
+    Raises ValueError if there are too few for a batch, or a process's part is no multiple of `norm_batch`.
     """
     size = settings.batch_size
     if images < size:

@@ -1,4 +1,4 @@
-"""SGD in which weights without a gradient either stay or move as if it were zero."""
+"""SGD in which weights without a gradient either stay or are updated with a zero gradient."""
 
 import ctypes
 from collections.abc import Sequence
@@ -13,9 +13,9 @@ from rlnas_core.kernels.build import library, pointers
 class SGD:
     """SGD with momentum, Nesterov's or plain, and weight decay, equal to torch's up to rounding.
 
-    `weight_decay` is one for all or one a weight. Weights without a gradient stay where they are, or, where
-    `without_gradient` is "zero", still move by their momentum and decay; float32 weights on a CPU are moved
-    by one pass of a kernel over each.
+    `weight_decay` is one number, or one per weight. Weights without a gradient don't change; with
+    `without_gradient` "zero" they still move by momentum and weight decay. On a CPU, float32 weights are
+    updated by a single kernel.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class SGD:
 
     @torch.no_grad()
     def step(self, learning_rate: float) -> None:
-        """Move the weights by their gradients, which are then dropped."""
+        """Update the weights by their gradients, then drop the gradients."""
         has = np.array([weight.grad is not None for weight in self.weights])
         moved = np.arange(len(has)) if self._zero else np.flatnonzero(has)
         if not moved.size:
@@ -48,7 +48,7 @@ class SGD:
         factors[:, :, 2] = has[moved, None] * np.array([-r * (1 + ahead), 1.0])
         chosen = moved.tolist()
         weights, momenta = [self.weights[k] for k in chosen], [self.momenta[k] for k in chosen]
-        # What has no gradient reads its momentum in that place, times zero.
+        # Weights without a gradient read their momentum in its place, times zero.
         gradients = [
             momentum if weight.grad is None else weight.grad
             for weight, momentum in zip(weights, momenta, strict=True)
@@ -58,12 +58,12 @@ class SGD:
             weight.grad = None
 
     def state(self) -> dict[str, Tensor]:
-        """Everything that the next steps depend on besides the weights."""
+        """The momenta: all that the next steps depend on besides the weights."""
         return {f"momentum.{k}": momentum for k, momentum in enumerate(self.momenta)}
 
     @torch.no_grad()
     def set_state(self, tensors: dict[str, Tensor]) -> None:
-        """Resume from the tensors that `state` gave."""
+        """Resume from the tensors that `state` returned."""
         for k, momentum in enumerate(self.momenta):
             momentum.copy_(tensors[f"momentum.{k}"])
 
@@ -71,7 +71,7 @@ class SGD:
 def _combine(
     weights: list[Tensor], momenta: list[Tensor], gradients: list[Tensor], factors: np.ndarray
 ) -> None:
-    # A gradient has its weight's layout, unless torch's own backward chose another.
+    # A gradient has the memory layout of its weight, unless torch's backward chose another.
     plain = all(
         w.device.type == "cpu" and w.dtype == torch.float32 and w.stride() == g.stride()
         for w, g in zip(weights, gradients, strict=True)

@@ -1,4 +1,4 @@
-"""How far a training is: its position, checkpoints, the sums of the epoch at hand and the record."""
+"""Progress of a training: its position, checkpoints, sums of the current epoch and record."""
 
 import math
 import time
@@ -19,7 +19,7 @@ class TrainingDivergedError(RuntimeError):
 
 
 class Progress:
-    """How far a training is: the position, the sums of the epoch at hand, and the record of those before."""
+    """Progress of a training: its position, sums of the current epoch and record of earlier epochs."""
 
     def __init__(
         self,
@@ -32,21 +32,21 @@ class Progress:
         self.task, self.optimiser, self.checkpoint, self.device = task, optimiser, checkpoint, device
         self.epoch, self.step, self.rows = 1, 0, list[dict[str, Any]]()
         self.generators = [*task.generators, order_rng]
-        # Sums over an epoch of loss, hits (NaN where none count) and sound losses
+        # Sums over an epoch of loss, hits (NaN where they aren't counted) and finite losses
         number = torch.float32 if device.type == "mps" else torch.float64
         self.sums = torch.zeros(3, dtype=number, device=device)
         spent = self._resume()
         self.started = time.monotonic() - spent
-        self._order_state = generator_states([order_rng])  # as the epoch began
+        self._order_state = generator_states([order_rng])  # at the start of the epoch
 
     def _resume(self) -> float:
-        """Return to the last checkpoint, if there is one; the seconds that were spent until then."""
+        """Return to the last checkpoint, if any; return the seconds of training until then."""
         restored: State | None = processes.first_then_others(self.checkpoint.restore)
         if restored is None:
             return 0.0
         tensors, position = restored
         self.task.model.load_state_dict(_named(tensors, "model."))
-        if processes.rank() == 0:  # whose the sums of all have become
+        if processes.rank() == 0:  # which has the sums of all processes
             self.sums.copy_(tensors["sums"])
         self.optimiser.set_state(tensors)
         self.task.set_state(_named(tensors, "task."))
@@ -67,19 +67,19 @@ class Progress:
             states = generator_states(self.generators[:-1]) + self._order_state
             position = {"epoch": epoch, "step": step, "rows": self.rows, "generators": states}
             self.checkpoint.save(tensors, position | {"spent": time.monotonic() - self.started})
-        # Any process may be asked to stop; all do.
+        # If one process is asked to stop, all stop.
         signalled = processes.largest(self.checkpoint.signalled or 0, self.device)
         self.checkpoint.signalled = signalled or None
         self.checkpoint.stop_if_asked()
 
     def add(self, loss: Tensor, hits: Tensor | None) -> None:
-        """Add a step; read after the epoch, as a device that has to answer at every step stands still."""
+        """Add a step; the sums are read after the epoch, since reading them at each step stalls a GPU."""
         self.sums[0] += loss.detach()
         self.sums[1] += math.nan if hits is None else hits
         self.sums[2] += torch.isfinite(self.sums[0])
 
     def mean_of_epoch(self, epoch: int, steps: int, images: int) -> dict[str, float]:
-        """Mean loss, and accuracy in percent where it counts; TrainingDivergedError for a NaN loss."""
+        """Mean loss, and accuracy in percent if counted; TrainingDivergedError for a NaN or infinite loss."""
         loss, right, sound = processes.add_up(self.sums).tolist()
         self.sums.zero_()
         loss /= steps * processes.count()
@@ -92,7 +92,7 @@ class Progress:
         return {"loss": loss} | ({} if math.isnan(right) else {"accuracy": 100 * right / images})
 
     def report(self, row: dict[str, Any], epochs: int, images: int) -> None:
-        """Record an epoch and log it with speed and time left."""
+        """Record an epoch and log it with its speed and the remaining time."""
         self.rows.append(row)
         epoch, elapsed = row["epoch"], time.monotonic() - self.started
         speed, left = epoch * images / elapsed, elapsed * (epochs / epoch - 1)

@@ -8,14 +8,14 @@ import torch
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """Settings of a training by SGD; ValueError for a wrong one.
+    """Settings of a training by SGD; raises ValueError for an unsupported value.
 
-    The learning rate rises over `warmup_epochs` and falls to the final one over the rest of `schedule_epochs`
-    (null: `epochs`): by `schedule` along a cosine, a line, a line to the power of 0.9 (`poly`), or to a tenth
-    at each of `step_epochs` (`steps`). It changes with every step or, `rate_per` epoch, only between epochs.
-    The last, smaller batch of an epoch is trained on too (`last_batch` keep) or left out. `lighting` is the
-    standard deviation of PCA lighting noise, and `norm_batch` how many images batch norms see together, as
-    they do on each GPU of the authors' trainings (null: the batch).
+    The learning rate rises over `warmup_epochs`, then falls to the final one over the rest of
+    `schedule_epochs` (None: `epochs`). `schedule` is `cosine`, `linear`, `poly` (linear to the power of 0.9)
+    or `steps` (a tenth at each of `step_epochs`). The rate changes at every step or, with `rate_per` epoch,
+    only between epochs. `last_batch` says whether the last, smaller batch of an epoch is trained on (`keep`)
+    or not (`drop`). `lighting` is the standard deviation of PCA lighting noise. `norm_batch` is the number of
+    images that batch norms normalise together, as on each GPU of the authors' trainings (None: the batch).
     """
 
     epochs: int = 250
@@ -56,7 +56,7 @@ class TrainingSettings:
 
     @classmethod
     def choices(cls) -> dict[str, tuple[str, ...]]:
-        """The words that settings accept."""
+        """The supported values of each setting that has a list of them."""
         return {
             "schedule": ("cosine", "linear", "poly", "steps"),
             "rate_per": ("epoch", "step"),
@@ -68,13 +68,13 @@ class TrainingSettings:
         }
 
     def autocast(self, device: torch.device) -> torch.autocast:
-        """The context in which a forward pass has the precision asked for."""
+        """A context in which a forward pass has the precision of the settings."""
         return torch.autocast(
             device.type, torch.bfloat16, enabled=self.precision == "bfloat16", cache_enabled=False
         )
 
     def rate(self, epoch: float) -> float:
-        """The learning rate at a time in epochs, from 0."""
+        """The learning rate at a time in epochs, which starts at 0."""
         if self.rate_per == "epoch":
             epoch = math.floor(epoch)
         if epoch < self.warmup_epochs:

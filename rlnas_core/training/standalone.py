@@ -1,4 +1,4 @@
-"""Training a stand-alone network of one architecture, for its accuracy (Sec. 4.2, tables 3 to 5)."""
+"""Train a stand-alone network of one architecture, for its accuracy (Sec. 4.2, tables 3 to 5)."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -23,12 +23,12 @@ _TOP = (1, 5)
 
 @dataclass(frozen=True)
 class RetrainingSettings(TrainingSettings):
-    """Settings of a stand-alone network and its training; ValueError for a wrong one.
+    """Settings of a stand-alone network and its training; raises ValueError for an unsupported value.
 
-    `auxiliary` is the weight of the auxiliary head's loss, 0 for no such head; `drop` the chance that an
-    image goes without an operation at the end of training, to which it grows along a line; `dropout` that an
-    input of the classifier is left out. `kept` says which network is the result: that of the epoch with the
-    `best` top-1 accuracy on the validation images, as the authors report, or the `last`.
+    `auxiliary` is the weight of the auxiliary head's loss, 0 for no such head. `drop` is the probability of
+    drop path at the end of training, to which it grows linearly. `dropout` is the probability of dropout
+    before the classifier. `kept` says which epoch's network is the result: the one with the `best` top-1
+    accuracy on the validation images, as the authors report, or the `last`.
     """
 
     batch_size: int = 1024
@@ -48,13 +48,13 @@ class RetrainingSettings(TrainingSettings):
 
     @classmethod
     def choices(cls) -> dict[str, tuple[str, ...]]:
-        """The words that settings accept."""
+        """The supported values of each setting that has a list of them."""
         return super().choices() | {"kept": ("best", "last")}
 
 
 @dataclass(frozen=True)
 class LabelledImages:
-    """Images with their true labels (N,) int64, which are -1 where unlabelled, and the number of classes."""
+    """Images, their true labels (N,) int64, -1 where an image has none, and the number of classes."""
 
     images: ImageArray
     labels: np.ndarray
@@ -64,7 +64,7 @@ class LabelledImages:
         return len(self.images)
 
     def identity(self) -> list[Any]:
-        """Everything that a training on these images depends on."""
+        """Everything about these images that a training depends on."""
         return [*self.images.identity(), self.labels]
 
 
@@ -142,7 +142,7 @@ class _Network(Task):
 
 @torch.no_grad()
 def accuracies(model: nn.Module, data: LabelledImages, device: torch.device) -> dict[str, float]:
-    """Top-1 and top-5 accuracy in percent of a network in evaluation mode; each process takes a part."""
+    """Top-1 and top-5 accuracy of a network in evaluation mode, in percent; processes share the images."""
     hits = torch.zeros(len(_TOP), dtype=torch.int64)
     indices = np.arange(processes.rank(), len(data), processes.count())
     for batch in np.array_split(indices, max(1, len(indices) // _BATCH)):
@@ -166,9 +166,9 @@ def retrain(
 ) -> tuple[nn.Module, dict[str, float]]:
     """Train the network of an architecture (genes,) on true labels; return it and its accuracies.
 
-    They are `top1` and `top5` on the validation images in percent, none where there are no such images. Under
-    `torchrun` each process takes a part of every batch. Run, checkpoint and errors are those of `loop.fit`;
-    ValueError too where images have no labels or the space's networks don't have what a setting asks for.
+    The accuracies are `top1` and `top5` on the validation images in percent, and empty without such images.
+    Under `torchrun` each process takes a part of every batch. `run` and errors are those of `loop.fit`.
+    Raises ValueError too if images have no labels or the space's networks don't support a setting.
     """
     if (train.labels < 0).any():
         raise ValueError("retraining needs labels: got images without; give class folders")

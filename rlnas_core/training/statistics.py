@@ -1,4 +1,4 @@
-"""What a training leaves of a supernet: three sums for each weight group and epoch."""
+"""Statistics of a supernet's training: three sums for each weight group and epoch."""
 
 import json
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from rlnas_core.machine import files
 
 @dataclass
 class Statistics:
-    """What training leaves of a supernet: the sums <W0, Wt>, |W0|^2, |Wt|^2 of each weight group, float64.
+    """Statistics of a supernet's training: sums <W0, Wt>, |W0|^2, |Wt|^2 of each weight group, float64.
 
     `operations` is (T, cells, genes, operations, 3), `fixed` (T, 3), `channels` (cells,), `epochs` (T,).
     """
@@ -24,14 +24,14 @@ class Statistics:
     meta: dict[str, Any]
 
     def save(self, path: str | Path) -> None:
-        """Write an .npz, the same bytes for the same statistics."""
+        """Write an .npz file; equal statistics give equal bytes."""
         meta = np.array(json.dumps(self.meta, sort_keys=True))
         arrays = {name: getattr(self, name) for name in ("epochs", "operations", "fixed", "channels")}
         np.savez(path, allow_pickle=False, meta=meta, **arrays)
 
     @classmethod
     def load(cls, path: str | Path) -> "Statistics":
-        """Read what `save` wrote; raises `ValueError` that says to delete it where it is damaged."""
+        """Read a file that `save` wrote; `ValueError` for a damaged one says to delete it."""
         with files.reading(path, files.REMADE), np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in ("epochs", "operations", "fixed", "channels")}
             return cls(**arrays, meta=json.loads(str(file["meta"])))

@@ -1,4 +1,4 @@
-"""Training a supernet on one sampled path a step (Sec. 3.1, 3.2 and the reference settings)."""
+"""Train a supernet on one sampled path per step (Sec. 3.1, 3.2 and the reference settings)."""
 
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -30,7 +30,10 @@ from rlnas_core.training.task import Task, WholeStep
 
 @dataclass(frozen=True)
 class SupernetSettings(TrainingSettings):
-    """Settings of a supernet and its training; defaults are the reference's; ValueError for a wrong one."""
+    """Settings of a supernet and its training; the defaults are the reference's.
+
+    Raises ValueError for an unsupported value.
+    """
 
     channels: int = 16
     cells: int = 5
@@ -45,7 +48,7 @@ class SupernetSettings(TrainingSettings):
 
     @classmethod
     def choices(cls) -> dict[str, tuple[str, ...]]:
-        """The words that settings accept."""
+        """The supported values of each setting that has a list of them."""
         return super().choices() | {
             "dilated_norm": ("reference", "paper"),
             "path_per": ("cell", "architecture"),
@@ -57,7 +60,7 @@ class SupernetSettings(TrainingSettings):
 def build(
     space: SearchSpace, classes: int, in_channels: int, settings: SupernetSettings, seed: int, **head: Any
 ) -> SupernetModule:
-    """An untrained supernet whose weights are drawn from its own generator; `head` is its labels'."""
+    """Return an untrained supernet with weights drawn from `seed`; `head` is that of its label source."""
     sizes = {name: getattr(settings, name) for name in space.sizes}
     model = space.supernet(classes=classes, in_channels=in_channels, **sizes, **head)
     initialise(model, torch.Generator().manual_seed(seed), settings.initialisation)
@@ -72,7 +75,7 @@ def _copies(model: SupernetModule) -> list[torch.Tensor]:
 
 
 def weight_sums(model: SupernetModule, initial: list[torch.Tensor]) -> tuple[np.ndarray, np.ndarray]:
-    """Sums <W0, Wt>, |W0|^2, |Wt|^2: operations (cells, genes, operations, 3), fixed part (3,)."""
+    """Sums <W0, Wt>, |W0|^2, |Wt|^2 of the operations (cells, genes, operations, 3) and fixed part (3,)."""
     now = _copies(model)
     products = [((a * b).sum(), (a * a).sum(), (b * b).sum()) for a, b in zip(initial, now, strict=True)]
     sums = torch.stack([torch.stack(three) for three in products]).cpu().numpy()
@@ -96,14 +99,14 @@ def _statistics(
 
 
 def compare(first: SupernetModule, second: SupernetModule, meta: dict[str, Any]) -> Statistics:
-    """Statistics between the weights of two supernets of the same shape, T = 1."""
+    """Statistics between the weights of two supernets of the same shape, with T = 1."""
     return _statistics(second, [0], [weight_sums(second, _copies(first))], meta)
 
 
 def untrained_statistics(
     space: SearchSpace, description: dict[str, Any], settings: SupernetSettings, seed: int, scale: float = 1
 ) -> Statistics:
-    """Statistics between two untrained supernets of different seeds (table 7's training-free rows), T = 1.
+    """Statistics of two untrained supernets of different seeds (table 7's training-free rows), with T = 1.
 
     `scale` multiplies the weights of convolutions and the classifier.
     """
@@ -119,7 +122,7 @@ def untrained_statistics(
 
 
 class SupernetTask(Task):
-    """A supernet, and images with labels; one path a step, alike in all processes."""
+    """Training of a supernet on images and labels; each step samples one path for all processes."""
 
     def __init__(
         self,
@@ -152,11 +155,11 @@ class SupernetTask(Task):
         return accelerate(self.model) if able and self.device.type == "cpu" else None
 
     def _kernels(self) -> str:
-        """What runs the network: kernels of our `own` on a CPU, a `graph` on CUDA, else `torch`."""
+        """How the network runs: by our `own` kernels on a CPU, as a CUDA `graph`, or by `torch`."""
         settings = self.settings
         if self._engine:
             return "own"
-        # A graph knows one process only, since normalisation is over the whole batch.
+        # A graph supports one process only, since batch norms need the whole batch.
         if settings.kernels != "auto" or processes.count() > 1:
             return "torch"
         clipped = settings.clip_norm is not None or settings.clip_value is not None
@@ -168,13 +171,13 @@ class SupernetTask(Task):
         return len(self.data)
 
     def loss(self, indices: np.ndarray, part: slice) -> tuple[Tensor, Tensor]:
-        """Mean cross-entropy over a part of a batch (B,), and how many of it are right."""
+        """Mean cross-entropy over a part of a batch (B,), and how many of its images are classified right."""
         images, target, path = self._draw(indices, part)
         scores = (self._engine or self.model)(images, path).float()
         return self._cross_entropy(scores, target), _hits(scores.detach(), target)
 
     def whole_step(self, optimiser: SGD) -> WholeStep | None:
-        """Steps as a CUDA graph, where `kernels` says so."""
+        """A function that takes steps as a CUDA graph, if `kernels` is `graph`."""
         if self.kernels != "graph":
             return None
         network = StaticSupernet(cast(Supernet, self.model))
@@ -200,23 +203,23 @@ class SupernetTask(Task):
         return F.cross_entropy(scores, target, label_smoothing=self.settings.label_smoothing)
 
     def expect(self, indices: np.ndarray) -> None:
-        """Read images (b,) that come next."""
+        """Read the images (b,) of the next batch in advance."""
         self.data.expect(indices)
 
     def after_epoch(self, epoch: int) -> dict[str, float]:
-        """Record the sums of the weights."""
+        """Record the `weight_sums`."""
         self.records.append(weight_sums(self.model, self.initial))
         return {}
 
     def state(self) -> dict[str, Tensor]:
-        """The records and the generator of crops, as tensors of a checkpoint."""
+        """The recorded sums and the state of the crops' generator, as tensors of a checkpoint."""
         records = zip(("operations", "fixed"), zip(*self.records, strict=True), strict=True)
         return {name: torch.from_numpy(np.array(values)) for name, values in records} | {
             "crops": self.crops.get_state()
         }
 
     def set_state(self, tensors: dict[str, Tensor]) -> None:
-        """Resume from the tensors that `state` gave."""
+        """Resume from the tensors that `state` returned."""
         operations, fixed = (tensors[name].numpy() for name in ("operations", "fixed"))
         self.records = list(zip(operations, fixed, strict=True))
         self.crops.set_state(tensors["crops"])
@@ -236,10 +239,10 @@ def train_supernet(
     *,
     run: Run = Run(),  # noqa: B008 - a frozen value
 ) -> tuple[SupernetModule, Statistics]:
-    """Train a supernet on images (N, H, W, C) and labels by SGD, one sampled path a step (eq. 5 and 7).
+    """Train a supernet on images (N, H, W, C) and labels by SGD, one sampled path per step (eq. 5 and 7).
 
-    Statistics are kept of the start and every epoch. Under `torchrun` each process takes a part of every
-    batch. Run, checkpoint and errors are those of `loop.fit`.
+    Returns the supernet and its statistics at the start and after every epoch. Under `torchrun` each process
+    takes a part of every batch. `run` and errors are those of `loop.fit`.
     """
     device, (weights_seed, path_seed, order_seed, crop_seed) = begin(settings, seed, 4)
     task = SupernetTask(space, data, labels, settings, [weights_seed, path_seed, crop_seed], device)

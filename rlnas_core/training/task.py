@@ -1,4 +1,4 @@
-"""What a training asks of a task: a model, its loss, and what it resumes from."""
+"""The interface between the training loop and a task: a model, its loss and its checkpoint data."""
 
 from collections.abc import Callable, Sequence
 
@@ -8,39 +8,39 @@ from torch import Tensor, nn
 from rlnas_core.training.optimiser import SGD
 
 WholeStep = Callable[[np.ndarray, float], tuple[Tensor, Tensor | None]]
-"""Takes a step on images (B,) at a learning rate; the loss, and how many are right."""
+"""Takes a step on images (B,) at a learning rate; returns the loss and how many are classified right."""
 
 
 class Task:
-    """What is trained: a model, and its loss on images by their indices."""
+    """A model to train, and its loss on images given by their indices."""
 
     model: nn.Module
     kernels: str = "torch"
-    """What runs the model."""
+    """How the model runs; for the log."""
     generators: Sequence[np.random.Generator | None] = ()
-    """What the task draws from; drawn alike in every process."""
+    """The generators of the task; every process draws the same numbers."""
     evaluates: bool = False
-    """Whether `after_epoch` takes long."""
+    """Whether `after_epoch` takes long, so that a checkpoint is saved before it."""
 
     def __len__(self) -> int:
         """The number of training images."""
         raise NotImplementedError
 
     def loss(self, indices: np.ndarray, part: slice) -> tuple[Tensor, Tensor | None]:
-        """Mean loss over a part of a batch of images (B,), and how many of it are right, where that counts.
+        """Mean loss over a part of a batch (B,), and how many of its images are classified right, or None.
 
-        What is drawn is drawn for the whole batch.
+        Random numbers are drawn for the whole batch.
         """
         raise NotImplementedError
 
     def whole_step(self, optimiser: SGD) -> WholeStep | None:
-        """What takes whole steps in place of `loss` and the optimiser, whose momenta it moves, if any."""
+        """A function that takes steps in place of `loss` and `optimiser`, with its momenta; None if none."""
 
     def expect(self, indices: np.ndarray) -> None:
-        """Read images (b,) of the next batch ahead."""
+        """Read the images (b,) of the next batch in advance."""
 
     def after_epoch(self, epoch: int) -> dict[str, float]:
-        """Measure what is measured after each epoch, from 1; numbers by name for its row of the record."""
+        """Measure after an epoch, counted from 1; return numbers by name for its row of the record."""
         return {}
 
     def state(self) -> dict[str, Tensor]:
@@ -48,4 +48,4 @@ class Task:
         return {}
 
     def set_state(self, tensors: dict[str, Tensor]) -> None:
-        """Resume from the tensors that `state` gave."""
+        """Resume from the tensors that `state` returned."""

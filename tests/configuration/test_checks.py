@@ -210,9 +210,9 @@ def test_mistakes_are_named(changes, message):
 
 
 def test_a_missing_key_is_named():
-    with pytest.raises(
-        ConfigurationError, match="configuration: got no searches; required: run, datasets, searches"
-    ):
+    with pytest.raises(ConfigurationError, match="configuration: got no datasets; required: run, datasets"):
+        validate({"run": "x", "searches": DEMO["searches"]}, SCHEMA)
+    with pytest.raises(ConfigurationError, match=r"searches: got \{\}; give a benchmark"):
         validate({"run": "x", "datasets": DEMO["datasets"]}, SCHEMA)
 
 
