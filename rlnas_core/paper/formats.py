@@ -144,16 +144,20 @@ def _latex(table: pd.DataFrame, number: int) -> str:
     ).splitlines()
     if (place := _beyond(table, number)) < len(cells):
         body.insert(body.index(r"\midrule") + 1 + place, r"\midrule")
+    return latex_table("\n".join(body), _caption(table, number), str(number), _notes(table))
+
+
+def latex_table(body: str, caption: str, label: str, notes: Iterable[str] = ()) -> str:
+    """Return a LaTeX table of a tabular that pandas' Styler made, as wide as a line at most."""
     lines = [
         "% needs the packages booktabs and graphicx",
         r"\begin{table}",
         r"\centering",
-        rf"\caption{{{tex(_caption(table, number))}}}",
-        rf"\label{{tab:rlnas-{number}}}",
+        rf"\caption{{{tex(caption)}}}",
+        rf"\label{{tab:rlnas-{label}}}",
         r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
-        *body[:-1],
-        body[-1] + "}",
-        *(rf"\par\smallskip\raggedright\footnotesize {tex(note)}" for note in _notes(table)),
+        body.rstrip() + "}",
+        *(rf"\par\smallskip\raggedright\footnotesize {tex(note)}" for note in notes),
         r"\end{table}",
     ]
     return "\n".join(lines) + "\n"

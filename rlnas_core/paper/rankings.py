@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from rlnas_core.benchmark.ranking import baselines
 from rlnas_core.paper.figures import COLOURS, STYLE
-from rlnas_core.paper.formats import page, tex, write_texts
+from rlnas_core.paper.formats import latex_table, page, tex, write_texts
 from rlnas_core.paper.numbers import PAPER
 from rlnas_core.paper.tables import DASH, title
 from rlnas_core.search.angle import architecture_angles
@@ -195,16 +195,6 @@ def write(table: pd.DataFrame, costs: Mapping[str, float], stem: Path | str) -> 
     caption = f"{PAPER['rankings']['caption']} {datasets}."
     lines = [f"**Rankings.** {caption}", "", shown.to_markdown(index=False, disable_numparse=True), ""]
     body = shown.map(tex).rename(columns=tex).style.hide(axis="index").to_latex(hrules=True)
-    latex = [
-        "% needs the packages booktabs and graphicx",
-        r"\begin{table}",
-        rf"\caption{{{tex(caption)}}}",
-        r"\label{tab:rlnas-rankings}",
-        r"\resizebox{\linewidth}{!}{%",
-        body.rstrip() + "}",
-        r"\end{table}",
-        "",
-    ]
     heading = f"<b>Rankings.</b> {html.escape(caption)}"
     lines_of = shown.map(html.escape).replace({" / ": "<br>"}, regex=True)
     lines_of.insert(3, "Dataset", "<br>".join(map(title, dict.fromkeys(table["column"]))))
@@ -213,7 +203,7 @@ def write(table: pd.DataFrame, costs: Mapping[str, float], stem: Path | str) -> 
     style = lines_of.style.hide(axis="index").set_uuid("rankings").set_td_classes(classes)
     texts = {
         "md": "\n".join(lines),
-        "tex": "\n".join(latex),
+        "tex": latex_table(body, caption, "rankings"),
         "html": page("Rankings", style.to_html(caption=heading, cell_ids=False), []),
     }
     write_texts(stem, table, **texts)
