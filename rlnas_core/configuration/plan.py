@@ -52,6 +52,7 @@ TRANSFERS = {
 TRANSFERS |= {(scenes, "chain"): TRANSFERS[scenes, "mobilenet"] for scenes in ("coco", "cityscapes")}
 _COUNTED = 224, 256  # pixels of a side of the images and channels of RetinaNet's pyramid that these are of
 _DOWNLOAD = 3.6e8  # bytes of an archive of CIFAR and what is in it
+_SCORES = 9.4e5  # bytes of a file of scores of the whole space
 _SUMS = 24  # bytes of the three sums of a weight group after an epoch
 _CHECKPOINTS = 3  # the last, the one before and one that is being written, each weights and momentum
 _SAMPLE = 1000  # architectures that stand for all
@@ -182,6 +183,10 @@ def _cost(
             return Cost(
                 seconds=SCRIPT + PICTURE * number * (once and folder), disk=pixels * number * once + download
             )
+        case "draw_labels":
+            return Cost(disk=8 * images[of["dataset"]][of["split"] == "valid"])
+        case "score_angle":
+            return Cost(disk=_SCORES)
         case "transfer_architecture":
             return _transfer(of, config)
         case "extract_benchmark" if config["benchmark"]["source"] in ("official", "nats-bench"):
@@ -290,7 +295,7 @@ def _proxy(of: Mapping[str, str], config: Mapping[str, Any]) -> Cost:
     passes = PROXY_PASSES[of["proxy"]] * len(distinct)
     total = passes * macs * (1 if of["proxy"] == "synflow" else config["proxies"]["images"])
     each_pass, rate = EAGER
-    return Cost(total, each_pass * passes + total / rate)
+    return Cost(total, each_pass * passes + total / rate, disk=_SCORES)
 
 
 def _scoring(of: Mapping[str, str], config: Mapping[str, Any], images: Mapping[str, tuple[int, int]]) -> Cost:
@@ -311,4 +316,4 @@ def _scoring(of: Mapping[str, str], config: Mapping[str, Any], images: Mapping[s
     seen = min(asked["calibration_images"], train) + min(asked["images"] or valid, valid)
     total = _means(space, genes, network)[1] * seen * count
     each_step, rate = SPEED[of["space"]]
-    return Cost(total, each_step * count + total / rate)
+    return Cost(total, each_step * count + total / rate, disk=_SCORES * (genes is not None))
