@@ -1,5 +1,6 @@
 """What every script starts with: the library on the path; the job's threads, log and experiment."""
 
+import json
 import logging
 import os
 import signal
@@ -120,6 +121,11 @@ def accuracy_scorer(snakemake: Any, space: Any, log: Callable[[str], None]) -> A
         load_model(model, given.weights)
     of = {"seed": seed, "device": settings.device, "log": log}
     return scorer(space, model, train, valid, labels, **params.settings, **of)
+
+
+def read_description(file: str) -> dict[str, Any]:
+    """Return what dataset.json says of prepared images."""
+    return json.loads(Path(file).read_text(encoding="utf-8"))
 
 
 def experiment(snakemake: Any) -> dict[str, Any]:

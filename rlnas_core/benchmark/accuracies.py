@@ -27,7 +27,6 @@ BENCHMARK_COLUMNS = {
 """Column: the benchmark's names of the training set and of the evaluated set."""
 INCLUDED = Path(__file__).with_name("nas_bench_201.csv.xz")
 """The included test accuracies; nas_bench_201.md beside it says where they are from."""
-_SHOWN = 5
 _PUBLISHED_ORDER = "83abc799e45cf34e9d2163654668ab998b9a54d01c39e72ca1f71f2cdf356d84"
 """SHA-256 of the architectures, a line each, in the order in which NAS-Bench-201's own file numbers them."""
 
@@ -84,7 +83,7 @@ def _verify_numbers(table: pd.DataFrame, name: str) -> None:
     published = published and hashlib.sha256(ordered.encode()).hexdigest() == _PUBLISHED_ORDER
     if len(other) and not published:
         rows = [f"{table['arch'][row]} has {table['index'][row]}, expected {own[row]}" for row in other]
-        raise ValueError(f"{name}: index and arch disagree: {_some(rows)}")
+        raise ValueError(f"{name}: index and arch disagree: {files.some(rows)}")
 
 
 def read_extracted(path: Path | str) -> pd.DataFrame:
@@ -277,13 +276,13 @@ def _canonical(table: pd.DataFrame, name: str, complete: bool) -> pd.DataFrame:
     counts = np.bincount(index, minlength=len(genes))
     for kind, rows in (("duplicate", counts > 1), ("missing", (counts == 0) & complete)):
         if rows.any():
-            mistakes.append(f"{kind} architectures: {_some(space.to_string(genes[rows]))}")
+            mistakes.append(f"{kind} architectures: {files.some(space.to_string(genes[rows]))}")
     for column in accuracies:
         values = pd.to_numeric(table[column], errors="coerce")
         outside = ~values.between(0, 100)
         if outside.any():
             pairs = [f"{table['arch'][row]} has {table[column][row]}" for row in np.flatnonzero(outside)]
-            mistakes.append(f"{column} outside 0..100 percent: {_some(pairs)}")
+            mistakes.append(f"{column} outside 0..100 percent: {files.some(pairs)}")
         elif complete and values.max() <= 1:
             mistakes.append(
                 f"{column}: got {values.max():g} at most, which looks like fractions; give percent"
@@ -295,8 +294,3 @@ def _canonical(table: pd.DataFrame, name: str, complete: bool) -> pd.DataFrame:
     return (
         table.assign(index=index).sort_values("index")[["index", "arch", *accuracies]].reset_index(drop=True)
     )
-
-
-def _some(names: list[str]) -> str:
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more

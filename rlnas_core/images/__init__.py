@@ -1,1 +1,1 @@
-"""Images: where they come from, and how they are read, augmented and split."""
+"""Images: their sources, and how they are read, split and augmented."""

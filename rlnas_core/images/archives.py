@@ -8,14 +8,14 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
-_ENCRYPTED = 1  # of a zip entry's flags
+_ENCRYPTED = 1  # the bit in a zip entry's flags
 
 
 def contents(path: Path, read: bool = True) -> Iterator[tuple[str, bytes]]:
-    """Name and bytes of every image file of a directory or archive, in a stream; nothing is extracted.
+    """Yield name and bytes of every image file of a directory or archive, without extracting files.
 
-    An unreadable file has no bytes, and none has where `read` is false. Raises ValueError for what is neither
-    a directory nor a readable archive, and for an encrypted entry.
+    The bytes are empty for an unreadable file, and for all files if `read` is false. Raises ValueError for a
+    path that is neither a directory nor a readable archive, and for an encrypted entry.
     """
     try:
         if path.is_dir():
@@ -40,14 +40,14 @@ def contents(path: Path, read: bool = True) -> Iterator[tuple[str, bytes]]:
                     if content is not None:
                         with closing(content):
                             yield member.name, content.read() if read else b""
-    except Exception as error:  # of four compressions
+    except Exception as error:  # the four compressions raise different errors
         raise ValueError(
             f"{path} is neither a folder nor a readable .zip or .tar archive: {error}"
         ) from error
 
 
 def _files_below(folder: Path, above: frozenset[Path] = frozenset()) -> Iterator[Path]:
-    """Files and links to nothing; links to folders are followed, but not to one that holds them."""
+    """Files and broken links; links to directories are followed, except to one that contains them."""
     above |= {folder.resolve()}
     for entry in sorted(folder.iterdir()):
         if entry.is_dir():

@@ -1,4 +1,4 @@
-"""Images as trainings take them by the batch: memory-mapped arrays, or files that are decoded at each use."""
+"""Batches of images for trainings, from memory-mapped arrays or from files decoded at each use."""
 
 import json
 from collections.abc import Callable, Iterable
@@ -26,14 +26,14 @@ from rlnas_core.machine.devices import upload
 from rlnas_core.machine.fingerprints import marks_of
 
 CPU = torch.device("cpu")
-_KEPT = 0.25  # share of a GPU's free memory that images may take for good
+_KEPT = 0.25  # share of a GPU's free memory that images may occupy during a training
 
 
 @dataclass(frozen=True)
 class ImageArray:
-    """Images (N, H, W, C) uint8 and what augmentation needs to know; labels are files of their own.
+    """Images (N, H, W, C) uint8 with the settings of their augmentation; labels are separate files.
 
-    `mean` and `std` are per channel, of the training images, in units of 255.
+    `mean` and `std` are per channel over the training images, in units of 255.
     """
 
     images: np.ndarray
@@ -55,8 +55,8 @@ class ImageArray:
     ) -> torch.Tensor:
         """Augmented images (b, C, S, S) of a part of a batch, on a device.
 
-        Crops are drawn for the whole batch, so that processes with a part each see what one would, and by a
-        generator of the CPU, so that every device sees the same.
+        Crops are drawn for the whole batch, so that they don't depend on the number of processes, and by a
+        CPU generator, so that they don't depend on the device.
         """
         crops = upload(draw_crops(len(indices), self.pad, self.flip, generator)[:, part], device)
         return augment(self._pixels(indices[part], device), crops, self.pad, *self._scale(device))
@@ -66,7 +66,7 @@ class ImageArray:
     ) -> torch.Tensor:
         """Normalised colour images (b, 3, S, S), a part of `count`, with PCA lighting noise.
 
-        Nothing is drawn where `strength` is 0; ValueError for grey images. `lighting` says what is drawn.
+        See `augmentation.lighting`. Nothing is drawn if `strength` is 0. Raises ValueError for grey images.
         """
         if not strength:
             return images
@@ -77,11 +77,11 @@ class ImageArray:
         return images + scaled[:, :, None, None].to(images.dtype)
 
     def plain(self, indices: np.ndarray, device: torch.device) -> torch.Tensor:
-        """Images (B, C, S, S) as they are evaluated: normalised, nothing drawn."""
+        """Images (B, C, S, S) for evaluation: normalised, without augmentation."""
         return normalise(self._pixels(indices, device), *self._scale(device))
 
     def _pixels(self, indices: np.ndarray, device: torch.device) -> torch.Tensor:
-        """Images (b, H, W, C) uint8; a GPU that has room for all of them gets them once and keeps them."""
+        """Images (b, H, W, C) uint8; a GPU with room for all images keeps them after the first call."""
         if device.type == "cuda":
             if device not in self._kept:
                 room = self.images.nbytes < _KEPT * torch.cuda.mem_get_info(device)[0]
@@ -104,16 +104,16 @@ class ImageArray:
         return {}
 
     def expect(self, indices: np.ndarray) -> None:
-        """Read these images (b,) ahead, which are asked for next."""
+        """Read these images (b,) in advance; they are needed next."""
 
     def identity(self) -> list[Any]:
-        """Everything that a training on these images depends on."""
+        """Everything about these images that a training depends on."""
         public = {name: value for name, value in vars(self).items() if not name.startswith("_")}
         return [public.pop("images"), public]
 
 
 class Reader:
-    """Reads by index in as many threads as torch uses, and ahead what `expect` names."""
+    """Reads by index in as many threads as torch uses, and the indices of `expect` in advance."""
 
     def __init__(self, read: Callable[[int], Any]) -> None:
         self._read = read
@@ -121,11 +121,11 @@ class Reader:
         self._coming: dict[int, Future[Any]] = {}
 
     def expect(self, indices: np.ndarray) -> None:
-        """Start to read these indices (b,) in the background."""
+        """Start reading these indices (b,) in the background."""
         self._coming = {index: self._threads.submit(self._read, index) for index in indices.tolist()}
 
     def map(self, work: Callable[..., Any], indices: np.ndarray, *others: Iterable[Any]) -> list[Any]:
-        """Results of `work` on what was read for each index (b,) and the others' entries beside it."""
+        """Results of `work` on the item read for each index (b,) and the matching entries of `others`."""
 
         def do(index: int, *rest: Any) -> Any:
             coming = self._coming.get(index)
@@ -136,11 +136,11 @@ class Reader:
 
 @dataclass(frozen=True)
 class ImageFiles(ImageArray):
-    """Images that are decoded at each use; `images` (N,) are their paths, `size` is the crop's in pixels.
+    """Images that are decoded at each use; `images` (N,) are their paths, `size` is that of crops in pixels.
 
-    A crop of random place, area (8% to all) and ratio (3:4 to 4:3) is resized and perhaps mirrored; `jitter`
-    gives the ranges of brightness, contrast, saturation and hue. As many threads decode as torch uses; an
-    unreadable file is named in a ValueError.
+    A crop of random position, area (8% to 100%) and aspect ratio (3:4 to 4:3) is resized and, with `flip`,
+    mirrored half of the time. `jitter` gives the ranges of brightness, contrast, saturation and hue. As many
+    threads decode as torch uses. Raises ValueError with the path of an unreadable file.
     """
 
     size: int = 224
@@ -156,11 +156,11 @@ class ImageFiles(ImageArray):
         return 3
 
     def expect(self, indices: np.ndarray) -> None:
-        """Start to decode these images (b,) in the background."""
+        """Start decoding these images (b,) in the background."""
         self._reader.expect(indices)
 
     def identity(self) -> list[Any]:
-        """Everything that a training on these images depends on, files by size and time of change."""
+        """Everything about these images that a training depends on; files by size and modification time."""
         return [*super().identity(), marks_of(self.images)]
 
     def batch(
@@ -172,7 +172,7 @@ class ImageFiles(ImageArray):
         return self._stack(self._reader.map(cut, indices[part], draws.numpy().T[part]), device)
 
     def plain(self, indices: np.ndarray, device: torch.device) -> torch.Tensor:
-        """The centres (B, 3, S, S) of images whose short side is resized to a seventh more than S."""
+        """The central crops (B, 3, S, S) of images whose short side is resized to 8/7 S."""
         views = self._reader.map(partial(centre, size=self.size), indices)
         return self._stack(views, device)
 
@@ -181,7 +181,7 @@ class ImageFiles(ImageArray):
 
 
 def load(folder: Path | str, split: str) -> ImageArray:
-    """Open the prepared `train` or `valid` images of a folder, memory-mapped."""
+    """Open the prepared `train` or `valid` images of a directory, memory-mapped."""
     folder = Path(folder)
     with files.reading(folder / "dataset.json", files.REMADE):
         description = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""What is drawn of images in training, and how all images are normalised."""
+"""Augmentation of images in training, and normalisation of all images."""
 
 from collections.abc import Sequence
 
@@ -8,18 +8,18 @@ from PIL import Image, ImageEnhance, ImageOps
 from torch.nn import functional
 
 Channels = Sequence[float] | torch.Tensor
-_AREA, _RATIO = (0.08, 1.0), (3 / 4, 4 / 3)  # of a random crop, as is usual on ImageNet
+_AREA, _RATIO = (0.08, 1.0), (3 / 4, 4 / 3)  # of a random crop, usual on ImageNet
 # The principal components of ImageNet's colours (RGB from 0 to 1), each times its standard deviation
 _COLOURS = [
     [0.2175 * -0.5675, 0.2175 * -0.5808, 0.2175 * -0.5836],
     [0.0188 * 0.7192, 0.0188 * -0.0045, 0.0188 * -0.6948],
     [0.0045 * 0.4009, 0.0045 * -0.8140, 0.0045 * 0.4203],
 ]
-_MARGIN = 8 / 7  # what images are resized to before their centre is cut out, 256 for 224
+_MARGIN = 8 / 7  # size to which images are resized before the central crop: 256 for 224
 
 
 def draw_crops(batch: int, pad: int, flip: bool, generator: torch.Generator) -> torch.Tensor:
-    """Moves down and across in 0 to 2 pad, and whether mirrored, of each image: (3, B)."""
+    """Offsets down and right, 0 to 2 * pad, and whether mirrored, for each image: (3, B)."""
     crops = torch.randint(2 * pad + 1, (3, batch), generator=generator)
     crops[2] = torch.randint(2, (batch,), generator=generator) if flip else 0
     return crops
@@ -30,8 +30,8 @@ def augment(
 ) -> torch.Tensor:
     """Crop, mirror and normalise a whole batch in one gather.
 
-    `images` (B, H, W, C) are uint8, with a margin of `pad` black pixels; `crops` (3, B), on the same device,
-    say where they are cut, as `draw_crops` gives them. Returns float32 (B, C, H, W), channels last.
+    `images` (B, H, W, C) are uint8 and padded by `pad` black pixels. `crops` (3, B), on the same device, are
+    those of `draw_crops`. Returns float32 (B, C, H, W) in channels-last layout.
     """
     batch, height, width, channels = images.shape
     device = images.device
@@ -47,7 +47,7 @@ def augment(
 
 
 def normalise(images: torch.Tensor, mean: Channels, std: Channels) -> torch.Tensor:
-    """Standardise uint8 images (B, H, W, C) as float32 (B, C, H, W), channels last."""
+    """Normalise uint8 images (B, H, W, C) to float32 (B, C, H, W) in channels-last layout."""
     centre, scale = (
         torch.as_tensor(value, dtype=torch.float32, device=images.device) for value in (mean, std)
     )
@@ -55,7 +55,7 @@ def normalise(images: torch.Tensor, mean: Channels, std: Channels) -> torch.Tens
 
 
 def centre(picture: Image.Image, size: int) -> np.ndarray:
-    """The centre (S, S, C) or (S, S) of an image whose short side is resized to a seventh more than S."""
+    """The central crop (S, S, C) or (S, S) of an image whose short side is resized to 8/7 S."""
     scale = round(size * _MARGIN) / min(picture.size)
     sides = [max(size, round(side * scale)) for side in picture.size]
     picture = picture.resize(sides, Image.Resampling.BILINEAR)
@@ -66,10 +66,10 @@ def centre(picture: Image.Image, size: int) -> np.ndarray:
 def random_crop(
     picture: Image.Image, draws: np.ndarray, size: int, flip: bool, jitter: Sequence[float] | None
 ) -> np.ndarray:
-    """A crop (S, S, 3) of random place, area and ratio of an image, resized, by nine numbers from 0 to 1.
+    """A resized crop (S, S, 3) of random position, area and aspect ratio; `draws` (9,) are from 0 to 1.
 
-    It is mirrored half of the time with `flip`; `jitter` gives the ranges of brightness, contrast, saturation
-    and, last, hue.
+    With `flip` it is mirrored half of the time. `jitter` gives the ranges of brightness, contrast, saturation
+    and hue, in this order.
     """
     area, ratio, across, down, mirrored, *colours = draws
     pixels = picture.width * picture.height * (_AREA[0] + (_AREA[1] - _AREA[0]) * area)
@@ -90,16 +90,16 @@ def _jittered(picture: Image.Image, draws: Sequence[float], ranges: Sequence[flo
     for enhance, strength, draw in zip(enhancers, strengths, draws, strict=False):
         picture = enhance(picture).enhance(1 + strength * (2 * draw - 1))
     if hue:
-        from torchvision.transforms.functional import adjust_hue  # takes longer to load than torch
+        from torchvision.transforms.functional import adjust_hue  # slow to import
 
         picture = adjust_hue(picture, hue * (2 * draws[3] - 1))
     return picture
 
 
 def lighting(strength: float, count: int, part: slice, generator: torch.Generator) -> torch.Tensor:
-    """Shifts (b, 3) of the colours of images, a part of `count`: PCA lighting noise, in units of 255.
+    """PCA lighting noise: colour shifts (b, 3) of images, a part of `count`, in units of 255.
 
-    They are along the principal components of ImageNet's colours, by normal numbers of the standard deviation
-    `strength` times theirs (Krizhevsky et al., 2012).
+    The shifts are along the principal components of ImageNet's colours (Krizhevsky et al., 2012). Their sizes
+    are normal with a standard deviation of `strength` times that of the component.
     """
     return strength * torch.randn(count, 3, generator=generator)[part] @ torch.tensor(_COLOURS)

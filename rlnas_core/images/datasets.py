@@ -28,12 +28,12 @@ _CHUNK = 1024
 
 
 def cifar(source: str, downloads: Path, path: Path | None = None) -> ImageSource:
-    """Read CIFAR-10 or CIFAR-100: downloaded, or from a folder with its archive, or with its images as files.
+    """Read CIFAR-10 or CIFAR-100: downloaded, or from a directory with its archive or its images as files.
 
-    Archives are unpacked in `downloads`. Raises `ValueError` on a checksum mismatch or another number of
-    class folders, and `ConnectionError` where the archive can't be downloaded.
+    Archives are unpacked in `downloads`. Raises `ValueError` for a checksum mismatch or another number of
+    class directories, and `ConnectionError` if the archive can't be downloaded.
     """
-    # Here, as scikit-learn below: what trains needs neither, and both take longer to load than torch.
+    # Imported here, as scikit-learn below: training needs neither, and both load slowly.
     from torchvision.datasets import CIFAR10, CIFAR100
     from torchvision.datasets.utils import check_integrity, download_and_extract_archive
 
@@ -77,7 +77,7 @@ def cifar(source: str, downloads: Path, path: Path | None = None) -> ImageSource
 def imagenet16(folder: Path) -> ImageSource:
     """Read the first 120 classes of the published ImageNet16 pickle batches (labels 1..120 become 0..119).
 
-    Raises `FileNotFoundError` that names the missing batches, `ValueError` on a checksum mismatch.
+    Raises `FileNotFoundError` that names missing batches, and `ValueError` for a checksum mismatch.
     """
     missing = [name for name in IMAGENET16_CHECKSUMS if not (folder / name).is_file()]
     if missing:
@@ -104,7 +104,7 @@ def digits() -> ImageSource:
 
 
 def _batches(folder: Path, checksums: dict[str, str], key: str) -> tuple[np.ndarray, np.ndarray]:
-    """Images (N, S, S, 3) and labels (N,) of pickles with rows of 3 S S bytes, and labels under a key."""
+    """Images (N, S, S, 3) and labels (N,) of pickles with rows of 3*S*S bytes; `key` is of the labels."""
     images, labels = [], []
     for name, checksum in checksums.items():
         file = folder / name

@@ -1,10 +1,10 @@
-"""What is known of the datasets that fix it; torch is not needed for it."""
+"""Fixed facts of public datasets; this module doesn't import torch."""
 
 from typing import NamedTuple
 
 
 class Facts(NamedTuple):
-    """Classes of a dataset, images of its training and of its test set, channels, and who fetches it."""
+    """Facts of a dataset: numbers of classes, training images, test images and channels."""
 
     classes: int
     train: int
@@ -20,4 +20,4 @@ FACTS = {
     "imagenet16-120": Facts(120, 151_700, 6_000),
     "digits": Facts(10, 1_797, 0, channels=1),
 }
-"""By the source of the configuration; an image folder states its own."""
+"""By the `source` of the configuration; the facts of an image folder are read from it."""

@@ -1,4 +1,4 @@
-"""Miniature COCO and Cityscapes in the layouts of the real ones: shapes drawn on real photographs."""
+"""Miniature COCO and Cityscapes in the layouts of the originals: shapes drawn on photographs."""
 
 import json
 from collections.abc import Sequence
@@ -15,12 +15,12 @@ _THINGS = (
     (84, "book", "rectangle", (60, 80, 230)),
 )
 _VEGETATION, _BUILDING, _ROAD, _CAR, _PERSON, _OUTSIDE = 21, 11, 7, 26, 24, 3  # label ids of Cityscapes
-_SHADE = 30  # by how much colours vary
+_SHADE = 30  # range of colour variation
 _TRAIN, _VALID = 40, 16
 
 
 def _photographs() -> list[Image.Image]:
-    """The two photographs that scikit-learn ships, of a temple and of a flower."""
+    """The two photographs in scikit-learn: a temple and a flower."""
     return [Image.fromarray(picture) for picture in load_sample_images().images]
 
 
@@ -35,7 +35,7 @@ def _shade(colour: tuple[int, int, int], rng: np.random.Generator) -> tuple[int,
 
 
 def _draw(shape: str, box: Sequence[float], *on: tuple[ImageDraw.ImageDraw, int | tuple[int, ...]]) -> None:
-    """A shape that fills a box of left, top, right, bottom, the last ones included, on images in a colour."""
+    """Draw a shape that fills a box (left, top, right, bottom; inclusive) on images, each in a colour."""
     left, top, right, bottom = box
     for canvas, colour in on:
         if shape == "disc":
@@ -49,7 +49,7 @@ def _draw(shape: str, box: Sequence[float], *on: tuple[ImageDraw.ImageDraw, int 
 def make_coco(
     root: str | Path, rng: np.random.Generator, *, train: int = _TRAIN, valid: int = _VALID, side: int = 128
 ) -> None:
-    """Write images of `side` pixels with one to three things of three categories, and their annotations."""
+    """Write images of `side` pixels with one to three objects of three categories, and annotations."""
     root, photographs = Path(root), _photographs()
     (root / "annotations").mkdir(parents=True, exist_ok=True)
     for split, count in (("train2017", train), ("val2017", valid)):
@@ -60,7 +60,7 @@ def make_coco(
             images.append({"id": number, "file_name": name, "width": side, "height": side})
             picture = _background(photographs[number % len(photographs)], (side, side), rng)
             canvas = ImageDraw.Draw(picture)
-            # Each thing has a quarter of the image to itself.
+            # Each object is in its own quarter of the image.
             for quarter in rng.permutation(4)[: rng.integers(1, 4)]:
                 category, _, shape, colour = _THINGS[rng.integers(len(_THINGS))]
                 size = rng.integers(side // 4, side // 2 - 4, 2)
@@ -85,7 +85,7 @@ def make_coco(
 def make_cityscapes(
     root: str | Path, rng: np.random.Generator, *, train: int = _TRAIN, valid: int = _VALID, height: int = 96
 ) -> None:
-    """Write street scenes twice as wide as high: five classes, and the edge of the car that sees them."""
+    """Write street scenes, twice as wide as high, of five classes and the ignored edge of the own car."""
     root, photographs = Path(root), _photographs()
     size = (2 * height, height)
     for split, count in (("train", train), ("val", valid)):

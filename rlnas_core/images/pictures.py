@@ -1,4 +1,4 @@
-"""One image: opened, decoded upright to 8 bits of a mode, cut and resized."""
+"""Open one image, decode it to 8 bits, crop and resize it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,24 +12,24 @@ SCALED = "{} of {} images have more than 8 bits or floating-point values: each i
 
 @contextmanager
 def opened(path: Path) -> Iterator[Image.Image]:
-    """An image file, of which only the header is read yet; ValueError names a damaged one."""
+    """Open an image file and read only its header; ValueError names a damaged file."""
     try:
         with Image.open(path) as picture:
             yield picture
-    except Exception as error:  # Pillow's readers raise nearly anything
+    except Exception as error:  # Pillow's readers raise nearly any error
         raise ValueError(f"{path} is not a readable image: {reason(error)}; replace it") from error
 
 
 def read_picture(path: Path, mode: str) -> Image.Image:
-    """An image file, decoded to one of PIL's modes; ValueError names a damaged one."""
+    """Decode an image file to a PIL mode; ValueError names a damaged file."""
     with opened(path) as picture:
         return converted(picture, mode)
 
 
 def converted(picture: Image.Image, mode: str) -> Image.Image:
-    """An image in PIL's mode RGB or L: upright by its EXIF orientation, transparent pixels on white.
+    """Convert an image to PIL's mode RGB or L, upright by its EXIF orientation, transparent pixels on white.
 
-    Wide images are scaled from their lowest and highest value to 0 and 255.
+    Images for which `is_wide` is true are scaled from their lowest and highest value to 0 and 255.
     """
     picture = ImageOps.exif_transpose(picture)
     if is_wide(picture):
@@ -41,7 +41,7 @@ def converted(picture: Image.Image, mode: str) -> Image.Image:
 
 
 def is_wide(picture: Image.Image) -> bool:
-    """Whether an image has more than 8 bits a channel or floating-point values, which PIL would clip."""
+    """Whether an image has more than 8 bits per channel or floating-point values, which PIL would clip."""
     return picture.mode[0] in "IF"
 
 
@@ -68,7 +68,7 @@ def central_square(pixels: np.ndarray) -> np.ndarray:
 
 
 def resize(images: np.ndarray, size: int) -> np.ndarray:
-    """Resize uint8 images (N, H, W, C) to (N, S, S, C) by area averages, exact where S divides H and W."""
+    """Resize uint8 images (N, H, W, C) to (N, S, S, C) by area averages, exact if S divides H and W."""
     count, height, width, channels = images.shape
     if (height, width) == (size, size):
         return images
@@ -81,5 +81,5 @@ def resize(images: np.ndarray, size: int) -> np.ndarray:
 
 
 def reason(error: Exception) -> str:
-    """What Pillow says of an unreadable image, but for the address of an object in memory."""
+    """Pillow's message on an unreadable image, without memory addresses."""
     return "not an image" if isinstance(error, UnidentifiedImageError) else str(error)

@@ -1,4 +1,4 @@
-"""From a source of images to the arrays that trainings read: choice, split, mean and deviation."""
+"""Prepare the arrays that trainings read from a source of images: selection, split, mean and deviation."""
 
 import hashlib
 import json
@@ -18,22 +18,22 @@ from rlnas_core.images.sources import ImageSource, Log, Pool, image_files
 SOURCES = (*FACTS, "image-folder")
 SPLITS = ("half-of-train", "held-out", "half-of-test", "test")
 MODES = {"colour": "RGB", "grey": "L"}
-"""Of PIL, by the colours of an image folder."""
+"""PIL's modes by the `colours` of an image folder."""
 _HELD_OUT = 50_000
 _SPLIT_SEED = 0
-_SAMPLE = 2048  # images that stand for all where mean and deviation of all would take hours
+_SAMPLE = 2048  # sample for mean and deviation, where all images would take hours
 
 
 @dataclass(frozen=True)
 class Reading:
     """Which images of a source are read, and how.
 
-    CIFAR is downloaded into `downloads` where no `path` is given. `split` says what the validation images
-    are: the other half of the training set (default for CIFAR-10, digits and folders without test images),
-    half of the test set, both drawn with a fixed seed, or the whole test set; unlabelled images all train
-    unless a split is asked for. With `decode` "each-time" the images of a folder are decoded by the training.
-    Of a folder or archive, images come in `colours` (colour or grey), `whole` or as their central `square`;
-    `labels` is a CSV of file and class, and `per_class` the most training images of a class.
+    CIFAR is downloaded into `downloads` if no `path` is given. `split` selects the validation images: half of
+    the training set (default for CIFAR-10, digits and directories without test images), half of the test set,
+    or the whole test set. Halves are drawn with a fixed seed. Unlabelled images are all for training by
+    default. With `decode` "each-time" the training decodes the images of a directory. Images of a directory
+    or archive are read in `colours` (colour or grey), `whole` or as their central `square`. `labels` is a CSV
+    of file and class, and `per_class` is the largest number of training images per class.
     """
 
     source: str
@@ -65,12 +65,12 @@ def prepare(
     log: Log = lambda line: None,
     **reading: Any,
 ) -> dict[str, Any]:
-    """Decode a source into {train,valid}_{images,labels}.npy and dataset.json, whose content it returns.
+    """Decode a source into {train,valid}_{images,labels}.npy and dataset.json; return the latter's content.
 
-    `reading` is the rest of `Reading`. `pad` is the crop's margin in pixels (default an eighth of the size);
-    digits aren't flipped. Images that are decoded each time stay files: the arrays hold their paths. Raises
-    ValueError on an unknown source or split, unreadable images, another number of classes than `classes`, or
-    fewer training images than `batch_size`.
+    `reading` gives the other fields of `Reading`. `pad` is the padding of crops in pixels (default: an eighth
+    of the size). Digits aren't flipped by default. Images that are decoded each time stay files, and the
+    arrays contain their paths. Raises ValueError for an unknown source or split, unreadable images, a number
+    of classes other than `classes`, or fewer training images than `batch_size`.
     """
     asked, out = Reading(source, **reading), Path(out_dir)
     found, train_rows, valid = inspect(asked)
@@ -101,9 +101,9 @@ def prepare(
 
 
 def inspect(asked: Reading) -> tuple[ImageSource, np.ndarray, Part]:
-    """Open a source without decoding it: the images, training rows, and validation rows with their pool.
+    """Open a source without decoding it; return it, the training rows, and the validation pool and rows.
 
-    Raises what `prepare` raises, but for images that turn out damaged when they are decoded.
+    Raises the errors of `prepare`, except those for damaged images.
     """
     where = asked.path or asked.source
     found = _open(asked)
@@ -131,14 +131,14 @@ def _open(asked: Reading) -> ImageSource:
         raise ValueError(f"source: got '{source}'; accepted: {', '.join(SOURCES)}")
     if path is not None and not path.exists():
         raise FileNotFoundError(
-            f"path: got '{path}', which doesn't exist; give the place of the {source} images"
+            f"path: got '{path}', which doesn't exist; give the path of the {source} images"
         )
     if source == "digits":
         return datasets.digits()
     if source in ("cifar10", "cifar100"):
         return datasets.cifar(source, Path(asked.downloads), path)
     if path is None:
-        raise ValueError(f"path: got none; {source} can't be downloaded, give the place of its files")
+        raise ValueError(f"path: got none; {source} can't be downloaded, give the path of its files")
     if source == "imagenet16-120":
         return datasets.imagenet16(path)
     labels = Path(asked.labels) if asked.labels else None
@@ -156,7 +156,7 @@ def _default_split(source: str, found: ImageSource) -> str | None:
 
 
 def _split(found: ImageSource, split: str | None) -> tuple[np.ndarray, tuple[Pool, np.ndarray]]:
-    """Return the training rows, and the validation rows with the pool that they are from."""
+    """Return the training rows, and the validation rows with their pool."""
     rng = np.random.default_rng(_SPLIT_SEED)
     everything = np.arange(len(found.train.labels))
     if split is None:
@@ -176,7 +176,7 @@ def _split(found: ImageSource, split: str | None) -> tuple[np.ndarray, tuple[Poo
 
 
 def _first_of_each_class(labels: np.ndarray, rows: np.ndarray, count: int) -> np.ndarray:
-    """So many rows (n,) of each class in a fixed order: fewer are among more."""
+    """The first `count` rows of each class (n,) in a fixed order, so that fewer are a subset of more."""
     order = np.random.default_rng(_SPLIT_SEED).permutation(rows)
     kept = [order[labels[order] == label][:count] for label in np.unique(labels[rows])]
     return np.sort(np.concatenate(kept))
@@ -185,7 +185,7 @@ def _first_of_each_class(labels: np.ndarray, rows: np.ndarray, count: int) -> np
 def _write_paths(
     parts: dict[str, Part], out: Path, size: int, channels: int, log: Log
 ) -> tuple[list[float], list[float]]:
-    """Write the paths and labels of each part; mean and deviation of a sample of the training images."""
+    """Write the paths and labels of each part; return mean and deviation of a sample of training images."""
     for part, (pool, rows) in parts.items():
         np.save(out / f"{part}_images.npy", pool.files[rows])
         np.save(out / f"{part}_labels.npy", pool.labels[rows])
@@ -196,7 +196,7 @@ def _write_paths(
 def _write_pixels(
     parts: dict[str, Part], out: Path, size: int, channels: int, log: Log
 ) -> tuple[list[float], list[float]]:
-    """Write the pixels and labels of each part, each pool read once; mean and deviation for training."""
+    """Write the pixels and labels of each part; return mean and deviation of the training images."""
     for pool in {id(pool): pool for pool, _ in parts.values()}.values():
         _scatter(
             pool, {part: rows for part, (own, rows) in parts.items() if own is pool}, out, size, channels, log
@@ -207,7 +207,7 @@ def _write_pixels(
 
 
 def _scatter(pool: Pool, parts: dict[str, np.ndarray], out: Path, size: int, channels: int, log: Log) -> None:
-    """Read a pool once and scatter its images into one memory-mapped array a part."""
+    """Read a pool once and write its images to one memory-mapped array per part."""
     arrays, targets = {}, {}
     for part, rows in parts.items():
         np.save(out / f"{part}_labels.npy", pool.labels[rows])
@@ -226,7 +226,7 @@ def _scatter(pool: Pool, parts: dict[str, np.ndarray], out: Path, size: int, cha
 
 
 def _channel_statistics(images: np.ndarray) -> tuple[list[float], list[float]]:
-    """Return each channel's exact mean and standard deviation over all pixels, in units of 255."""
+    """Return the exact mean and standard deviation of each channel over all pixels, in units of 255."""
     counts = np.zeros((images.shape[-1], 256))
     for start in range(0, len(images), 4096):
         chunk = images[start : start + 4096]
@@ -238,7 +238,7 @@ def _channel_statistics(images: np.ndarray) -> tuple[list[float], list[float]]:
 
 
 def _sampled_statistics(paths: np.ndarray, size: int, log: Log) -> tuple[list[float], list[float]]:
-    """Return mean and standard deviation of the centres of some images, the same ones each time."""
+    """Return mean and standard deviation of the central crops of a fixed sample of images."""
     chosen = np.random.default_rng(_SPLIT_SEED).permutation(len(paths))[:_SAMPLE]
     sample = ImageFiles(paths, (0.0,) * 3, (1 / 255,) * 3, 0, False, size=size)
     wide = 0
@@ -255,7 +255,7 @@ def _sampled_statistics(paths: np.ndarray, size: int, log: Log) -> tuple[list[fl
 
 
 def _log_duplicates(train: np.ndarray, valid: np.ndarray, log: Log) -> None:
-    """Log how many images have the same pixels as another one, within training and between the splits."""
+    """Log the numbers of duplicate images within the training images and between the splits."""
     of_train, of_valid = ([hashlib.sha256(image).digest() for image in part] for part in (train, valid))
     known = set(of_train)
     if twice := len(of_train) - len(known):

@@ -11,9 +11,9 @@ from PIL import Image
 
 from rlnas_core.images.archives import SUFFIXES, contents
 from rlnas_core.images.pictures import SCALED, converted, is_wide, pixels_of, reason, resize
-from rlnas_core.machine import files
+from rlnas_core.machine.files import digest, reading, some
 
-_CHECKED = 100_000  # images that are decoded, or opened, once more before a run
+_CHECKED = 100_000  # images that are decoded, or opened, for a check before a run
 _TRAIN_FOLDERS = ("train", "training")
 _TEST_FOLDERS = ("test", "testing", "val", "valid", "validation")  # in any case
 Chunks = Iterator[tuple[np.ndarray, np.ndarray]]
@@ -22,10 +22,10 @@ Log = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Pool:
-    """Images of one split: labels (N,), a reader by size S of rows (k,) with images (k, S, S, C), paths.
+    """Images of one split: labels (N,), paths (N,) and a reader.
 
-    The reader tells a second argument, a log, what it had to change. The paths (N,) are those of a folder's
-    images; there are none where images aren't files of their own.
+    The reader takes a size S and a log, and yields rows (k,) with images (k, S, S, C); it logs the changes
+    that it made to images. The paths are empty where images aren't separate files.
     """
 
     labels: np.ndarray
@@ -35,7 +35,7 @@ class Pool:
 
 @dataclass(frozen=True)
 class ImageSource:
-    """Training and test images of one source; `classes` is 0 where they are unlabelled, `names` theirs."""
+    """Training and test images of one source; `names` are those of the classes, 0 if unlabelled."""
 
     classes: int
     channels: int
@@ -48,19 +48,19 @@ class ImageSource:
 def image_files(
     path: Path, *, labels: Path | None = None, mode: str = "RGB", square: bool = False
 ) -> ImageSource:
-    """Read a folder or a .zip or .tar archive of images: train/CLASS/, test/CLASS/, CLASS/, or images alone.
+    """Read a directory or archive (.zip, .tar) of images: train/CLASS/, test/CLASS/, CLASS/, or flat.
 
-    Without class folders, or with one class alone, the images are unlabelled (label -1). `labels` is a CSV of
-    the columns file and class, which then say what is read and its class. Images come in PIL's `mode`, RGB or
-    L, and as their central square where that is asked for. Raises ValueError where there are no images, some
-    have class folders and some have none, a path leaves the archive, or the CSV names others or one class
-    alone; reading raises ValueError that names every file which isn't a readable image.
+    Without class folders, or with a single one, the images are unlabelled (label -1). `labels` is a CSV of
+    the columns file and class; then only its files are read, with these classes. Images are read in PIL's
+    `mode`, RGB or L, and with `square` as their central square. Raises ValueError if there are no images,
+    only some are in class folders, a path leaves the archive, or the CSV names unknown files or a single
+    class. Reading raises ValueError that names every file that isn't a readable image.
     """
     names = _without_common_folder(sorted(name for name, _ in contents(path, read=False)))
     if not names:
         raise ValueError(f"{path} has no images; accepted endings: {', '.join(sorted(SUFFIXES))}")
     if leaving := {name for name in names if {"..", "/"} & set(PurePosixPath(name).parts)}:
-        raise ValueError(f"{path}: paths that leave the archive: {_some(leaving)}; give one without them")
+        raise ValueError(f"{path}: paths that leave the archive: {some(leaving)}; give one without them")
     class_of = _listed_classes(path, names, labels) if labels else {}
     if labels:
         names = {full: short for full, short in names.items() if full in class_of}
@@ -68,13 +68,13 @@ def image_files(
     classes = _class_names(path, members)
     if len(classes) == 1 and labels:
         raise ValueError(f"{labels}: got the class {classes[0]} alone; give two or more, or leave labels out")
-    if len(classes) == 1:  # nothing to tell apart
+    if len(classes) == 1:  # a single class is no label
         members = {split: dict.fromkeys(named, "") for split, named in members.items()}
         classes = [""]
     number = {name: -1 if name == "" else row for row, name in enumerate(classes)}
     read = partial(pixels_of, mode=mode, square=square)
     train, test = (_file_pool(path, members[split], number, read) for split in ("train", "test"))
-    checksums = {path.name: f"sha256:{files.digest(path)}"} if path.is_file() else {}
+    checksums = {path.name: f"sha256:{digest(path)}"} if path.is_file() else {}
     titles = tuple(filter(None, classes))
     channels = {"L": 1, "RGB": 3}[mode]
     return ImageSource(len(titles), channels, train, test if members["test"] else None, checksums, titles)
@@ -83,7 +83,7 @@ def image_files(
 def _splits(
     path: Path, names: dict[str, PurePosixPath], class_of: dict[str, str]
 ) -> dict[str, dict[str, str]]:
-    """The class of each training and of each test image, empty where none is known."""
+    """The class of each training and test image; empty for unlabelled images."""
     split_of = {full: short.parts[0].lower() if len(short.parts) > 1 else "" for full, short in names.items()}
     has_train = bool(set(_TRAIN_FOLDERS) & set(split_of.values()))
     members = {"train": {}, "test": {}}  # type: dict[str, dict[str, str]]
@@ -98,7 +98,7 @@ def _splits(
 
 
 def _class_names(path: Path, members: dict[str, dict[str, str]]) -> list[str]:
-    """The classes in order; ValueError where some images have none or those of the splits differ."""
+    """The sorted classes; ValueError if only some images have one or the splits have different classes."""
     classes = sorted(set(members["train"].values()))
     tested = set(members["test"].values()) or set(classes)
     if "" in classes and len(classes) > 1:
@@ -109,33 +109,33 @@ def _class_names(path: Path, members: dict[str, dict[str, str]]) -> list[str]:
     if tested != set(classes):
         raise ValueError(
             f"{path}: the class folders of training and test images differ; only in training: "
-            f"{_some(set(classes) - tested)}; only in test: {_some(tested - set(classes))}"
+            f"{some(set(classes) - tested)}; only in test: {some(tested - set(classes))}"
         )
     return classes
 
 
 def _listed_classes(path: Path, names: dict[str, PurePosixPath], labels: Path) -> dict[str, str]:
-    """The class of each image that a CSV of the columns file and class names, by its path in the archive."""
+    """The class of each image in a CSV of the columns file and class, by its path in the archive."""
     import pandas as pd
 
-    with files.reading(labels, "give a CSV of the columns file and class"):
+    with reading(labels, "give a CSV of the columns file and class"):
         table = pd.read_csv(labels, dtype=str, keep_default_na=False)[["file", "class"]]
     full_of = {short.as_posix(): full for full, short in names.items()} | {full: full for full in names}
     if unknown := set(table["file"]) - set(full_of):
         raise ValueError(
-            f"{labels}: {len(unknown)} files aren't in {path}: {_some(unknown)}; accepted: paths in it, such "
+            f"{labels}: {len(unknown)} files aren't in {path}: {some(unknown)}; accepted: paths in it, such "
             f"as {next(iter(names))}"
         )
     if (empty := table["class"] == "").any() or (twice := table["file"].duplicated()).any():
         wrong = table["file"][empty if empty.any() else twice]
-        raise ValueError(f"{labels}: no class or several rows for {_some(set(wrong))}; give each one class")
+        raise ValueError(f"{labels}: no class or several rows for {some(set(wrong))}; give each one class")
     if table.empty:
         raise ValueError(f"{labels}: got no rows; give a file and its class in each")
     return {full_of[file]: name for file, name in zip(table["file"], table["class"], strict=True)}
 
 
 def _without_common_folder(names: list[str]) -> dict[str, PurePosixPath]:
-    """Map names to their paths below the deepest folder that holds them all (`train` is kept)."""
+    """Map names to their paths below the deepest common directory (`train` is kept)."""
     paths = {name: PurePosixPath(name) for name in names}
     while True:
         tops = {path.parts[0] if len(path.parts) > 1 else "" for path in paths.values()}
@@ -177,9 +177,9 @@ def _file_pool(
 
 
 def refuse_unreadable(path: Path, count: int) -> None:
-    """Raise ValueError that names each file of a folder or archive of `count` images that isn't one.
+    """Raise ValueError that names each unreadable image of a directory or archive of `count` images.
 
-    Of more than 100,000 images only the headers are read, since decoding them twice would take hours.
+    Of more than 100,000 images only the headers are read, since decoding all would take hours.
     """
     unreadable = {}
     for name, content in contents(path):
@@ -193,9 +193,9 @@ def refuse_unreadable(path: Path, count: int) -> None:
 
 
 def refuse_unopenable(path: Path, pictures: np.ndarray) -> None:
-    """Raise ValueError that names each file of a folder whose header isn't an image's; nothing is decoded.
+    """Raise ValueError that names each file of a directory whose header isn't that of an image.
 
-    Of more than 100,000 files an even sample is opened, since all would take hours on a network's disk.
+    Of more than 100,000 files an even sample is opened, since all would take hours on a network disk.
     """
     unreadable = {}
     for name in pictures[:: 1 + len(pictures) // _CHECKED]:
@@ -213,8 +213,3 @@ def _refuse(path: Path, unreadable: dict[str, Exception]) -> None:
             f"{path}: {len(unreadable)} unreadable images, remove or replace them: "
             f"{', '.join(sorted(unreadable))}; the first: {reason(next(iter(unreadable.values())))}"
         )
-
-
-def _some(names: set[str]) -> str:
-    first = ", ".join(sorted(names)[:10]) or "none"
-    return first if len(names) <= 10 else f"{first} and {len(names) - 10} more"

@@ -1,4 +1,4 @@
-"""What a folder or archive of images is like, before anybody decides how to read it."""
+"""Survey a directory or archive of images, to decide how to read it."""
 
 import io
 from dataclasses import dataclass
@@ -11,18 +11,18 @@ from rlnas_core.images.archives import contents
 from rlnas_core.images.pictures import pixels_of
 from rlnas_core.images.sources import image_files
 
-_SAMPLE = 500  # images that are decoded
-_TOLERANCE = 8  # by how much the channels of a grey pixel may differ, of 255, after JPEG
-_ELONGATED = 1.1  # ratio of sides from which the shape of an image is lost when it is resized to a square
+_SAMPLE = 500  # images to decode
+_TOLERANCE = 8  # largest difference between the channels of a grey pixel after JPEG, of 255
+_ELONGATED = 1.1  # ratio of sides above which resizing to a square distorts an image
 
 
 @dataclass(frozen=True)
 class Survey:
-    """Facts of a folder of images; shares and sides are those of an even sample.
+    """Facts of a directory of images; shares and sides are those of an even sample.
 
-    `train` and `test` are numbers of images, `labels` (train,) the class of each, -1 where unlabelled.
-    `short_side` is the median in pixels, `grey` the share of images without colours, `elongated` that of
-    images with a side more than a tenth longer than the other.
+    `train` and `test` are numbers of images; `labels` (train,) are the classes, -1 where unlabelled.
+    `short_side` is the median in pixels. `grey` is the share of images without colours. `elongated` is the
+    share of images with one side more than a tenth longer than the other.
     """
 
     train: int
@@ -35,9 +35,9 @@ class Survey:
 
 
 def survey(path: Path | str, labels: Path | str | None = None) -> Survey:
-    """Look at the images of a folder or archive; `labels` is a CSV of file and class.
+    """Survey the images of a directory or archive; `labels` is a CSV of file and class.
 
-    Raises what `image_files` does, and ValueError where no image of the sample can be read.
+    Raises the errors of `image_files`, and ValueError if no image of the sample can be read.
     """
     path = Path(path)
     found = image_files(path, labels=Path(labels) if labels else None)
@@ -54,7 +54,7 @@ def survey(path: Path | str, labels: Path | str | None = None) -> Survey:
             with Image.open(io.BytesIO(content)) as picture:
                 pixels = pixels_of(picture, "RGB").astype(np.int16)
         except Exception:
-            continue  # named before the run starts
+            continue  # the checks before a run name it
         sides.append(pixels.shape[:2])
         grey.append(np.ptp(pixels, axis=2).max() <= _TOLERANCE)
     if not sides:

@@ -1,1 +1,1 @@
-"""The lowest floor: devices, processes, files, and fingerprints of what a result depends on."""
+"""Devices, processes, files, and fingerprints of results; imports no other package of the library."""

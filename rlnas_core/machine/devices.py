@@ -1,7 +1,8 @@
-"""Devices of this machine: each job reserves its own, as long as there are enough of them.
+"""Devices of this machine: each job reserves its own, and waits while there are too few.
 
-Jobs of one user agree by advisory locks, whatever workflow they belong to. The system drops those of a
-process that ends, however it ends. They lie in the temporary folder: TMPDIR has to be the same for all.
+Jobs of one user coordinate through advisory file locks, whatever workflow they belong to. The operating
+system releases the locks of a process when it ends, also after a crash. The lock files lie in the temporary
+directory, so TMPDIR has to be the same for all jobs.
 """
 
 import os
@@ -16,30 +17,30 @@ import torch
 from filelock import FileLock, Timeout
 
 NAMES = ("auto", "cpu", "cuda", "mps")
-_PAUSE = 0.25  # seconds between two looks for a free device
+_PAUSE = 0.25  # seconds between checks for a free device
 
 
 def upload(value: np.ndarray | torch.Tensor, device: torch.device) -> torch.Tensor:
-    """A small array or tensor of the CPU on a device, without waiting for a GPU that is busy."""
+    """Copy a small array or CPU tensor to a device, without waiting for a busy GPU."""
     tensor = torch.as_tensor(value)
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
 class DeviceError(RuntimeError):
-    """The machine doesn't have the devices that a job asks for."""
+    """The machine doesn't have the devices that a job requests."""
 
 
 def available(kind: str) -> dict[torch.device, str]:
     """Devices of a kind (`cuda`, `mps`) that this process may use, each with its identity on the machine.
 
-    Torch counts them along CUDA_VISIBLE_DEVICES; the identity is the UUID, the same under every such list.
+    Torch numbers them by CUDA_VISIBLE_DEVICES. The identity is the UUID, which doesn't depend on that list.
     """
     if kind == "mps":
         return {torch.device("mps", 0): "mps"} if torch.backends.mps.is_available() else {}
     if not torch.cuda.is_available():
         return {}
     devices = [torch.device("cuda", index) for index in range(torch.cuda.device_count())]
-    # The parts of a GPU that is split (MIG) may all report the UUID of the whole.
+    # The parts of a split GPU (MIG) may all report the UUID of the whole GPU.
     return {
         device: entry.replace("/", "_")
         if (entry := _entry(device)).startswith("MIG")
@@ -49,22 +50,22 @@ def available(kind: str) -> dict[torch.device, str]:
 
 
 def _entry(device: torch.device) -> str:
-    """The entry of CUDA_VISIBLE_DEVICES that stands for a device of this process."""
+    """The entry of CUDA_VISIBLE_DEVICES for a device of this process."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     return str(device.index) if visible is None else visible.split(",")[device.index].strip()
 
 
 def environment(reserved: list[torch.device]) -> dict[str, str]:
-    """The environment of child processes that see the GPUs that this process reserved and no others.
+    """The environment for child processes, in which only the reserved GPUs are visible.
 
-    The k-th of them is `cuda:k` there. Children take no locks: this process keeps them while they run.
+    The k-th of them is `cuda:k` in the children. They take no locks, since this process keeps its own.
     """
     entries = [_entry(device) for device in reserved if device.type == "cuda"]
     return os.environ | ({"CUDA_VISIBLE_DEVICES": ",".join(entries)} if entries else {})
 
 
 def absent(names: Iterable[str]) -> list[str]:
-    """Return one line for each name of a device of which this machine has none."""
+    """Return one message for each kind of device that this machine doesn't have."""
     seen = os.environ.get("CUDA_VISIBLE_DEVICES", "not set")
     return [
         f"device: got {name}, and there is none (CUDA_VISIBLE_DEVICES: {seen}); accepted here: auto, cpu"
@@ -77,11 +78,11 @@ def absent(names: Iterable[str]) -> list[str]:
 def reserve(
     name: str = "auto", count: int = 1, share: int = 1, *, log: Callable[[str], None] = print
 ) -> Iterator[list[torch.device]]:
-    """Reserve `count` different devices, the least used first, each beside at most `share` - 1 other jobs.
+    """Reserve `count` different devices, the least used first; at most `share` jobs use a device at a time.
 
-    Waits until there are enough. `auto` takes CUDA, then MPS, then the CPU, which isn't locked and
-    is listed `count` times. All jobs have to give the same `share`. Raises ValueError for a wrong
-    argument, DeviceError where there are fewer devices of that kind than asked for.
+    Waits until there are enough. `auto` takes CUDA, then MPS, then the CPU; the CPU isn't locked and is
+    returned `count` times. All jobs have to use the same `share`. Raises ValueError for an unsupported
+    argument and DeviceError if the machine has fewer than `count` devices of that kind.
     """
     if name not in NAMES:
         raise ValueError(f"device: got {name!r}; accepted: {', '.join(NAMES)}")
@@ -118,18 +119,18 @@ def reserve(
 def _take(
     devices: dict[torch.device, str], count: int, share: int, folder: Path
 ) -> dict[torch.device, FileLock]:
-    """Lock a place on each of the `count` devices with the most free places; none where too few have one."""
+    """Lock a place on each of the `count` devices with the most free places, or none if too few are free."""
 
     def free_places(identity: str) -> Iterator[FileLock]:
         for place in range(share):
-            # Without flock, filelock would turn to files that outlive their process.
+            # Without flock, filelock would fall back to files that outlive their process.
             lock = FileLock(folder / f"{identity}.{place}.lock", fallback_to_soft=False)
             with suppress(Timeout):
                 lock.acquire(blocking=False)
                 yield lock
 
-    # One process looks at a time, so that a look isn't taken for a job. It takes all or none: nobody waits
-    # with a device in hand, so there is no deadlock.
+    # One process checks at a time, so that a check isn't mistaken for a job. It takes all devices or none, so
+    # that nobody waits while holding a device and there is no deadlock.
     with FileLock(folder / "door.lock", fallback_to_soft=False):
         free = {device: list(free_places(identity)) for device, identity in devices.items()}
         chosen = sorted((device for device in devices if free[device]), key=lambda d: -len(free[d]))[:count]
@@ -140,7 +141,7 @@ def _take(
 
 
 def pick_device(name: str) -> torch.device:
-    """The device of that name, of several GPUs this process's; `auto` takes CUDA, then MPS, then the CPU."""
+    """The device of that name; one GPU per process. `auto` takes CUDA, then MPS, then the CPU."""
     if name == "cuda" or (name == "auto" and torch.cuda.is_available()):
         number = os.environ.get("LOCAL_RANK")
         return torch.device("cuda", torch.cuda.current_device() if number is None else int(number))

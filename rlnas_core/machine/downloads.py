@@ -1,10 +1,10 @@
-"""Where to find what no rule can download: behind a registration, or on servers that refuse programs."""
+"""Where to get files that no rule can download, such as those that need a registration."""
 
 from typing import NamedTuple
 
 
 class Download(NamedTuple):
-    """Files that a person fetches: their names, home page, size and license."""
+    """Files to download by hand: their names, home page, size and license."""
 
     files: str
     home: str
@@ -50,4 +50,4 @@ DOWNLOADS = {
         "registration, for non-commercial use",
     ),
 }
-"""By the source of the configuration that reads them, and ImageNet."""
+"""By the `source` of the configuration that reads them; ImageNet by its name."""

@@ -1,4 +1,4 @@
-"""Files from elsewhere: checksums, and pickles from which nothing but data is ever built."""
+"""Reading files safely: checksums, results of other rules, and pickles that can only contain data."""
 
 import hashlib
 import os
@@ -30,11 +30,11 @@ _PLAIN_CLASSES = {
 _TORCH_MAGIC = 0x1950A86A20F9469CFC6C
 _ALGORITHMS = ("md5", "sha1", "sha224", "sha256", "sha384", "sha512")
 REMADE = "delete it and give the same command again, which makes a new one"
-_CLOCK_TOLERANCE = 1.0  # seconds, between clocks of a network
+_CLOCK_TOLERANCE = 1.0  # seconds between the clocks of networked machines
 
 
 def digest(path: Path, algorithm: str = "sha256") -> str:
-    """Return the hexadecimal digest of a file, read in pieces."""
+    """Return the hexadecimal digest of a file."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, algorithm).hexdigest()
 
@@ -42,7 +42,7 @@ def digest(path: Path, algorithm: str = "sha256") -> str:
 def verify(path: Path, checksum: str) -> None:
     """Compare a file with a checksum written as `algorithm:digest` (a bare digest is SHA-256).
 
-    Raises `ValueError` on a mismatch or another algorithm than MD5 and the SHA family's.
+    Raises `ValueError` on a mismatch or for an algorithm other than MD5 and the SHA family.
     """
     algorithm, _, expected = checksum.rpartition(":")
     algorithm = algorithm or "sha256"
@@ -57,9 +57,9 @@ def verify(path: Path, checksum: str) -> None:
 
 
 def obstacles(folder: Path, inputs: Iterable[Path]) -> list[str]:
-    """Return a line where a folder can't be written and one where inputs are of the future.
+    """Return a message if a directory isn't writable and one if inputs have modification times in the future.
 
-    What is made of a file of the future is always older than the file: it would be made again without end.
+    Results of such an input are older than the input, so every run would make them again.
     """
     parent = next(place for place in (folder, *folder.absolute().parents) if place.exists())
     lines = [] if os.access(parent, os.W_OK) else [f"{parent}: can't be written; give a folder that can"]
@@ -74,9 +74,16 @@ def obstacles(folder: Path, inputs: Iterable[Path]) -> list[str]:
     return lines
 
 
+def some(names: Iterable[object], most: int = 5) -> str:
+    """The first of some names as a message lists them, sets in order, and how many more there are."""
+    texts = list(map(str, sorted(names) if isinstance(names, set) else names))
+    more = f" and {len(texts) - most} more" if len(texts) > most else ""
+    return (", ".join(texts[:most]) or "none") + more
+
+
 @contextmanager
 def reading(name: Path | str, remedy: str = "replace it") -> Iterator[None]:
-    """Turn whatever a damaged file makes its reader raise into a ValueError that names file and remedy."""
+    """Turn any error of reading a damaged file into a ValueError with the file's name and the remedy."""
     try:
         yield
     except Exception as error:
@@ -87,16 +94,16 @@ def reading(name: Path | str, remedy: str = "replace it") -> Iterator[None]:
 
 
 def read_result(path: Path | str, columns: Iterable[str], rows: int | None = None) -> pd.DataFrame:
-    """Read a CSV that another rule wrote; limits are text, `none` among them.
+    """Read a CSV that another rule wrote; limits are text, such as `none`.
 
-    Raises `ValueError` that says which file to delete, where it isn't whole: the last line has no end, a
-    column is absent or has gaps, or there are more or fewer rows than the space or the search has.
+    Raises `ValueError` that says which file to delete if it is incomplete: the last line has no end, a column
+    is absent or has gaps, or it hasn't as many rows as `rows` says.
     """
     with reading(path, REMADE):
         with Path(path).open("rb") as stream:
             stream.seek(-1, os.SEEK_END)
             if stream.read() != b"\n":
-                raise ValueError("its last line has no end")
+                raise ValueError("its last line is incomplete")
         table = pd.read_csv(path, dtype={"limit": str}, keep_default_na=False, na_values=[""])
         if absent := set(columns) - set(table.columns):
             raise ValueError(f"it has no column {', '.join(sorted(absent))}")
@@ -108,25 +115,25 @@ def read_result(path: Path | str, columns: Iterable[str], rows: int | None = Non
 
 
 def read_results(paths: Sequence[Path | str], columns: Sequence[str]) -> pd.DataFrame:
-    """Read a kind of CSV of any number of experiments, none too; raises what `read_result` does."""
+    """Read and join CSVs of the same columns, possibly none; raises the errors of `read_result`."""
     tables = [read_result(path, columns) for path in paths]
     return pd.concat(tables) if tables else pd.DataFrame(columns=[*columns])
 
 
 def read_array(path: Path | str, mmap_mode: Literal["r"] | None = None) -> np.ndarray:
-    """Open a .npy that another rule wrote; raises `ValueError` that says to delete it where it's cut off."""
+    """Open a .npy file that another rule wrote; `ValueError` for a truncated one says to delete it."""
     with reading(path, REMADE):
         return np.load(path, mmap_mode=mmap_mode, allow_pickle=False)
 
 
-_SPACE = 2**30, 6  # bytes that a pickle may take, and for each of its file's; NAS-Bench-201's takes 4
+_SPACE = 2**30, 6  # memory of a pickle: bytes, plus bytes per byte of its file; NAS-Bench-201's needs 4
 
 
 @contextmanager
 def _unpickling(path: Path | str) -> Iterator[None]:
-    """Turn what a damaged pickle raises into a ValueError, and let it take only so much of the memory.
+    """Turn errors of a damaged pickle into a ValueError, and limit its memory.
 
-    A few bytes of a pickle can ask for any number of gigabytes. Linux alone keeps the limit.
+    A few bytes of a pickle can allocate any number of gigabytes. Only Linux enforces the limit.
     """
     with reading(path), ExitStack() as stack:
         if sys.platform == "linux":
@@ -142,7 +149,7 @@ def _unpickling(path: Path | str) -> Iterator[None]:
 
 
 class _PlainUnpickler(pickle.Unpickler):
-    """Builds the listed types and no other, so that a pickle can neither import nor call anything else."""
+    """Builds only the listed types, so that a pickle can't import or call anything else."""
 
     def find_class(self, module: str, name: str) -> Any:
         if name in _PLAIN_CLASSES.get(module, ()):
@@ -153,20 +160,20 @@ class _PlainUnpickler(pickle.Unpickler):
 
 
 def load_plain_pickle(stream: IO[bytes], path: Path) -> Any:
-    """Load a pickle of plain containers and NumPy arrays, those of Python 2 included.
+    """Load a pickle of plain containers and NumPy arrays, also one of Python 2.
 
-    Raises `ValueError` that names the file where it is damaged, holds anything that could run code, or asks
-    for far more memory than a sound file of its size does.
+    Raises `ValueError` with the file's name if it is damaged, contains anything that could run code, or needs
+    far more memory than a valid file of its size.
     """
     with _unpickling(path):
         return _PlainUnpickler(stream, encoding="latin1").load()
 
 
 def load_plain_torch(path: Path) -> Any:
-    """Load what `torch.save` wrote of plain containers and numbers, in its format until 1.5 or since.
+    """Load plain containers and numbers that `torch.save` wrote, in the format before or since torch 1.6.
 
-    Ten times as fast as `torch.load` with `weights_only`, of which billions of numbers would take a quarter
-    of an hour. Raises `ValueError` as `load_plain_pickle` does, of files with tensors too.
+    It is ten times as fast as `torch.load` with `weights_only`, which takes a quarter of an hour for billions
+    of numbers. Raises `ValueError` as `load_plain_pickle` does, and for files with tensors.
     """
     with _unpickling(path):
         if zipfile.is_zipfile(path):

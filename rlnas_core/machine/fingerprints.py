@@ -1,4 +1,4 @@
-"""Fingerprints of what decides a result: settings, arrays, files and the code itself."""
+"""Fingerprints of everything that a result depends on: settings, arrays, files and the code itself."""
 
 import hashlib
 import json
@@ -16,13 +16,13 @@ _CODE = (".py", ".cpp", ".yaml")
 
 
 def key_of(*parts: Any) -> str:
-    """A hash of settings (anything JSON can hold), arrays and the content of files (paths)."""
+    """A hash of settings (JSON data), arrays and the content of files (paths)."""
     digest = hashlib.sha256()
     for part in parts:
         if isinstance(part, Path):
             digest.update(part.read_bytes())
         elif isinstance(part, np.ndarray):
-            # Of a large array every so manieth row stands for all, so that a start reads no more.
+            # Of a large array only every n-th row is hashed, so that a start is fast.
             rows = np.ascontiguousarray(part[:: 1 + part.nbytes // _HASHED])
             digest.update(repr((part.shape, part.dtype.str)).encode())
             digest.update(rows.tobytes())
@@ -32,12 +32,12 @@ def key_of(*parts: Any) -> str:
 
 
 def marks_of(paths: Sequence[str | Path] | np.ndarray) -> list[tuple[int, int]]:
-    """Size and time of change of files, which stand for their content; of many of every so manieth."""
+    """Size and modification time of files, in place of their content; of many files, of every n-th."""
     found = (os.stat(path) for path in paths[:: 1 + len(paths) // _MARKED])
     return [(file.st_size, file.st_mtime_ns) for file in found]
 
 
 def code_of(*packages: str) -> list[Path]:
-    """The files of packages of this library, as `key_of` takes them."""
+    """The source files of packages of this library, for `key_of`."""
     files = (path for package in packages for path in sorted((_LIBRARY / package).rglob("*")))
     return [path for path in files if path.suffix in _CODE]

@@ -1,7 +1,7 @@
-"""Training in several processes that each take a part of every batch, with the result of one.
+"""Training in several processes: each takes a part of every batch, and the result is that of one process.
 
-`torchrun` starts them and says in the environment who they are. Without it there is one process, and nothing
-here has a cost.
+`torchrun` starts the processes and sets their ranks in the environment. Without it there is one process, and
+the functions here do nothing.
 """
 
 import atexit
@@ -21,7 +21,7 @@ if sys.platform == "linux":
 
 
 def join(device: torch.device) -> None:
-    """Meet the other processes, if there are any: by NCCL where they have GPUs, else by Gloo."""
+    """Connect to the other processes, if any: by NCCL on GPUs, else by Gloo."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not dist.is_initialized():
         if device.type == "cuda":
             torch.cuda.set_device(device)
@@ -32,29 +32,29 @@ def join(device: torch.device) -> None:
 
 
 def end_with_parent() -> None:
-    """Be killed when the process that started this one is gone, however it went; only Linux can do that."""
+    """Let Linux kill this process when its parent ends for any reason; does nothing on other systems."""
     if sys.platform == "linux":
         _LIBC.prctl(_PDEATHSIG, signal.SIGKILL)
 
 
 def count() -> int:
-    """How many processes there are."""
+    """The number of processes."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
 def described() -> str:
-    """How many processes with how many threads each there are, as a log says it."""
+    """The number of processes and of threads of each, as text for the log."""
     threads = f"{torch.get_num_threads()} thread{'s' * (torch.get_num_threads() > 1)}"
     return threads if count() == 1 else f"{count()} processes of {threads}"
 
 
 def rank() -> int:
-    """The number of this process, from 0; the first alone writes."""
+    """The number of this process, from 0; only process 0 writes files."""
     return dist.get_rank() if dist.is_initialized() else 0
 
 
 def part(batch_size: int) -> slice:
-    """The part of a batch that is this process's; ValueError where the parts can't be equal."""
+    """The part of a batch for this process; ValueError if the parts can't be equal."""
     if batch_size % count():
         raise ValueError(
             f"batch_size: got {batch_size} for {count()} processes; accepted: a multiple of {count()}"
@@ -64,7 +64,7 @@ def part(batch_size: int) -> slice:
 
 
 def first_then_others(action: Callable[[], Any]) -> Any:
-    """Do something in the first process, and only then in the others."""
+    """Call a function in the first process, and only then in the others."""
     for turn in (rank() == 0, rank() != 0):
         if turn:
             result = action()
@@ -81,14 +81,14 @@ def add_up(tensor: Tensor) -> Tensor:
 
 
 def share(tensors: Iterable[Tensor]) -> None:
-    """Give tensors the values of the first process, in place."""
+    """Copy the values of tensors from the first process to all others, in place."""
     if count() > 1:
         for tensor in tensors:
             dist.broadcast(tensor, 0)
 
 
 def largest(number: int, device: torch.device) -> int:
-    """The largest of all processes' numbers."""
+    """The largest of the numbers of all processes."""
     if count() == 1:
         return number
     shared = torch.tensor(number, device=device)
@@ -98,10 +98,10 @@ def largest(number: int, device: torch.device) -> int:
 
 @torch.no_grad()
 def average_gradients(weights: Sequence[Tensor], flag: bool, look: bool = True) -> bool:
-    """Average gradients over the processes, in place; return whether any process raised its flag.
+    """Average gradients over the processes, in place; return whether `flag` is true in any process.
 
-    All go in one message. Every process has to have gradients of the same weights, and to `look` at the flags
-    at the same time; a GPU has to be waited for then.
+    All gradients go in one message. Every process must have gradients of the same weights and `look` at the
+    flags in the same steps, since a look waits for the GPU.
     """
     if count() == 1:
         return flag
@@ -115,9 +115,9 @@ def average_gradients(weights: Sequence[Tensor], flag: bool, look: bool = True) 
 
 
 def var_mean(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Biased variance and mean by channel of x (B, C, H, W) over the batch of all processes, and of how many.
+    """Biased variance and mean per channel of x (B, C, H, W) over all processes, and the number of values.
 
-    Parts may be of different sizes. Gradients flow back to those of all processes.
+    Parts may have different sizes. Gradients flow back to all processes.
     """
     x, dims = x.float() if x.dtype == torch.bfloat16 else x, (0, 2, 3)
     own = x.new_tensor([x.numel() // x.shape[1]])

@@ -26,15 +26,52 @@ _STRIDES = [8, 16, 32]
 class Transfer:
     """A task that networks are transferred to: how its scenes are read, trained on and measured.
 
-    `read` takes a folder and gives training and validation images. `train` takes a network, training images,
-    settings and a seed, with `pretrained` weights and a `run` by name, and gives the model. `measure` takes
-    the model, validation images and settings and gives measures in percent by name.
+    `read` takes a folder and gives training and validation images; `build` makes a model of a network,
+    training images, settings and a seed, `task` its training of model, images, settings and a generator.
+    `identity` is what a training on images depends on. `measure` takes the model, validation images and
+    settings and gives measures in percent by name.
     """
 
     settings: type[TrainingSettings]
     read: Callable[[str | Path], tuple[Any, Any]]
-    train: Callable[..., nn.Module]
+    build: Callable[[BackboneModule, Any, Any, int], nn.Module]
+    task: Callable[[Any, Any, Any, np.random.Generator], Task]
+    identity: Callable[[Any], list[Any]]
     measure: Callable[[Any, Any, Any], dict[str, float]]
+
+    def train(
+        self,
+        network: BackboneModule,
+        data: Any,
+        settings: TrainingSettings,
+        seed: int,
+        *,
+        pretrained: Path | None = None,
+        run: Run = Run(),  # noqa: B008 - a frozen value
+    ) -> nn.Module:
+        """Train what `build` makes of a network, and return it.
+
+        The network has retrained weights (`load_backbone`) or, without them, weights drawn from the seed.
+        Under `torchrun` each process takes a part of every batch. Run, checkpoint and errors are those of
+        `loop.fit`.
+        """
+        device, (weights_seed, order_seed, draws_seed) = begin(settings, seed, 3)
+        weights = drawn(weights_seed)
+        if pretrained:
+            load_backbone(network, pretrained)
+        else:
+            initialise(network, torch.Generator().manual_seed(weights))
+        model = self.build(network, data, settings, weights).to(device)
+        files = [*code_of("transfer"), *([pretrained] if pretrained else [])]
+        fit(
+            self.task(model, data, settings, np.random.default_rng(draws_seed)),
+            settings,
+            order_seed,
+            device=device,
+            key=[network.space, network.genes, seed, device.type, *files, *self.identity(data)],
+            run=run,
+        )
+        return model
 
 
 class Backbone(nn.Module):
@@ -107,38 +144,3 @@ def load_backbone(network: BackboneModule, path: str | Path) -> None:
             "backbone the channels and cells that the weights were retrained with"
         )
     network.load_state_dict(weights, strict=False)
-
-
-def train_on_scenes(
-    network: BackboneModule,
-    build: Callable[[int], nn.Module],
-    task: Callable[[Any, np.random.Generator], Task],
-    settings: TrainingSettings,
-    seed: int,
-    *,
-    pretrained: Path | None,
-    key: list[Any],
-    run: Run,
-) -> Any:
-    """Train what `build` makes of a network and a seed, as the task that `task` makes of it and a generator.
-
-    The network has retrained weights (`load_backbone`) or, without them, weights drawn from the seed.
-    Run, checkpoint and errors are those of `loop.fit`.
-    """
-    device, (weights_seed, order_seed, draws_seed) = begin(settings, seed, 3)
-    weights = drawn(weights_seed)
-    if pretrained:
-        load_backbone(network, pretrained)
-    else:
-        initialise(network, torch.Generator().manual_seed(weights))
-    model = build(weights).to(device)
-    files = [*code_of("transfer"), *([pretrained] if pretrained else [])]
-    fit(
-        task(model, np.random.default_rng(draws_seed)),
-        settings,
-        order_seed,
-        device=device,
-        key=[network.space, network.genes, seed, device.type, *files, *key],
-        run=run,
-    )
-    return model

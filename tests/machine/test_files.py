@@ -31,8 +31,8 @@ def test_a_whole_result_is_read_with_its_words_as_they_are(tmp_path):
     ("content", "reason"),
     [
         (b"", "OSError"),
-        (WHOLE[:-1].encode(), "its last line has no end"),
-        (WHOLE[:-14].encode(), "its last line has no end"),
+        (WHOLE[:-1].encode(), "its last line is incomplete"),
+        (WHOLE[:-14].encode(), "its last line is incomplete"),
         (WHOLE[: WHOLE.index("2,")].encode(), "got 2 rows, expected 3"),
         (WHOLE.replace("angle", "angel").encode(), "it has no column angle"),
         (WHOLE.replace("0.25", "").encode(), "row 1 has gaps"),
