@@ -6,9 +6,7 @@ rule check_claims:
         tables=expand(f"{RESULTS}/tables/table{{number}}.csv", number=ALL_TABLES),
         categories=[f"{RESULTS}/figures/figure1.csv"] if HAS_FIGURE1 else [],
     output:
-        csv=f"{RESULTS}/claims.csv",
-        md=f"{RESULTS}/claims.md",
-        txt=f"{RESULTS}/claims.txt",
+        **in_formats(f"{RESULTS}/claims", "csv", "md", "txt"),
         html=report(
             f"{RESULTS}/claims.html",
             caption="../report/claims.rst",

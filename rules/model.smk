@@ -53,15 +53,13 @@ rule draw_label_curve:
         accuracies=expand(f"{RESULTS}/retrained/{RETRAINED}/accuracy.csv", zip, **CURVE),
         labels=expand(f"{RESULTS}/data/{{dataset}}/train_labels.npy", dataset=CURVE_DATASETS),
     output:
+        **in_formats(f"{RESULTS}/figures/labels", "pdf", "png", "csv"),
         svg=report(
             f"{RESULTS}/figures/labels.svg",
             caption="../report/labels.rst",
             category="Model",
             labels={"figure": "labels", "shows": "accuracy against the number of labels"},
         ),
-        pdf=f"{RESULTS}/figures/labels.pdf",
-        png=f"{RESULTS}/figures/labels.png",
-        csv=f"{RESULTS}/figures/labels.csv",
     params:
         datasets=CURVE_DATASETS,
     log:

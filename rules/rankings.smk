@@ -52,9 +52,8 @@ rule tabulate_rankings:
         unpack(ranking_inputs),
         accuracies=f"{RESULTS}/benchmark/accuracies.csv",
     output:
-        csv=f"{RESULTS}/tables/rankings.csv",
-        md=f"{RESULTS}/tables/rankings.md",
-        tex=f"{RESULTS}/tables/rankings.tex",
+        **in_formats(f"{RESULTS}/tables/rankings", "csv", "md", "tex"),
+        **in_formats(f"{RESULTS}/figures/rankings", "pdf", "png"),
         html=report(
             f"{RESULTS}/tables/rankings.html",
             caption="../report/rankings.rst",
@@ -67,8 +66,6 @@ rule tabulate_rankings:
             category="Figures",
             labels={"figure": "rankings", "shows": "quality against cost"},
         ),
-        pdf=f"{RESULTS}/figures/rankings.pdf",
-        png=f"{RESULTS}/figures/rankings.png",
     params:
         runs=RANKINGS,
         searches=config["searches"],
@@ -141,8 +138,7 @@ rule tabulate_networks:
     input:
         unpack(network_inputs),
     output:
-        csv=f"{RESULTS}/tables/networks_{{space}}_{{dataset}}.csv",
-        md=f"{RESULTS}/tables/networks_{{space}}_{{dataset}}.md",
+        **in_formats(f"{RESULTS}/tables/networks_{{space}}_{{dataset}}", "csv", "md"),
     params:
         settings=retraining_settings,
         search=search_settings,

@@ -7,9 +7,7 @@ rule tabulate_costs:
         unpack(cost_inputs),
         searches=large_searches("table", "best.csv", "optimum.csv"),
     output:
-        csv=f"{RESULTS}/tables/table{{number}}.csv",
-        md=f"{RESULTS}/tables/table{{number}}.md",
-        tex=f"{RESULTS}/tables/table{{number}}.tex",
+        **in_formats(f"{RESULTS}/tables/table{{number}}", "csv", "md", "tex"),
         html=report(
             f"{RESULTS}/tables/table{{number}}.html",
             caption="../report/costs.rst",
@@ -35,9 +33,7 @@ rule tabulate_accuracies:
         searches=table_architectures,
         accuracies=f"{RESULTS}/benchmark/accuracies.csv",
     output:
-        csv=f"{RESULTS}/tables/table{{number}}.csv",
-        md=f"{RESULTS}/tables/table{{number}}.md",
-        tex=f"{RESULTS}/tables/table{{number}}.tex",
+        **in_formats(f"{RESULTS}/tables/table{{number}}", "csv", "md", "tex"),
         html=report(
             f"{RESULTS}/tables/table{{number}}.html",
             caption="../report/accuracies.rst",
@@ -66,9 +62,7 @@ rule tabulate_correlations:
         baselines=f"{RESULTS}/ranking/baselines.csv",
         accuracies=f"{RESULTS}/benchmark/accuracies.csv",
     output:
-        csv=f"{RESULTS}/tables/table{{number}}.csv",
-        md=f"{RESULTS}/tables/table{{number}}.md",
-        tex=f"{RESULTS}/tables/table{{number}}.tex",
+        **in_formats(f"{RESULTS}/tables/table{{number}}", "csv", "md", "tex"),
         html=report(
             f"{RESULTS}/tables/table{{number}}.html",
             caption="../report/correlations.rst",
@@ -97,8 +91,7 @@ rule compare_with_authors:
             f"{RESULTS}/tables/table{{number}}.csv", number=sorted([*ACCURACY_TABLES, CORRELATION_TABLE])
         ),
     output:
-        csv=f"{RESULTS}/tables/comparison.csv",
-        md=f"{RESULTS}/tables/comparison.md",
+        **in_formats(f"{RESULTS}/tables/comparison", "csv", "md"),
     params:
         searches=config["searches"],
     log:

@@ -1,6 +1,5 @@
 """Compare trained networks on the same held-out images."""
 
-import json
 from pathlib import Path
 
 import job
@@ -12,7 +11,7 @@ from rlnas_core.training.checkpoint import read_weights
 
 log = job.start(snakemake)
 folder = Path(snakemake.input.description).parent
-dataset = json.loads(Path(snakemake.input.description).read_text(encoding="utf-8"))
+dataset = job.read_description(snakemake.input.description)
 images, labels = load(folder, "valid"), read_array(snakemake.input.labels)
 right = {}
 for path in snakemake.input.weights:

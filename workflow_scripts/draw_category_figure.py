@@ -1,6 +1,5 @@
 """Draw figure 1: RLNAS with different numbers of random-label categories."""
 
-import json
 from pathlib import Path
 
 import job
@@ -16,7 +15,7 @@ found = look_up(snakemake.input.searches, Benchmark(read_extracted(snakemake.inp
 taus = read_results(snakemake.input.correlations, [*keys, "indicator"])
 runs = found.merge(taus[taus["indicator"] == "angle"], on=keys)
 results = job.of_searches(runs, params.searches)
-descriptions = [json.loads(Path(file).read_text(encoding="utf-8")) for file in snakemake.input.descriptions]
+descriptions = map(job.read_description, snakemake.input.descriptions)
 known = {entry["name"]: entry["classes"] for entry in descriptions if entry["labelled"]}
 classes = {name: known.get(dataset) for name, dataset in params.searches.items()}
 results = results.assign(classes=results["dataset"].map(classes).astype("Int64"))

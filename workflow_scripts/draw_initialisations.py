@@ -1,6 +1,5 @@
 """Draw what angles of untrained supernets find and how they rank, by the scale of the weights."""
 
-import json
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -17,8 +16,7 @@ from rlnas_core.training.supernet import SupernetSettings, untrained_statistics
 
 log = job.start(snakemake)
 params = snakemake.params
-with open(snakemake.input.description, encoding="utf-8") as file:
-    description = json.load(file)
+description = job.read_description(snakemake.input.description)
 settings, space = SupernetSettings(**params.supernet), get("nas_bench_201")
 genes, accuracies, rows = space.enumerate(), read_extracted(snakemake.input.accuracies), []
 for name, scale, seed in product(params.initialisations, params.scales, params.seeds):

@@ -1,8 +1,5 @@
 """Write a retrained network as a model to use elsewhere."""
 
-import json
-from pathlib import Path
-
 import pandas as pd
 
 import job
@@ -12,7 +9,7 @@ from rlnas_core.training.checkpoint import read_weights
 
 log = job.start(snakemake)
 weights, made_by = read_weights(snakemake.input.weights)
-dataset = json.loads(Path(snakemake.input.description).read_text(encoding="utf-8"))
+dataset = job.read_description(snakemake.input.description)
 model = Model(describe(dataset, made_by))
 set_weights(model, weights, snakemake.input.weights)
 measured = snakemake.input.get("accuracy")

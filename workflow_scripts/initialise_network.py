@@ -1,8 +1,5 @@
 """Write the weights that the training of an architecture would begin with."""
 
-import json
-from pathlib import Path
-
 import torch
 
 import job
@@ -16,7 +13,7 @@ wildcards, given = snakemake.wildcards, dict(snakemake.params.settings)
 described = read_result(snakemake.input.architecture, ["arch"], rows=1).iloc[0]
 if channels := given.pop("channels") or described.get("channels"):
     given["channels"] = int(channels)
-dataset = json.loads(Path(snakemake.input.description).read_text(encoding="utf-8"))
+dataset = job.read_description(snakemake.input.description)
 made_by = {**dict(wildcards), "arch": described["arch"], "settings": given, "trained": False}
 model = Model(describe(dataset, made_by))
 initialise(model.network, torch.Generator().manual_seed(int(wildcards.seed)))

@@ -1,15 +1,12 @@
 """Compare the weights of two untrained supernets with different seeds."""
 
-import json
-
 import job
 from rlnas_core.spaces import get
 from rlnas_core.training.supernet import SupernetSettings, untrained_statistics
 
 log = job.start(snakemake)
 wildcards = snakemake.wildcards
-with open(snakemake.input.description, encoding="utf-8") as file:
-    description = json.load(file)
+description = job.read_description(snakemake.input.description)
 settings = SupernetSettings(**{**snakemake.params.settings, "initialisation": wildcards.initialisation})
 statistics = untrained_statistics(get("nas_bench_201"), description, settings, int(wildcards.seed))
 statistics.save(snakemake.output.statistics)

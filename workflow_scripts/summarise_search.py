@@ -1,6 +1,5 @@
 """Write what a search found, and what it was compared with, on one page."""
 
-import json
 from pathlib import Path
 
 import pandas as pd
@@ -13,7 +12,7 @@ from rlnas_core.search.choice import Limit
 
 log = job.start(snakemake)
 given, runtimes = snakemake.input, Path(snakemake.params.runtimes)
-dataset = json.loads(Path(given.description).read_text(encoding="utf-8"))
+dataset = job.read_description(given.description)
 names = [name for name in ("candidates", "agreement", "comparison", "curve") if given.get(name)]
 took = pd.DataFrame(
     {

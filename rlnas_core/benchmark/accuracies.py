@@ -3,7 +3,7 @@
 import bz2
 import hashlib
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +27,6 @@ BENCHMARK_COLUMNS = {
 """Column name: the benchmark's names of the training set and of the evaluated set."""
 INCLUDED = Path(__file__).with_name("nas_bench_201.csv.xz")
 """The included test accuracies; nas_bench_201.md beside the file states their source."""
-_SHOWN = 5
 _PUBLISHED_ORDER = "83abc799e45cf34e9d2163654668ab998b9a54d01c39e72ca1f71f2cdf356d84"
 """SHA-256 of the architectures, one per line, in the order of NAS-Bench-201's own file."""
 
@@ -84,7 +83,7 @@ def _verify_numbers(table: pd.DataFrame, name: str) -> None:
     published = published and hashlib.sha256(ordered.encode()).hexdigest() == _PUBLISHED_ORDER
     if len(other) and not published:
         rows = [f"{table['arch'][row]} has {table['index'][row]}, expected {own[row]}" for row in other]
-        raise ValueError(f"{name}: index and arch disagree: {_some(rows)}")
+        raise ValueError(f"{name}: index and arch disagree: {files.some(rows)}")
 
 
 def read_extracted(path: Path | str) -> pd.DataFrame:
@@ -125,18 +124,49 @@ def extract(
     path: Path | str,
     checksum: str | None = None,
     *,
+    complete: bool = True,
     log: Callable[[str], None] = lambda line: None,
 ) -> pd.DataFrame:
     """Return the table of the whole space from `source`, the configuration's `benchmark.source`.
 
-    Raises `ValueError` as `extract_official`, `extract_nats` and `read_table` do.
+    `official` is NAS-Bench-201-v1_1-096897.pth (reading it takes about 20 GB of memory), `nats-bench` an
+    unpacked NATS-tss-v1_0-3ffb9-simple directory. Their accuracies are means after 200 epochs, and reading
+    them can't run code. A damaged file is detected by `checksum` (`algorithm:digest`; of meta.pickle.pbz2 in
+    a directory) or, without one, by the six digits at the end of the official file's name; these don't prove
+    its origin. The table is in the order of the space, of all 15,625 architectures if `complete`. Raises
+    `ValueError` for a checksum mismatch, damaged or missing files, and incomplete content.
     """
-    if source == "official":
-        return extract_official(path, checksum, log=log)
-    if source == "nats-bench":
-        return extract_nats(path, checksum, log=log)
+    path = Path(path)
     inspect(source, path, checksum)
-    return read_table(path)
+    if source not in ("official", "nats-bench"):
+        return read_table(path)
+    from nas_201_api import ArchResults  # imports torch
+
+    log(f"{path}: loading")
+    epochs, found = ("full", _official(path)) if source == "official" else ("200", _nats(path, complete))
+    rows = []
+    for file, arch, results in found:
+        with files.reading(file):
+            rows.append({"arch": arch, **_accuracies(ArchResults.create_from_state_dict(results[epochs]))})
+        if len(rows) % 1000 == 0:
+            log(f"{len(rows)} architectures")
+    return _canonical(pd.DataFrame(rows), str(path), complete)
+
+
+def _official(path: Path) -> list[tuple[Path, str, Any]]:
+    """The file, the architecture and its results by epochs, for each architecture."""
+    content = files.load_plain_torch(path)
+    with files.reading(path):
+        archs, trained = content["meta_archs"], content["arch2infos"]
+        return [(path, archs[index], trained[index]) for index in sorted(trained)]
+
+
+def _nats(folder: Path, complete: bool) -> Iterator[tuple[Path, str, Any]]:
+    """The same as `_official` for a directory, read one architecture at a time."""
+    meta = _load_nats(folder / "meta.pickle.pbz2")
+    with files.reading(folder / "meta.pickle.pbz2"):
+        archs = [(folder / f"{index:06d}.pickle.pbz2", arch) for index, arch in enumerate(meta["meta_archs"])]
+    return ((file, arch, _load_nats(file)) for file, arch in archs if complete or file.is_file())
 
 
 def compare(table: pd.DataFrame) -> pd.DataFrame:
@@ -154,71 +184,6 @@ def compare(table: pd.DataFrame) -> pd.DataFrame:
             "arch": [both["arch"].iloc[int(values.argmax())] for values in apart],
         }
     )
-
-
-def extract_official(
-    path: Path | str,
-    checksum: str | None = None,
-    *,
-    complete: bool = True,
-    log: Callable[[str], None] = lambda line: None,
-) -> pd.DataFrame:
-    """Extract the mean accuracies after 200 epochs from `NAS-Bench-201-v1_1-096897.pth`.
-
-    This takes about 20 GB of memory. Reading the file can't run code. A damaged file is detected by
-    `checksum` (`algorithm:digest`) or, without one, by the six digits at the end of its published name; these
-    don't prove its origin. Returns a table in the order of the space, of all 15,625 architectures if
-    `complete`. Raises `ValueError` for a checksum mismatch, a damaged file or incomplete content.
-    """
-    path = Path(path)
-    _verify_official(path, checksum)
-    log(f"{path}: loading")
-    content = files.load_plain_torch(path)
-    with files.reading(path):
-        archs, trained = content["meta_archs"], content["arch2infos"]
-        found = [(path, archs[index], trained[index]) for index in sorted(trained)]
-    return _extracted(found, "full", path, complete, log)
-
-
-def extract_nats(
-    folder: Path | str,
-    checksum: str | None = None,
-    *,
-    complete: bool = True,
-    log: Callable[[str], None] = lambda line: None,
-) -> pd.DataFrame:
-    """Extract the mean accuracies after 200 epochs from an unpacked `NATS-tss-v1_0-3ffb9-simple` folder.
-
-    `checksum` (`algorithm:digest`) is that of its meta.pickle.pbz2. Reading the files can't run code. Returns
-    a table in the order of the space, of all 15,625 architectures if `complete`. Raises `ValueError` for a
-    checksum mismatch and for damaged or missing files.
-    """
-    folder = Path(folder)
-    _verify_nats(folder, checksum)
-    meta = _load_nats(folder / "meta.pickle.pbz2")
-    with files.reading(folder / "meta.pickle.pbz2"):
-        archs = [(folder / f"{index:06d}.pickle.pbz2", arch) for index, arch in enumerate(meta["meta_archs"])]
-    found = ((file, arch, _load_nats(file)) for file, arch in archs if complete or file.is_file())
-    return _extracted(found, "200", folder, complete, log)
-
-
-def _extracted(
-    found: Iterable[tuple[Path, str, Any]],
-    epochs: str,
-    source: Path,
-    complete: bool,
-    log: Callable[[str], None],
-) -> pd.DataFrame:
-    """The table of `found`: file, architecture and results; accuracies are those of `epochs`."""
-    from nas_201_api import ArchResults  # imports torch
-
-    rows = []
-    for file, arch, results in found:
-        with files.reading(file):
-            rows.append({"arch": arch, **_accuracies(ArchResults.create_from_state_dict(results[epochs]))})
-        if len(rows) % 1000 == 0:
-            log(f"{len(rows)} architectures")
-    return _canonical(pd.DataFrame(rows), str(source), complete)
 
 
 def _verify_official(path: Path, checksum: str | None) -> None:
@@ -277,13 +242,13 @@ def _canonical(table: pd.DataFrame, name: str, complete: bool) -> pd.DataFrame:
     counts = np.bincount(index, minlength=len(genes))
     for kind, rows in (("duplicate", counts > 1), ("missing", (counts == 0) & complete)):
         if rows.any():
-            mistakes.append(f"{kind} architectures: {_some(space.to_string(genes[rows]))}")
+            mistakes.append(f"{kind} architectures: {files.some(space.to_string(genes[rows]))}")
     for column in accuracies:
         values = pd.to_numeric(table[column], errors="coerce")
         outside = ~values.between(0, 100)
         if outside.any():
             pairs = [f"{table['arch'][row]} has {table[column][row]}" for row in np.flatnonzero(outside)]
-            mistakes.append(f"{column} outside 0..100 percent: {_some(pairs)}")
+            mistakes.append(f"{column} outside 0..100 percent: {files.some(pairs)}")
         elif complete and values.max() <= 1:
             mistakes.append(
                 f"{column}: got {values.max():g} at most, which looks like fractions; give percent"
@@ -295,8 +260,3 @@ def _canonical(table: pd.DataFrame, name: str, complete: bool) -> pd.DataFrame:
     return (
         table.assign(index=index).sort_values("index")[["index", "arch", *accuracies]].reset_index(drop=True)
     )
-
-
-def _some(names: list[str]) -> str:
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more

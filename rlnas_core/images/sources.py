@@ -11,7 +11,7 @@ from PIL import Image
 
 from rlnas_core.images.archives import SUFFIXES, contents
 from rlnas_core.images.pictures import SCALED, converted, is_wide, pixels_of, reason, resize
-from rlnas_core.machine import files
+from rlnas_core.machine.files import digest, reading, some
 
 _CHECKED = 100_000  # images that are decoded, or opened, for a check before a run
 _TRAIN_FOLDERS = ("train", "training")
@@ -60,7 +60,7 @@ def image_files(
     if not names:
         raise ValueError(f"{path} has no images; accepted endings: {', '.join(sorted(SUFFIXES))}")
     if leaving := {name for name in names if {"..", "/"} & set(PurePosixPath(name).parts)}:
-        raise ValueError(f"{path}: paths that leave the archive: {_some(leaving)}; give one without them")
+        raise ValueError(f"{path}: paths that leave the archive: {some(leaving)}; give one without them")
     class_of = _listed_classes(path, names, labels) if labels else {}
     if labels:
         names = {full: short for full, short in names.items() if full in class_of}
@@ -74,7 +74,7 @@ def image_files(
     number = {name: -1 if name == "" else row for row, name in enumerate(classes)}
     read = partial(pixels_of, mode=mode, square=square)
     train, test = (_file_pool(path, members[split], number, read) for split in ("train", "test"))
-    checksums = {path.name: f"sha256:{files.digest(path)}"} if path.is_file() else {}
+    checksums = {path.name: f"sha256:{digest(path)}"} if path.is_file() else {}
     titles = tuple(filter(None, classes))
     channels = {"L": 1, "RGB": 3}[mode]
     return ImageSource(len(titles), channels, train, test if members["test"] else None, checksums, titles)
@@ -109,7 +109,7 @@ def _class_names(path: Path, members: dict[str, dict[str, str]]) -> list[str]:
     if tested != set(classes):
         raise ValueError(
             f"{path}: the class folders of training and test images differ; only in training: "
-            f"{_some(set(classes) - tested)}; only in test: {_some(tested - set(classes))}"
+            f"{some(set(classes) - tested)}; only in test: {some(tested - set(classes))}"
         )
     return classes
 
@@ -118,17 +118,17 @@ def _listed_classes(path: Path, names: dict[str, PurePosixPath], labels: Path) -
     """The class of each image in a CSV of the columns file and class, by its path in the archive."""
     import pandas as pd
 
-    with files.reading(labels, "give a CSV of the columns file and class"):
+    with reading(labels, "give a CSV of the columns file and class"):
         table = pd.read_csv(labels, dtype=str, keep_default_na=False)[["file", "class"]]
     full_of = {short.as_posix(): full for full, short in names.items()} | {full: full for full in names}
     if unknown := set(table["file"]) - set(full_of):
         raise ValueError(
-            f"{labels}: {len(unknown)} files aren't in {path}: {_some(unknown)}; accepted: paths in it, such "
+            f"{labels}: {len(unknown)} files aren't in {path}: {some(unknown)}; accepted: paths in it, such "
             f"as {next(iter(names))}"
         )
     if (empty := table["class"] == "").any() or (twice := table["file"].duplicated()).any():
         wrong = table["file"][empty if empty.any() else twice]
-        raise ValueError(f"{labels}: no class or several rows for {_some(set(wrong))}; give each one class")
+        raise ValueError(f"{labels}: no class or several rows for {some(set(wrong))}; give each one class")
     if table.empty:
         raise ValueError(f"{labels}: got no rows; give a file and its class in each")
     return {full_of[file]: name for file, name in zip(table["file"], table["class"], strict=True)}
@@ -213,8 +213,3 @@ def _refuse(path: Path, unreadable: dict[str, Exception]) -> None:
             f"{path}: {len(unreadable)} unreadable images, remove or replace them: "
             f"{', '.join(sorted(unreadable))}; the first: {reason(next(iter(unreadable.values())))}"
         )
-
-
-def _some(names: set[str]) -> str:
-    first = ", ".join(sorted(names)[:10]) or "none"
-    return first if len(names) <= 10 else f"{first} and {len(names) - 10} more"

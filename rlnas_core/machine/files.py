@@ -74,6 +74,13 @@ def obstacles(folder: Path, inputs: Iterable[Path]) -> list[str]:
     return lines
 
 
+def some(names: Iterable[object], most: int = 5) -> str:
+    """The first of some names as a message lists them, sets in order, and how many more there are."""
+    texts = list(map(str, sorted(names) if isinstance(names, set) else names))
+    more = f" and {len(texts) - most} more" if len(texts) > most else ""
+    return (", ".join(texts[:most]) or "none") + more
+
+
 @contextmanager
 def reading(name: Path | str, remedy: str = "replace it") -> Iterator[None]:
     """Turn any error of reading a damaged file into a ValueError with the file's name and the remedy."""

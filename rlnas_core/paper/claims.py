@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from rlnas_core.paper.formats import page
+from rlnas_core.paper.formats import page, write_texts
 from rlnas_core.paper.tables import COSTS, DASH, PAPER, Cell, title
 
 HOLDS, FAILS, OPEN, NOT_MEASURED = "holds", "doesn't hold", "can't be told apart", "not measured"
@@ -295,7 +295,7 @@ def write(comparisons: pd.DataFrame, stem: Path | str, images: Sequence[str]) ->
 
     `images` are lines that say what the supernets saw.
     """
-    stem, claims = Path(stem), summarise(comparisons)
+    claims = summarise(comparisons)
     heading = {True: "The paper's claims", False: "Findings of this project"}
     shown = pd.DataFrame(
         {
@@ -314,14 +314,11 @@ def write(comparisons: pd.DataFrame, stem: Path | str, images: Sequence[str]) ->
     ]
     text = [f"{name}\n" + "\n".join(map(_paragraph, part.to_dict("records"))) for name, part in parts]
     texts = {
-        "csv": comparisons.to_csv(index=False, lineterminator="\n"),
         "md": "\n".join([*markdown, RULE, "", *(f"- {line}" for line in images)]).rstrip() + "\n",
         "txt": "\n\n".join([*text, *images]) + "\n",
         "html": _html(shown, claims, images),
     }
-    stem.parent.mkdir(parents=True, exist_ok=True)
-    for extension, content in texts.items():
-        stem.with_name(f"{stem.name}.{extension}").write_text(content, encoding="utf-8", newline="\n")
+    write_texts(stem, comparisons, **texts)
 
 
 def _paragraph(claim: Mapping[Any, Any]) -> str:

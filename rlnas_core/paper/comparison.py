@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from rlnas_core.paper.claims import OPEN, difference
+from rlnas_core.paper.formats import write_texts
 from rlnas_core.paper.numbers import PAPER
 from rlnas_core.paper.tables import Cell, number_of, title
 
@@ -63,7 +64,6 @@ def _of_authors(cell: Cell) -> tuple[float, float]:
 
 def write(compared: pd.DataFrame, stem: Path | str) -> None:
     """Write a comparison as STEM.csv and STEM.md."""
-    stem = Path(stem)
 
     def numbers(of: str) -> list[str]:
         decimals = [PAPER[f"table{number}"]["decimals"] for number in compared["table"]]
@@ -82,6 +82,4 @@ def write(compared: pd.DataFrame, stem: Path | str) -> None:
             "Against the repository": compared["authors_verdict"],
         }
     )
-    compared.to_csv(stem.with_name(f"{stem.name}.csv"), index=False, lineterminator="\n")
-    text = shown.to_markdown(index=False, disable_numparse=True)
-    stem.with_name(f"{stem.name}.md").write_text(text + "\n", encoding="utf-8", newline="\n")
+    write_texts(stem, compared, md=shown.to_markdown(index=False, disable_numparse=True) + "\n")

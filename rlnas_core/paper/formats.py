@@ -38,15 +38,15 @@ def write(table: pd.DataFrame, number: int, stem: Path | str) -> None:
     the table with the reason, so that its numbers of the paper stand in the CSV alone, as intervals, runs and
     the notes of single cells do; HTML shows these where the pointer rests on a cell.
     """
+    texts = {"md": _markdown(table, number), "tex": _latex(table, number), "html": _html(table, number)}
+    write_texts(stem, table, **texts)
+
+
+def write_texts(stem: Path | str, table: pd.DataFrame, **texts: str) -> None:
+    """Write a table as STEM.csv, and each text as STEM.EXTENSION by its name."""
     stem = Path(stem)
-    texts = {
-        "csv": table.to_csv(index=False, lineterminator="\n"),
-        "md": _markdown(table, number),
-        "tex": _latex(table, number),
-        "html": _html(table, number),
-    }
     stem.parent.mkdir(parents=True, exist_ok=True)
-    for extension, text in texts.items():
+    for extension, text in {"csv": table.to_csv(index=False, lineterminator="\n"), **texts}.items():
         stem.with_name(f"{stem.name}.{extension}").write_text(text, encoding="utf-8", newline="\n")
 
 
@@ -144,16 +144,20 @@ def _latex(table: pd.DataFrame, number: int) -> str:
     ).splitlines()
     if (place := _beyond(table, number)) < len(cells):
         body.insert(body.index(r"\midrule") + 1 + place, r"\midrule")
+    return latex_table("\n".join(body), _caption(table, number), str(number), _notes(table))
+
+
+def latex_table(body: str, caption: str, label: str, notes: Iterable[str] = ()) -> str:
+    """Return a LaTeX table of a tabular that pandas' Styler made, as wide as a line at most."""
     lines = [
         "% needs the packages booktabs and graphicx",
         r"\begin{table}",
         r"\centering",
-        rf"\caption{{{tex(_caption(table, number))}}}",
-        rf"\label{{tab:rlnas-{number}}}",
+        rf"\caption{{{tex(caption)}}}",
+        rf"\label{{tab:rlnas-{label}}}",
         r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
-        *body[:-1],
-        body[-1] + "}",
-        *(rf"\par\smallskip\raggedright\footnotesize {tex(note)}" for note in _notes(table)),
+        body.rstrip() + "}",
+        *(rf"\par\smallskip\raggedright\footnotesize {tex(note)}" for note in notes),
         r"\end{table}",
     ]
     return "\n".join(lines) + "\n"

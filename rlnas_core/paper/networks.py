@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from rlnas_core.benchmark.ranking import add_ranks, bootstrap_interval, kendall, spearman
+from rlnas_core.paper.formats import write_texts
 from rlnas_core.paper.numbers import PAPER
 from rlnas_core.paper.rankings import needs
 from rlnas_core.paper.tables import DASH, title
@@ -116,11 +117,5 @@ def write(measured: pd.DataFrame, networks: int, stem: Path | str) -> None:
         "networks, drawn with replacement. No ranking can be expected beyond what another seed of the "
         "training reaches."
     )
-    stem = Path(stem)
-    stem.parent.mkdir(parents=True, exist_ok=True)
-    texts = {
-        "csv": measured.to_csv(index=False, lineterminator="\n"),
-        "md": f"{caption}\n\n{shown.to_markdown(index=False, disable_numparse=True)}\n",
-    }
-    for extension, text in texts.items():
-        stem.with_name(f"{stem.name}.{extension}").write_text(text, encoding="utf-8", newline="\n")
+    text = f"{caption}\n\n{shown.to_markdown(index=False, disable_numparse=True)}\n"
+    write_texts(stem, measured, md=text)

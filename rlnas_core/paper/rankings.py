@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from rlnas_core.benchmark.ranking import baselines
 from rlnas_core.paper.figures import COLOURS, STYLE
-from rlnas_core.paper.formats import page, tex
+from rlnas_core.paper.formats import latex_table, page, tex, write_texts
 from rlnas_core.paper.numbers import PAPER
 from rlnas_core.paper.tables import DASH, title
 from rlnas_core.search.angle import architecture_angles
@@ -190,21 +190,11 @@ def lay_out(table: pd.DataFrame, costs: Mapping[str, float]) -> pd.DataFrame:
 
 def write(table: pd.DataFrame, costs: Mapping[str, float], stem: Path | str) -> None:
     """Write STEM.csv, tidy and without costs, and as people read it STEM.md, STEM.tex and STEM.html."""
-    stem, shown = Path(stem), lay_out(table, costs)
+    shown = lay_out(table, costs)
     datasets = " / ".join(map(title, dict.fromkeys(table["column"])))
     caption = f"{PAPER['rankings']['caption']} {datasets}."
     lines = [f"**Rankings.** {caption}", "", shown.to_markdown(index=False, disable_numparse=True), ""]
     body = shown.map(tex).rename(columns=tex).style.hide(axis="index").to_latex(hrules=True)
-    latex = [
-        "% needs the packages booktabs and graphicx",
-        r"\begin{table}",
-        rf"\caption{{{tex(caption)}}}",
-        r"\label{tab:rlnas-rankings}",
-        r"\resizebox{\linewidth}{!}{%",
-        body.rstrip() + "}",
-        r"\end{table}",
-        "",
-    ]
     heading = f"<b>Rankings.</b> {html.escape(caption)}"
     lines_of = shown.map(html.escape).replace({" / ": "<br>"}, regex=True)
     lines_of.insert(3, "Dataset", "<br>".join(map(title, dict.fromkeys(table["column"]))))
@@ -212,14 +202,11 @@ def write(table: pd.DataFrame, costs: Mapping[str, float], stem: Path | str) -> 
     classes["Ranking"] = "text"
     style = lines_of.style.hide(axis="index").set_uuid("rankings").set_td_classes(classes)
     texts = {
-        "csv": table.to_csv(index=False, lineterminator="\n"),
         "md": "\n".join(lines),
-        "tex": "\n".join(latex),
+        "tex": latex_table(body, caption, "rankings"),
         "html": page("Rankings", style.to_html(caption=heading, cell_ids=False), []),
     }
-    stem.parent.mkdir(parents=True, exist_ok=True)
-    for extension, text in texts.items():
-        stem.with_name(f"{stem.name}.{extension}").write_text(text, encoding="utf-8", newline="\n")
+    write_texts(stem, table, **texts)
 
 
 def draw(table: pd.DataFrame, costs: Mapping[str, float]) -> Figure:

@@ -26,15 +26,52 @@ _STRIDES = [8, 16, 32]
 class Transfer:
     """A task to which networks are transferred: how its images are read, trained on and measured.
 
-    `read` takes a directory and returns training and validation images. `train` takes a network, training
-    images, settings and a seed, and `pretrained` weights and a `run` by name; it returns the model. `measure`
-    takes the model, validation images and settings; it returns measures in percent by name.
+    `read` takes a directory and returns training and validation images. `build` makes a model from a network,
+    training images, settings and a seed. `task` makes its training from model, images, settings and a
+    generator. `identity` returns everything about images that a training depends on. `measure` takes the
+    model, validation images and settings, and returns measures in percent by name.
     """
 
     settings: type[TrainingSettings]
     read: Callable[[str | Path], tuple[Any, Any]]
-    train: Callable[..., nn.Module]
+    build: Callable[[BackboneModule, Any, Any, int], nn.Module]
+    task: Callable[[Any, Any, Any, np.random.Generator], Task]
+    identity: Callable[[Any], list[Any]]
     measure: Callable[[Any, Any, Any], dict[str, float]]
+
+    def train(
+        self,
+        network: BackboneModule,
+        data: Any,
+        settings: TrainingSettings,
+        seed: int,
+        *,
+        pretrained: Path | None = None,
+        run: Run = Run(),  # noqa: B008 - a frozen value
+    ) -> nn.Module:
+        """Build a model on a network, train it and return it.
+
+        The network gets the weights `pretrained` (`load_backbone`) or, without them, weights drawn from the
+        seed. Under `torchrun` each process takes a part of every batch. `run` and errors are those of
+        `loop.fit`.
+        """
+        device, (weights_seed, order_seed, draws_seed) = begin(settings, seed, 3)
+        weights = drawn(weights_seed)
+        if pretrained:
+            load_backbone(network, pretrained)
+        else:
+            initialise(network, torch.Generator().manual_seed(weights))
+        model = self.build(network, data, settings, weights).to(device)
+        files = [*code_of("transfer"), *([pretrained] if pretrained else [])]
+        fit(
+            self.task(model, data, settings, np.random.default_rng(draws_seed)),
+            settings,
+            order_seed,
+            device=device,
+            key=[network.space, network.genes, seed, device.type, *files, *self.identity(data)],
+            run=run,
+        )
+        return model
 
 
 class Backbone(nn.Module):
@@ -107,39 +144,3 @@ def load_backbone(network: BackboneModule, path: str | Path) -> None:
             "backbone the channels and cells that the weights were retrained with"
         )
     network.load_state_dict(weights, strict=False)
-
-
-def train_on_scenes(
-    network: BackboneModule,
-    build: Callable[[int], nn.Module],
-    task: Callable[[Any, np.random.Generator], Task],
-    settings: TrainingSettings,
-    seed: int,
-    *,
-    pretrained: Path | None,
-    key: list[Any],
-    run: Run,
-) -> Any:
-    """Build a model on a network, train it and return it.
-
-    `build` makes the model from a seed, and `task` makes the task from the model and a generator. The network
-    gets the weights `pretrained` (`load_backbone`) or, without them, weights drawn from `seed`. `key` is
-    added to the checkpoint's key. `run` and errors are those of `loop.fit`.
-    """
-    device, (weights_seed, order_seed, draws_seed) = begin(settings, seed, 3)
-    weights = drawn(weights_seed)
-    if pretrained:
-        load_backbone(network, pretrained)
-    else:
-        initialise(network, torch.Generator().manual_seed(weights))
-    model = build(weights).to(device)
-    files = [*code_of("transfer"), *([pretrained] if pretrained else [])]
-    fit(
-        task(model, np.random.default_rng(draws_seed)),
-        settings,
-        order_seed,
-        device=device,
-        key=[network.space, network.genes, seed, device.type, *files, *key],
-        run=run,
-    )
-    return model

@@ -22,16 +22,15 @@ from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
 from rlnas_core.images.arrays import Reader
 from rlnas_core.images.pictures import read_picture
+from rlnas_core.machine.files import some
 from rlnas_core.machine.fingerprints import marks_of
 from rlnas_core.networks.layers import BackboneModule
-from rlnas_core.training.loop import Run
 from rlnas_core.training.settings import TrainingSettings
 from rlnas_core.training.task import Task
-from rlnas_core.transfer.backbone import Backbone, Transfer, drawn_from, train_on_scenes
+from rlnas_core.transfer.backbone import Backbone, Transfer, drawn_from
 
 MEASURES = ("AP", "AP50", "AP75", "APS", "APM", "APL")
 _CHANNELS = 256
-_NAMED = 5  # mistakes listed in a message
 
 
 @dataclass(frozen=True)
@@ -109,7 +108,7 @@ def _read_split(root: Path, split: str) -> CocoImages:
     there = {file.name for file in folder.iterdir()}
     if absent := [name for name in names if name not in there]:
         raise FileNotFoundError(
-            f"{path} lists {len(absent)} images that are not in {folder}: {_some(absent)}; "
+            f"{path} lists {len(absent)} images that are not in {folder}: {some(absent)}; "
             f"unpack {split}.zip again or take them and their annotations out of the file"
         )
     categories = np.unique(np.array([category["id"] for category in categories], dtype=np.int64))
@@ -120,7 +119,7 @@ def _read_split(root: Path, split: str) -> CocoImages:
     flat = (boxes[:, 2:] <= 0).any(axis=1)
     if flat.any():
         warnings.warn(
-            f"{path}: skipped {flat.sum()} boxes without an area, of the annotations {_some(own[flat])}; "
+            f"{path}: skipped {flat.sum()} boxes without an area, of the annotations {some(own[flat])}; "
             "fix their width and height (bbox: [left, top, width, height]) or remove them",
             stacklevel=3,
         )
@@ -143,15 +142,10 @@ def _places(
         kind = "images" if key == "image_id" else "categories"
         raise ValueError(
             f"{path}: {wrong.sum()} annotations have a {key} that is not among its {kind}: "
-            f"{_some(f'{name} ({key} {got})' for name, got in zip(own[wrong], ids[wrong], strict=True))}; "
+            f"{some(f'{name} ({key} {got})' for name, got in zip(own[wrong], ids[wrong], strict=True))}; "
             f"add what is missing to {kind} or take these annotations out"
         )
     return np.searchsorted(listed, ids)
-
-
-def _some(names: Any) -> str:
-    names = [str(name) for name in names]
-    return ", ".join(names[:_NAMED]) + (", ..." if len(names) > _NAMED else "")
 
 
 class _Pyramid(nn.Sequential):
@@ -222,32 +216,6 @@ class DetectionTask(Task):
         return losses["classification"] + losses["bbox_regression"], None
 
 
-def train_detector(
-    network: BackboneModule,
-    data: CocoImages,
-    settings: DetectionSettings,
-    seed: int,
-    *,
-    pretrained: Path | None = None,
-    run: Run = Run(),  # noqa: B008 - a frozen value
-) -> RetinaNet:
-    """Train RetinaNet on a network, from `pretrained` weights if given.
-
-    Under `torchrun` each process takes a part of every batch. `run` and errors are those of
-    `backbone.train_on_scenes`.
-    """
-    return train_on_scenes(
-        network,
-        lambda drawn: build(network, len(data.categories), settings, drawn),
-        lambda model, rng: DetectionTask(model, data, rng),
-        settings,
-        seed,
-        pretrained=pretrained,
-        key=[data.ids, data.boxes, data.labels, marks_of(data.paths)],
-        run=run,
-    )
-
-
 def _reader(data: CocoImages) -> Reader:
     return Reader(lambda row: np.array(read_picture(data.paths[row], "RGB")))
 
@@ -298,4 +266,11 @@ def measure(model: RetinaNet, data: CocoImages, settings: DetectionSettings) -> 
     return average_precision(data, detect(model, data, settings.batch_size))
 
 
-TRANSFER = Transfer(DetectionSettings, read_coco, train_detector, measure)
+TRANSFER = Transfer(
+    DetectionSettings,
+    read_coco,
+    lambda network, data, settings, seed: build(network, len(data.categories), settings, seed),
+    lambda model, data, settings, rng: DetectionTask(model, data, rng),
+    lambda data: [data.ids, data.boxes, data.labels, marks_of(data.paths)],
+    measure,
+)

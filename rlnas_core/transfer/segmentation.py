@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,10 +18,9 @@ from rlnas_core.images.augmentation import normalise
 from rlnas_core.images.pictures import opened, read_picture
 from rlnas_core.machine.fingerprints import marks_of
 from rlnas_core.networks.layers import BackboneModule, layer
-from rlnas_core.training.loop import Run
 from rlnas_core.training.settings import TrainingSettings
 from rlnas_core.training.task import Task
-from rlnas_core.transfer.backbone import Backbone, Transfer, drawn_from, train_on_scenes
+from rlnas_core.transfer.backbone import Backbone, Transfer, drawn_from
 
 IGNORED = 255
 _EVALUATED = {kind.id: kind.train_id for kind in Cityscapes.classes if not kind.ignore_in_eval}
@@ -241,31 +241,9 @@ class SegmentationTask(Task):
         return image, target
 
 
-def train_segmenter(
-    network: BackboneModule,
-    data: CityImages,
-    settings: SegmentationSettings,
-    seed: int,
-    *,
-    pretrained: Path | None = None,
-    run: Run = Run(),  # noqa: B008 - a frozen value
-) -> DeepLabV3:
-    """Train DeepLab-v3 on a network, from `pretrained` weights if given.
-
-    Under `torchrun` each process takes a part of every batch. `run` and errors are those of
-    `backbone.train_on_scenes`.
-    """
+def _identity(data: CityImages) -> list[Any]:
     files = data.photographs + data.labels
-    return train_on_scenes(
-        network,
-        lambda drawn: build(network, drawn),
-        lambda model, rng: SegmentationTask(model, data, settings, rng),
-        settings,
-        seed,
-        pretrained=pretrained,
-        key=[[str(path) for path in files], marks_of(files)],
-        run=run,
-    )
+    return [[str(path) for path in files], marks_of(files)]
 
 
 @torch.no_grad()
@@ -292,6 +270,8 @@ def mean_iou(model: nn.Module, data: CityImages) -> float:
 TRANSFER = Transfer(
     SegmentationSettings,
     read_cityscapes,
-    train_segmenter,
+    lambda network, data, settings, seed: build(network, seed),
+    SegmentationTask,
+    _identity,
     lambda model, data, settings: {"mIoU": mean_iou(model, data)},
 )

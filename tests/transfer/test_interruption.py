@@ -10,13 +10,9 @@ import torch
 from rlnas_core.images.miniatures import make_cityscapes, make_coco
 from rlnas_core.spaces import get, published
 from rlnas_core.training.loop import Run
-from rlnas_core.transfer.detection import DetectionSettings, DetectionTask, read_coco, train_detector
-from rlnas_core.transfer.segmentation import (
-    SegmentationSettings,
-    SegmentationTask,
-    read_cityscapes,
-    train_segmenter,
-)
+from rlnas_core.transfer import get as transfer_of
+from rlnas_core.transfer.detection import DetectionTask
+from rlnas_core.transfer.segmentation import SegmentationTask
 
 GENES = published()["DARTS-v2"].genes
 SHORT = {"epochs": 2, "batch_size": 4, "device": "cpu"}
@@ -29,16 +25,14 @@ def network():
 @pytest.fixture(params=["coco", "cityscapes"])
 def training(request, tmp_path):
     """A function that trains from the same start each time, and the task whose loss it calls."""
-    rng = np.random.default_rng(0)
-    if request.param == "coco":
-        make_coco(tmp_path / "data", rng, train=12, valid=1)
-        train, task, data = train_detector, DetectionTask, read_coco(tmp_path / "data")[0]
-        settings = DetectionSettings(short_side=64, channels=16, **SHORT)
-    else:
-        make_cityscapes(tmp_path / "data", rng, train=12, valid=1)
-        train, task, data = train_segmenter, SegmentationTask, read_cityscapes(tmp_path / "data")[0]
-        settings = SegmentationSettings(crop=65, **SHORT)
-    return lambda **options: train(network(), data, settings, 0, **options), task
+    make, task, sizes = {
+        "coco": (make_coco, DetectionTask, {"short_side": 64, "channels": 16}),
+        "cityscapes": (make_cityscapes, SegmentationTask, {"crop": 65}),
+    }[request.param]
+    make(tmp_path / "data", np.random.default_rng(0), train=12, valid=1)
+    transfer = transfer_of(request.param)
+    data, settings = transfer.read(tmp_path / "data")[0], transfer.settings(**sizes, **SHORT)
+    return lambda **options: transfer.train(network(), data, settings, 0, **options), task
 
 
 def test_stopped_training_resumes_to_the_same_bytes(training, tmp_path, monkeypatch):

@@ -1,0 +1,57 @@
+"""Why validation accuracy ranks under weights that random labels trained (method C): which images are drawn.
+
+    python benchmarks/random_accuracy.py results/RUN DATASET
+
+Evaluates 400 random architectures under the supernet of seed 0 on 12 times 512 validation images. Prints how
+many images get the most frequent class, and Kendall's tau with CIFAR-10's test accuracy for each 512 and for
+all. It takes eight minutes of a core.
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_model
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from rlnas_core.benchmark.accuracies import INCLUDED, read_table
+from rlnas_core.benchmark.ranking import kendall
+from rlnas_core.images.arrays import load
+from rlnas_core.kernels.engine import accelerate
+from rlnas_core.spaces import get
+
+ARCHITECTURES, DRAWS, IMAGES, CALIBRATION, CLASSES = 400, 12, 512, 128, 10
+
+
+@torch.no_grad()
+def main() -> None:
+    """Evaluate and print."""
+    run, dataset = Path(sys.argv[1]), sys.argv[2]
+    space, rng, device = get("nas_bench_201"), np.random.default_rng(0), torch.device("cpu")
+    train, valid = (load(run / "data" / dataset, split) for split in ("train", "valid"))
+    model = space.supernet(classes=CLASSES, in_channels=train.channels)
+    load_model(model, run / f"supernets/nas_bench_201/{dataset}/uniform-once/{CLASSES}/0/weights.safetensors")
+    network = accelerate(model) or model
+    model.eval()
+    calibration = train.plain(rng.choice(len(train), CALIBRATION, replace=False), device)
+    chosen = rng.choice(len(valid), (DRAWS, IMAGES), replace=False)
+    batches = [valid.plain(draw, device) for draw in chosen]
+    genes = space.sample(ARCHITECTURES, rng)
+    answers = np.empty((ARCHITECTURES, *chosen.shape), np.int64)
+    for place, path in enumerate(genes):
+        with network.calibrated(calibration, path):
+            answers[place] = [network(images, path).argmax(1).numpy() for images in batches]
+    frequent = np.array([100 * np.bincount(own.ravel()).max() / own.size for own in answers])
+    print(f"images with the most frequent class: {frequent.mean():.1f}%, {frequent.min():.1f}% at least")
+    right = answers == np.load(run / f"data/{dataset}/valid_labels.npy")[chosen]
+    accuracies = read_table(INCLUDED)["cifar10_test"].to_numpy()[space.index(genes)]
+    taus = np.array([kendall(right[:, draw].mean(1), accuracies) for draw in range(DRAWS)])
+    print("tau by 512 images:", *(f"{tau:.2f}" for tau in taus))
+    print(f"their mean and standard deviation: {taus.mean():.3f} ± {taus.std(ddof=1):.3f}")
+    print(f"by all {chosen.size}: {kendall(right.mean((1, 2)), accuracies):.3f}")
+
+
+if __name__ == "__main__":
+    main()
