@@ -123,6 +123,23 @@ def accuracy_scorer(snakemake: Any, space: Any, log: Callable[[str], None]) -> A
     return scorer(space, model, train, valid, labels, **params.settings, **of)
 
 
+def proxy_batch(snakemake: Any, device: str, log: Callable[[str], None]) -> tuple[Any, Any]:
+    """Return the images and labels that a proxy looks at, drawn by the job's seed, on its device."""
+    import numpy as np
+    import torch
+
+    from rlnas_core.images.arrays import load
+    from rlnas_core.machine.devices import pick_device
+    from rlnas_core.machine.files import read_array
+
+    take_devices(snakemake, device, log)
+    data = load(Path(snakemake.input.description).parent, "train")
+    rng = np.random.default_rng(int(snakemake.wildcards.seed))
+    rows = np.sort(rng.choice(len(data), size=snakemake.params.images, replace=False))
+    labels = torch.from_numpy(read_array(snakemake.input.labels)[rows])
+    return data.plain(rows, pick_device(device)), labels.to(pick_device(device))
+
+
 def read_description(file: str) -> dict[str, Any]:
     """Return what dataset.json says of prepared images."""
     return json.loads(Path(file).read_text(encoding="utf-8"))

@@ -1,34 +1,22 @@
 """Score the whole space by a training-free proxy: untrained weights and one batch of images."""
 
-from pathlib import Path
-
-import numpy as np
 import pandas as pd
-import torch
 
 import job
-from rlnas_core.images.arrays import load
-from rlnas_core.machine.devices import pick_device
-from rlnas_core.machine.files import read_array
 from rlnas_core.search.proxies import score
 from rlnas_core.spaces import get
 
 log = job.start(snakemake)
 wildcards, params = snakemake.wildcards, snakemake.params
-job.take_devices(snakemake, params.supernet["device"], log)
-device = pick_device(params.supernet["device"])
-data = load(Path(snakemake.input.description).parent, "train")
-seed = int(wildcards.seed)
-rows = np.sort(np.random.default_rng(seed).choice(len(data), size=params.images, replace=False))
-labels = torch.from_numpy(read_array(snakemake.input.labels)[rows]).to(device)
+images, labels = job.proxy_batch(snakemake, params.supernet["device"], log)
 space = get("nas_bench_201")
 scores = score(
     space,
     wildcards.proxy,
     space.enumerate(),
-    data.plain(rows, device),
+    images,
     labels,
-    seed=seed,
+    seed=int(wildcards.seed),
     classes=int(wildcards.categories),
     channels=params.supernet["channels"],
     cells=params.supernet["cells"],

@@ -3,7 +3,7 @@
 import bz2
 import hashlib
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -122,18 +122,49 @@ def extract(
     path: Path | str,
     checksum: str | None = None,
     *,
+    complete: bool = True,
     log: Callable[[str], None] = lambda line: None,
 ) -> pd.DataFrame:
     """Return the table of the whole space from a source of the configuration, `benchmark.source`.
 
-    Raises `ValueError` as `extract_official`, `extract_nats` and `read_table` do.
+    Of `official`, NAS-Bench-201-v1_1-096897.pth (about 20 GB of memory), and `nats-bench`, an unpacked
+    NATS-tss-v1_0-3ffb9-simple directory, these are mean accuracies after 200 epochs; nothing in them can run
+    code. `checksum` (`algorithm:digest`, of the latter's meta.pickle.pbz2) or, without one, the six digits
+    that end the official file's name tell a damaged file from a valid one; they are no proof of where it is
+    from. The table is in the space's own order, of all 15,625 architectures if `complete`. Raises
+    `ValueError` on a mismatch, damaged or missing files or incomplete content.
     """
-    if source == "official":
-        return extract_official(path, checksum, log=log)
-    if source == "nats-bench":
-        return extract_nats(path, checksum, log=log)
+    path = Path(path)
     inspect(source, path, checksum)
-    return read_table(path)
+    if source not in ("official", "nats-bench"):
+        return read_table(path)
+    from nas_201_api import ArchResults  # torch comes with it
+
+    log(f"{path}: loading")
+    epochs, found = ("full", _official(path)) if source == "official" else ("200", _nats(path, complete))
+    rows = []
+    for file, arch, results in found:
+        with files.reading(file):
+            rows.append({"arch": arch, **_accuracies(ArchResults.create_from_state_dict(results[epochs]))})
+        if len(rows) % 1000 == 0:
+            log(f"{len(rows)} architectures")
+    return _canonical(pd.DataFrame(rows), str(path), complete)
+
+
+def _official(path: Path) -> list[tuple[Path, str, Any]]:
+    """The file of each architecture's results, the architecture and its results by epochs."""
+    content = files.load_plain_torch(path)
+    with files.reading(path):
+        archs, trained = content["meta_archs"], content["arch2infos"]
+        return [(path, archs[index], trained[index]) for index in sorted(trained)]
+
+
+def _nats(folder: Path, complete: bool) -> Iterator[tuple[Path, str, Any]]:
+    """The same of a directory, one architecture after the other."""
+    meta = _load_nats(folder / "meta.pickle.pbz2")
+    with files.reading(folder / "meta.pickle.pbz2"):
+        archs = [(folder / f"{index:06d}.pickle.pbz2", arch) for index, arch in enumerate(meta["meta_archs"])]
+    return ((file, arch, _load_nats(file)) for file, arch in archs if complete or file.is_file())
 
 
 def compare(table: pd.DataFrame) -> pd.DataFrame:
@@ -152,72 +183,6 @@ def compare(table: pd.DataFrame) -> pd.DataFrame:
             "arch": [both["arch"].iloc[int(values.argmax())] for values in apart],
         }
     )
-
-
-def extract_official(
-    path: Path | str,
-    checksum: str | None = None,
-    *,
-    complete: bool = True,
-    log: Callable[[str], None] = lambda line: None,
-) -> pd.DataFrame:
-    """Extract the mean accuracies after 200 epochs from `NAS-Bench-201-v1_1-096897.pth` (about 20 GB of
-    memory).
-
-    Nothing in the file can run code. `checksum` (`algorithm:digest`) or, without one, the six digits that end
-    the published name tell a damaged file from a sound one; they are no proof of where it is from. Returns a
-    table in the space's own order, of all 15,625 architectures if `complete`. Raises `ValueError` on a
-    mismatch, a damaged file or incomplete content.
-    """
-    path = Path(path)
-    _verify_official(path, checksum)
-    log(f"{path}: loading")
-    content = files.load_plain_torch(path)
-    with files.reading(path):
-        archs, trained = content["meta_archs"], content["arch2infos"]
-        found = [(path, archs[index], trained[index]) for index in sorted(trained)]
-    return _extracted(found, "full", path, complete, log)
-
-
-def extract_nats(
-    folder: Path | str,
-    checksum: str | None = None,
-    *,
-    complete: bool = True,
-    log: Callable[[str], None] = lambda line: None,
-) -> pd.DataFrame:
-    """Extract the mean accuracies after 200 epochs from an unpacked `NATS-tss-v1_0-3ffb9-simple` folder.
-
-    `checksum` (`algorithm:digest`) is that of its meta.pickle.pbz2. Nothing in the folder can run code.
-    Returns a table in the space's own order, of all 15,625 architectures if `complete`. Raises `ValueError`
-    on a mismatch, damaged or missing files.
-    """
-    folder = Path(folder)
-    _verify_nats(folder, checksum)
-    meta = _load_nats(folder / "meta.pickle.pbz2")
-    with files.reading(folder / "meta.pickle.pbz2"):
-        archs = [(folder / f"{index:06d}.pickle.pbz2", arch) for index, arch in enumerate(meta["meta_archs"])]
-    found = ((file, arch, _load_nats(file)) for file, arch in archs if complete or file.is_file())
-    return _extracted(found, "200", folder, complete, log)
-
-
-def _extracted(
-    found: Iterable[tuple[Path, str, Any]],
-    epochs: str,
-    source: Path,
-    complete: bool,
-    log: Callable[[str], None],
-) -> pd.DataFrame:
-    """The table of architectures, each with the file of its results, of which some epochs are looked up."""
-    from nas_201_api import ArchResults  # torch comes with it
-
-    rows = []
-    for file, arch, results in found:
-        with files.reading(file):
-            rows.append({"arch": arch, **_accuracies(ArchResults.create_from_state_dict(results[epochs]))})
-        if len(rows) % 1000 == 0:
-            log(f"{len(rows)} architectures")
-    return _canonical(pd.DataFrame(rows), str(source), complete)
 
 
 def _verify_official(path: Path, checksum: str | None) -> None:

@@ -6,6 +6,7 @@ import resource
 import struct
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,11 +17,11 @@ from nas_201_api import ArchResults, ResultsCount
 
 from rlnas_core import spaces
 from rlnas_core.benchmark.accuracies import (
+    BENCHMARK_COLUMNS,
     INCLUDED,
     Benchmark,
     compare,
-    extract_nats,
-    extract_official,
+    extract,
     inspect,
     read_table,
     write_table,
@@ -42,14 +43,7 @@ SETS = {
     "cifar100": ("x-valid", "x-test", "ori-test"),
     "ImageNet16-120": ("x-valid", "x-test", "ori-test"),
 }
-COLUMNS = {
-    "cifar10_valid": ("cifar10-valid", "x-valid"),
-    "cifar10_test": ("cifar10", "ori-test"),
-    "cifar100_valid": ("cifar100", "x-valid"),
-    "cifar100_test": ("cifar100", "x-test"),
-    "imagenet16_valid": ("ImageNet16-120", "x-valid"),
-    "imagenet16_test": ("ImageNet16-120", "x-test"),
-}
+extract_official, extract_nats = (partial(extract, source) for source in ("official", "nats-bench"))
 ARCHS = [ALL[12_000], ALL[3], ALL[700]]
 
 
@@ -78,7 +72,7 @@ def results(index: int, arch: str, epochs: int) -> ArchResults:
 
 
 def expected(index: int, column: str) -> float:
-    dataset, part = COLUMNS[column]
+    dataset, part = BENCHMARK_COLUMNS[column]
     return float(np.mean([final_accuracy(index, dataset, part, seed) for seed in SEEDS[dataset]]))
 
 
@@ -123,10 +117,10 @@ def saved(content: pd.DataFrame, tmp_path: Path) -> Path:
 
 
 def check_miniature(extracted: pd.DataFrame) -> None:
-    assert list(extracted.columns) == ["index", "arch", *COLUMNS]
+    assert list(extracted.columns) == ["index", "arch", *BENCHMARK_COLUMNS]
     np.testing.assert_array_equal(extracted["index"], [3, 700, 12_000])
     for arch, row in zip(extracted["arch"], extracted.itertuples(), strict=True):
-        for column in COLUMNS:
+        for column in BENCHMARK_COLUMNS:
             assert getattr(row, column) == pytest.approx(expected(ARCHS.index(arch), column))
 
 

@@ -2,17 +2,12 @@ import re
 
 import pandas as pd
 import pytest
+from tidy_runs import runs
 
 from rlnas_core.paper.formats import write
 from rlnas_core.paper.tables import OTHER, paper_numbers, tidy
 
 DASH = "\N{EN DASH}"
-
-
-def runs(*values, row="RLNAS", column="cifar10", **others):
-    return pd.DataFrame(
-        {"row": row, "column": column, "seed": range(len(values)), "value": [*map(float, values)], **others}
-    )
 
 
 def texts(table, number, folder):
@@ -31,7 +26,7 @@ def test_a_table_of_nothing_shows_the_papers_numbers_and_none_as_measured(number
 
 
 def test_paper_and_measured_value_have_columns_of_their_own(tmp_path):
-    table = tidy(runs(93.34, 93.56), 7, {"random-search": "not measured: no seeds"})
+    table = tidy(runs(93.34, 93.56, row="RLNAS"), 7, {"random-search": "not measured: no seeds"})
     csv, markdown, latex, html = texts(table, 7, tmp_path)
     header, _, *rows = [re.split(r" *\| *", line)[1:-1] for line in markdown.splitlines() if line[:1] == "|"]
     assert header == ["Method", "CIFAR-10, paper", "CIFAR-10"]
@@ -82,7 +77,7 @@ def test_names_are_escaped(tmp_path):
 def test_images_are_named_below_and_other_images_are_no_comparison(tmp_path):
     photos = f"photos at 32x32 pixels, {OTHER}"
     for images, sign in ((photos, ""), ("cifar10 at 32x32 pixels", " ≈")):
-        table = tidy(runs(93.34, 93.56), 7, images={"cifar10": images})
+        table = tidy(runs(93.34, 93.56, row="RLNAS"), 7, images={"cifar10": images})
         csv, markdown, latex, html = texts(table, 7, tmp_path)
         assert f"| 93.45 ± 0.16{sign} " in markdown
         assert f"- CIFAR-10: supernets saw {images}\n" in markdown

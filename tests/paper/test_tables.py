@@ -3,22 +3,10 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+from tidy_runs import runs
 
 from rlnas_core.paper.numbers import PAPER
 from rlnas_core.paper.tables import COLUMNS, OTHER, agreement, paper_numbers, searched_images, tidy
-
-
-def runs(*values, row="D", column="cifar10", **others):
-    return pd.DataFrame(
-        {
-            "row": row,
-            "column": column,
-            "seed": range(len(values)),
-            "value": [float(v) for v in values],
-            **others,
-        }
-    )
-
 
 NOTHING = runs()
 
@@ -39,20 +27,8 @@ def test_every_number_of_the_paper_appears_and_none_as_measured(number):
 
 
 def test_the_paper_holds_as_many_numbers_as_counted_there():
-    assert [len(paper_numbers(number)) for number in range(1, 13)] == [
-        24,
-        12,
-        44,
-        20,
-        24,
-        12,
-        12,
-        90,
-        54,
-        40,
-        24,
-        4,
-    ]
+    counted = [24, 12, 44, 20, 24, 12, 12, 90, 54, 40, 24, 4]
+    assert [len(paper_numbers(number)) for number in range(1, 13)] == counted
     spos = paper_numbers(5).set_index(["row", "column"]).loc[("SPOS", "top5"), "paper_mean"]
     assert math.isnan(spos)
     assert len(PAPER["figure1"]["categories"]) == 20
