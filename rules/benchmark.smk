@@ -35,6 +35,10 @@ rule look_up_accuracy:
         f"{RESULTS}/logs/look_up_accuracy/{EXPERIMENT}/{{search}}.log",
     benchmark:
         f"{RESULTS}/runtimes/look_up_accuracy/{EXPERIMENT}/{{search}}.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
     conda:
         "../envs/analysis.yaml"
     script:
@@ -54,6 +58,7 @@ rule correlate_scores:
         f"{RESULTS}/logs/correlate_scores/{EXPERIMENT}/{{indicator}}.log",
     benchmark:
         f"{RESULTS}/runtimes/correlate_scores/{EXPERIMENT}/{{indicator}}.tsv"
+    threads: 1
     resources:
         mem_mb=1000,
         runtime=30,
@@ -75,6 +80,7 @@ rule rank_by_cost:
         f"{RESULTS}/logs/rank_by_cost.log",
     benchmark:
         f"{RESULTS}/runtimes/rank_by_cost.tsv"
+    threads: 1
     resources:
         mem_mb=1000,
         runtime=30,

@@ -6,7 +6,9 @@ rule check_claims:
         tables=expand(f"{RESULTS}/tables/table{{number}}.csv", number=ALL_TABLES),
         categories=[f"{RESULTS}/figures/figure1.csv"] if HAS_FIGURE1 else [],
     output:
-        **in_formats(f"{RESULTS}/claims", "csv", "md", "txt"),
+        csv=f"{RESULTS}/claims.csv",
+        md=f"{RESULTS}/claims.md",
+        txt=f"{RESULTS}/claims.txt",
         html=report(
             f"{RESULTS}/claims.html",
             caption="../report/claims.rst",
@@ -17,6 +19,10 @@ rule check_claims:
         f"{RESULTS}/logs/check_claims.log",
     benchmark:
         f"{RESULTS}/runtimes/check_claims.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
     conda:
         "../envs/analysis.yaml"
     script:

@@ -75,11 +75,6 @@ def report_labels(wildcards):
     return dict(wildcards.items())
 
 
-def in_formats(stem, *extensions):
-    """Files of what is written in several formats, by their extensions."""
-    return {extension: f"{stem}.{extension}" for extension in extensions}
-
-
 def dataset_settings(wildcards):
     """The settings of an image dataset."""
     return config["datasets"][wildcards.dataset]

@@ -8,13 +8,15 @@ rule draw_category_figure:
         correlations=category_files(f"{RESULTS}/ranking/{EXPERIMENT}/{{indicator}}.csv"),
         descriptions=expand(f"{RESULTS}/data/{{dataset}}/dataset.json", dataset=DATASETS),
     output:
-        **in_formats(f"{RESULTS}/figures/figure1", "pdf", "png", "csv"),
         svg=report(
             f"{RESULTS}/figures/figure1.svg",
             caption="../report/figure1.rst",
             category="Figures",
             labels={"figure": "1", "shows": "number of random-label categories"},
         ),
+        pdf=f"{RESULTS}/figures/figure1.pdf",
+        png=f"{RESULTS}/figures/figure1.png",
+        csv=f"{RESULTS}/figures/figure1.csv",
     params:
         searches=config["searches"],
         images=IMAGES,
@@ -22,6 +24,10 @@ rule draw_category_figure:
         f"{RESULTS}/logs/draw/figure1.log",
     benchmark:
         f"{RESULTS}/runtimes/draw/figure1.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
     conda:
         "../envs/analysis.yaml"
     script:
@@ -32,17 +38,22 @@ rule draw_methods:
     input:
         table=f"{RESULTS}/tables/table2.csv",
     output:
-        **in_formats(f"{RESULTS}/figures/methods", "pdf", "png"),
         svg=report(
             f"{RESULTS}/figures/methods.svg",
             caption="../report/methods.rst",
             category="Figures",
             labels={"figure": "methods", "shows": "Kendall's tau by method"},
         ),
+        pdf=f"{RESULTS}/figures/methods.pdf",
+        png=f"{RESULTS}/figures/methods.png",
     log:
         f"{RESULTS}/logs/draw/methods.log",
     benchmark:
         f"{RESULTS}/runtimes/draw/methods.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
     conda:
         "../envs/analysis.yaml"
     script:
@@ -53,17 +64,22 @@ rule draw_architectures:
     input:
         searches=large_searches("figure", "best.csv"),
     output:
-        **in_formats(f"{RESULTS}/figures/figure{{number}}", "pdf", "png"),
         svg=report(
             f"{RESULTS}/figures/figure{{number}}.svg",
             caption="../report/architectures.rst",
             category="Figures",
             labels={"figure": "{number}", "shows": "published architectures"},
         ),
+        pdf=f"{RESULTS}/figures/figure{{number}}.pdf",
+        png=f"{RESULTS}/figures/figure{{number}}.png",
     log:
         f"{RESULTS}/logs/draw/figure{{number}}.log",
     benchmark:
         f"{RESULTS}/runtimes/draw/figure{{number}}.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
     conda:
         "../envs/analysis.yaml"
     wildcard_constraints:
@@ -78,19 +94,24 @@ rule draw_scatter:
         best=first_seed_file(f"{RESULTS}/searches/{EXPERIMENT}/{{indicator}}/best.csv"),
         accuracies=f"{RESULTS}/benchmark/accuracies.csv",
     output:
-        **in_formats(f"{RESULTS}/figures/scatter_{{benchmark_dataset}}", "pdf", "png"),
         svg=report(
             f"{RESULTS}/figures/scatter_{{benchmark_dataset}}.svg",
             caption="../report/scatter.rst",
             category="Figures",
             labels={"figure": "scatter", "shows": "angle against accuracy, {benchmark_dataset}"},
         ),
+        pdf=f"{RESULTS}/figures/scatter_{{benchmark_dataset}}.pdf",
+        png=f"{RESULTS}/figures/scatter_{{benchmark_dataset}}.png",
     params:
         images=IMAGES,
     log:
         f"{RESULTS}/logs/draw/scatter_{{benchmark_dataset}}.log",
     benchmark:
         f"{RESULTS}/runtimes/draw/scatter_{{benchmark_dataset}}.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
     conda:
         "../envs/analysis.yaml"
     script:
@@ -102,13 +123,15 @@ rule draw_trajectory:
         statistics=method_files(f"{RESULTS}/supernets/{EXPERIMENT}/statistics.npz", TRAINED_METHODS),
         accuracies=f"{RESULTS}/benchmark/accuracies.csv",
     output:
-        **in_formats(f"{RESULTS}/figures/trajectory", "pdf", "png", "csv"),
         svg=report(
             f"{RESULTS}/figures/trajectory.svg",
             caption="../report/trajectory.rst",
             category="Figures",
             labels={"figure": "trajectory", "shows": "Kendall's tau during training"},
         ),
+        pdf=f"{RESULTS}/figures/trajectory.pdf",
+        png=f"{RESULTS}/figures/trajectory.png",
+        csv=f"{RESULTS}/figures/trajectory.csv",
     params:
         runs=method_runs(TRAINED_METHODS),
         searches=config["searches"],
@@ -119,6 +142,7 @@ rule draw_trajectory:
         f"{RESULTS}/logs/draw/trajectory.log",
     benchmark:
         f"{RESULTS}/runtimes/draw/trajectory.tsv"
+    threads: 1
     resources:
         mem_mb=2000,
         runtime=30,
@@ -134,13 +158,15 @@ rule draw_initialisations:
         description=f"{RESULTS}/data/{DATASETS[0]}/dataset.json",
         accuracies=f"{RESULTS}/benchmark/accuracies.csv",
     output:
-        **in_formats(f"{RESULTS}/figures/initialisations", "pdf", "png", "csv"),
         svg=report(
             f"{RESULTS}/figures/initialisations.svg",
             caption="../report/initialisations.rst",
             category="Figures",
             labels={"figure": "initialisations", "shows": "untrained angles by the scale of the weights"},
         ),
+        pdf=f"{RESULTS}/figures/initialisations.pdf",
+        png=f"{RESULTS}/figures/initialisations.png",
+        csv=f"{RESULTS}/figures/initialisations.csv",
     params:
         supernet=config["supernet"],
         seeds=config["seeds"]["untrained-normal"],
@@ -153,6 +179,7 @@ rule draw_initialisations:
         f"{RESULTS}/logs/draw/initialisations.log",
     benchmark:
         f"{RESULTS}/runtimes/draw/initialisations.tsv"
+    threads: 1
     resources:
         mem_mb=2000,
         runtime=10,

@@ -10,6 +10,10 @@ rule draw_labels:
         f"{RESULTS}/logs/draw_labels/{{dataset}}/{{labels}}/{{categories}}/{{seed}}/{{split}}.log",
     benchmark:
         f"{RESULTS}/runtimes/draw_labels/{{dataset}}/{{labels}}/{{categories}}/{{seed}}/{{split}}.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
     conda:
         "../envs/analysis.yaml"
     wildcard_constraints:

@@ -18,6 +18,7 @@ rule choose_candidates:
         f"{RESULTS}/logs/choose_candidates.log",
     benchmark:
         f"{RESULTS}/runtimes/choose_candidates.tsv"
+    threads: 1
     resources:
         mem_mb=4000,
         runtime=30,
@@ -39,6 +40,7 @@ rule compare_networks:
         f"{RESULTS}/logs/compare_networks.log",
     benchmark:
         f"{RESULTS}/runtimes/compare_networks.tsv"
+    threads: 1
     resources:
         mem_mb=4000,
         runtime=30,
@@ -53,19 +55,25 @@ rule draw_label_curve:
         accuracies=expand(f"{RESULTS}/retrained/{RETRAINED}/accuracy.csv", zip, **CURVE),
         labels=expand(f"{RESULTS}/data/{{dataset}}/train_labels.npy", dataset=CURVE_DATASETS),
     output:
-        **in_formats(f"{RESULTS}/figures/labels", "pdf", "png", "csv"),
         svg=report(
             f"{RESULTS}/figures/labels.svg",
             caption="../report/labels.rst",
             category="Model",
             labels={"figure": "labels", "shows": "accuracy against the number of labels"},
         ),
+        pdf=f"{RESULTS}/figures/labels.pdf",
+        png=f"{RESULTS}/figures/labels.png",
+        csv=f"{RESULTS}/figures/labels.csv",
     params:
         datasets=CURVE_DATASETS,
     log:
         f"{RESULTS}/logs/draw_label_curve.log",
     benchmark:
         f"{RESULTS}/runtimes/draw_label_curve.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
     conda:
         "../envs/analysis.yaml"
     script:
@@ -85,6 +93,7 @@ rule initialise_network:
         f"{RESULTS}/logs/initialise_network/{RETRAINED}.log",
     benchmark:
         f"{RESULTS}/runtimes/initialise_network/{RETRAINED}.tsv"
+    threads: 1
     resources:
         mem_mb=4000,
         runtime=10,
@@ -126,6 +135,10 @@ rule summarise_search:
         f"{RESULTS}/logs/summarise_search.log",
     benchmark:
         f"{RESULTS}/runtimes/summarise_search.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
     conda:
         "../envs/analysis.yaml"
     script:

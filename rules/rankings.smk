@@ -39,6 +39,10 @@ rule add_ranks:
         f"{RESULTS}/logs/add_ranks/{EXPERIMENT}/{{rank_sum}}.log",
     benchmark:
         f"{RESULTS}/runtimes/add_ranks/{EXPERIMENT}/{{rank_sum}}.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
     conda:
         "../envs/analysis.yaml"
     wildcard_constraints:
@@ -52,8 +56,9 @@ rule tabulate_rankings:
         unpack(ranking_inputs),
         accuracies=f"{RESULTS}/benchmark/accuracies.csv",
     output:
-        **in_formats(f"{RESULTS}/tables/rankings", "csv", "md", "tex"),
-        **in_formats(f"{RESULTS}/figures/rankings", "pdf", "png"),
+        csv=f"{RESULTS}/tables/rankings.csv",
+        md=f"{RESULTS}/tables/rankings.md",
+        tex=f"{RESULTS}/tables/rankings.tex",
         html=report(
             f"{RESULTS}/tables/rankings.html",
             caption="../report/rankings.rst",
@@ -66,6 +71,8 @@ rule tabulate_rankings:
             category="Figures",
             labels={"figure": "rankings", "shows": "quality against cost"},
         ),
+        pdf=f"{RESULTS}/figures/rankings.pdf",
+        png=f"{RESULTS}/figures/rankings.png",
     params:
         runs=RANKINGS,
         searches=config["searches"],
@@ -73,6 +80,7 @@ rule tabulate_rankings:
         f"{RESULTS}/logs/tabulate/rankings.log",
     benchmark:
         f"{RESULTS}/runtimes/tabulate/rankings.tsv"
+    threads: 1
     resources:
         mem_mb=2000,
         runtime=30,
@@ -99,6 +107,7 @@ rule build_explorer:
         f"{RESULTS}/logs/build_explorer.log",
     benchmark:
         f"{RESULTS}/runtimes/build_explorer.tsv"
+    threads: 1
     resources:
         mem_mb=2000,
         runtime=30,
@@ -138,7 +147,8 @@ rule tabulate_networks:
     input:
         unpack(network_inputs),
     output:
-        **in_formats(f"{RESULTS}/tables/networks_{{space}}_{{dataset}}", "csv", "md"),
+        csv=f"{RESULTS}/tables/networks_{{space}}_{{dataset}}.csv",
+        md=f"{RESULTS}/tables/networks_{{space}}_{{dataset}}.md",
     params:
         settings=retraining_settings,
         search=search_settings,
@@ -150,6 +160,7 @@ rule tabulate_networks:
         f"{RESULTS}/logs/tabulate/networks_{{space}}_{{dataset}}.log",
     benchmark:
         f"{RESULTS}/runtimes/tabulate/networks_{{space}}_{{dataset}}.tsv"
+    threads: 1
     resources:
         mem_mb=2000,
         runtime=30,

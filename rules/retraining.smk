@@ -10,6 +10,10 @@ rule choose_architecture:
         f"{RESULTS}/logs/choose_architecture/{{space}}/{{architecture}}.log",
     benchmark:
         f"{RESULTS}/runtimes/choose_architecture/{{space}}/{{architecture}}.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
     conda:
         "../envs/analysis.yaml"
     script:
@@ -62,6 +66,7 @@ rule export_model:
         f"{RESULTS}/logs/export_model/{RETRAINED}.log",
     benchmark:
         f"{RESULTS}/runtimes/export_model/{RETRAINED}.tsv"
+    threads: 1
     resources:
         mem_mb=4000,
         runtime=20,

@@ -12,6 +12,7 @@ rule score_angle:
         f"{RESULTS}/logs/score_angle/{EXPERIMENT}.log",
     benchmark:
         f"{RESULTS}/runtimes/score_angle/{EXPERIMENT}.tsv"
+    threads: 1
     resources:
         mem_mb=2000,
         runtime=10,
@@ -62,6 +63,10 @@ rule evolve_architecture:
         f"{RESULTS}/logs/evolve_architecture/{EXPERIMENT}/{{indicator}}.log",
     benchmark:
         f"{RESULTS}/runtimes/evolve_architecture/{EXPERIMENT}/{{indicator}}.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
     conda:
         "../envs/analysis.yaml"
     script:
@@ -80,6 +85,10 @@ rule search_randomly:
         f"{RESULTS}/logs/search_randomly/{EXPERIMENT}.log",
     benchmark:
         f"{RESULTS}/runtimes/search_randomly/{EXPERIMENT}.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
     conda:
         "../envs/analysis.yaml"
     script:
@@ -109,6 +118,7 @@ rule search_large_space:
         f"{RESULTS}/logs/search_large_space/{LARGE}.log",
     benchmark:
         f"{RESULTS}/runtimes/search_large_space/{LARGE}.tsv"
+    threads: 1
     resources:
         mem_mb=4000,
         runtime=30,

@@ -44,6 +44,7 @@ rule initialise_supernets:
         f"{RESULTS}/logs/initialise_supernets/{{dataset}}/{{initialisation}}/{{categories}}/{{seed}}.log",
     benchmark:
         f"{RESULTS}/runtimes/initialise_supernets/{{dataset}}/{{initialisation}}/{{categories}}/{{seed}}.tsv"
+    threads: 1
     resources:
         mem_mb=2000,
         runtime=10,

@@ -7,7 +7,9 @@ rule tabulate_costs:
         unpack(cost_inputs),
         searches=large_searches("table", "best.csv", "optimum.csv"),
     output:
-        **in_formats(f"{RESULTS}/tables/table{{number}}", "csv", "md", "tex"),
+        csv=f"{RESULTS}/tables/table{{number}}.csv",
+        md=f"{RESULTS}/tables/table{{number}}.md",
+        tex=f"{RESULTS}/tables/table{{number}}.tex",
         html=report(
             f"{RESULTS}/tables/table{{number}}.html",
             caption="../report/costs.rst",
@@ -20,6 +22,10 @@ rule tabulate_costs:
         f"{RESULTS}/logs/tabulate/table{{number}}.log",
     benchmark:
         f"{RESULTS}/runtimes/tabulate/table{{number}}.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
     conda:
         "../envs/analysis.yaml"
     wildcard_constraints:
@@ -33,7 +39,9 @@ rule tabulate_accuracies:
         searches=table_architectures,
         accuracies=f"{RESULTS}/benchmark/accuracies.csv",
     output:
-        **in_formats(f"{RESULTS}/tables/table{{number}}", "csv", "md", "tex"),
+        csv=f"{RESULTS}/tables/table{{number}}.csv",
+        md=f"{RESULTS}/tables/table{{number}}.md",
+        tex=f"{RESULTS}/tables/table{{number}}.tex",
         html=report(
             f"{RESULTS}/tables/table{{number}}.html",
             caption="../report/accuracies.rst",
@@ -48,6 +56,10 @@ rule tabulate_accuracies:
         f"{RESULTS}/logs/tabulate/table{{number}}.log",
     benchmark:
         f"{RESULTS}/runtimes/tabulate/table{{number}}.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
     conda:
         "../envs/analysis.yaml"
     wildcard_constraints:
@@ -62,7 +74,9 @@ rule tabulate_correlations:
         baselines=f"{RESULTS}/ranking/baselines.csv",
         accuracies=f"{RESULTS}/benchmark/accuracies.csv",
     output:
-        **in_formats(f"{RESULTS}/tables/table{{number}}", "csv", "md", "tex"),
+        csv=f"{RESULTS}/tables/table{{number}}.csv",
+        md=f"{RESULTS}/tables/table{{number}}.md",
+        tex=f"{RESULTS}/tables/table{{number}}.tex",
         html=report(
             f"{RESULTS}/tables/table{{number}}.html",
             caption="../report/correlations.rst",
@@ -77,6 +91,10 @@ rule tabulate_correlations:
         f"{RESULTS}/logs/tabulate/table{{number}}.log",
     benchmark:
         f"{RESULTS}/runtimes/tabulate/table{{number}}.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
     conda:
         "../envs/analysis.yaml"
     wildcard_constraints:
@@ -91,13 +109,18 @@ rule compare_with_authors:
             f"{RESULTS}/tables/table{{number}}.csv", number=sorted([*ACCURACY_TABLES, CORRELATION_TABLE])
         ),
     output:
-        **in_formats(f"{RESULTS}/tables/comparison", "csv", "md"),
+        csv=f"{RESULTS}/tables/comparison.csv",
+        md=f"{RESULTS}/tables/comparison.md",
     params:
         searches=config["searches"],
     log:
         f"{RESULTS}/logs/tabulate/comparison.log",
     benchmark:
         f"{RESULTS}/runtimes/tabulate/comparison.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
     conda:
         "../envs/analysis.yaml"
     script:

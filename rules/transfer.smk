@@ -8,6 +8,10 @@ rule make_miniature:
         f"{RESULTS}/logs/make_miniature/{{scenes}}.log",
     benchmark:
         f"{RESULTS}/runtimes/make_miniature/{{scenes}}.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
     conda:
         "../envs/rlnas.yaml"
     script:

@@ -49,7 +49,9 @@ def rules():
 def test_rules_are_complete_and_in_one_order(name, directives, derived):
     if "output" not in directives:
         return  # a name for the files of other rules
-    needed = {"output", "log", "benchmark"} | (set() if derived else {"conda", "script"})
+    needed = {"output", "log", "benchmark"} | (
+        set() if derived else {"threads", "resources", "conda", "script"}
+    )
     assert needed <= set(directives)
     assert [entry for entry in DIRECTIVES if entry in directives] == [
         d for d in directives if d in DIRECTIVES
