@@ -1,1 +1,1 @@
-"""The configuration: its checks, and what a run will cost."""
+"""The configuration: its checks, and estimates of the cost of a run."""

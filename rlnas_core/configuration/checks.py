@@ -13,13 +13,13 @@ from rlnas_core.machine.downloads import DOWNLOADS
 
 
 class ConfigurationError(ValueError):
-    """A configuration that can't be run; the message names each key, what was got and what is accepted."""
+    """A configuration that can't be run; the message gives each key, its value and supported values."""
 
 
 def validate(config: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a copy of a configuration with all defaults filled in, once it is known to be sound.
+    """Return a copy of a valid configuration with all defaults filled in.
 
-    Reads no file. Raises `ConfigurationError` with one line a mistake: key, what was got, what is accepted.
+    Reads no file. Raises `ConfigurationError` with one line per mistake: key, value and supported values.
     """
     _refuse(mistakes(config, schema))
     filled = with_defaults(copy.deepcopy(dict(config)), schema, schema)
@@ -28,10 +28,10 @@ def validate(config: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, 
 
 
 def resolve_paths(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a copy with the paths that exist: `{data}` is replaced, the first place of a list taken.
+    """Return a copy with existing paths: `{data}` is replaced, and the first existing path of a list used.
 
-    CIFAR is downloaded where its path is in a folder that `data` doesn't name. Raises `ConfigurationError`
-    that names the key of each path that doesn't exist.
+    A CIFAR path in `{data}` is dropped if `data` is null, so that CIFAR is downloaded. Raises
+    `ConfigurationError` that names the key of each path that doesn't exist.
     """
     resolved = copy.deepcopy(dict(config))
     wrong = []
@@ -63,10 +63,10 @@ def resolve_paths(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def leave_out_missing(config: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
-    """Return a copy without what needs files that aren't there, and why each is left out.
+    """Return a copy without the searches and transfers whose files are missing, and the reasons.
 
-    The reasons are by the names of the benchmark's datasets and of scenes. Nothing stands for the benchmark
-    itself, which is never left out, and neither is everything that is searched.
+    The reasons are by the names of the benchmark's datasets and of scenes. The benchmark itself is never left
+    out, and neither are all searches.
     """
     left, reasons = copy.deepcopy(dict(config)), {}
     missing = {key.split(".")[1]: line for key, line in _missing(_sources(config)) if key != "benchmark"}
@@ -86,22 +86,22 @@ def leave_out_missing(config: Mapping[str, Any]) -> tuple[dict[str, Any], dict[s
 
 
 def missing_files(config: Mapping[str, Any], read: Collection[str]) -> list[str]:
-    """Return one line for each source, of those whose keys are in `read`, that nobody has fetched."""
+    """Return one line for each source with a key in `read` whose files are missing."""
     everything = {f"datasets.{name}": entry for name, entry in config["datasets"].items()}
     return [f"{key}.path: {line}" for key, line in _missing(everything | _sources(config)) if key in read]
 
 
 def _missing(sources: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
-    """The key of each source that has no path and can't be downloaded, and what to do."""
+    """The key of each source that has no path and can't be downloaded, and the remedy."""
     for key, entry in sources.items():
         if entry["path"] is None and entry["source"] in DOWNLOADS:
-            yield key, f"needs {DOWNLOADS[entry['source']]}; name the place in {key}.path"
+            yield key, f"needs {DOWNLOADS[entry['source']]}; give its path as {key}.path"
 
 
 def unusable_files(config: Mapping[str, Any], read: Collection[str]) -> list[str]:
-    """Return one line for each source, of those whose keys are in `read`, whose files can't be used.
+    """Return one line for each source with a key in `read` whose files can't be used.
 
-    It reads tables, checksums and images. Files that aren't there are left to `missing_files`.
+    It reads tables, checksums and images. Missing files are left to `missing_files`.
     """
     lines = []
     for key, entry in _sources(config).items():
@@ -115,9 +115,9 @@ def unusable_files(config: Mapping[str, Any], read: Collection[str]) -> list[str
 
 
 def _read_source(config: Mapping[str, Any], key: str, entry: Mapping[str, Any]) -> None:
-    """Read the files of a source; ValueError or OSError where they can't be used.
+    """Read the files of a source; ValueError or OSError if they can't be used.
 
-    What reads them is imported here: that takes seconds, and an environment that only plans may lack it.
+    The readers are imported here, since this takes seconds and environments for planning may lack them.
     """
     section, _, name = key.partition(".")
     if section == "benchmark":
@@ -150,7 +150,7 @@ def _read_images(entry: Mapping[str, Any], batch_size: int) -> None:
 
 
 def _sources(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Everything that is read from files of the user, by its key."""
+    """Every source that is read from files of the user, by key."""
     of_large = [*config["large_spaces"].values(), *config["retraining"].values()]
     used = sorted({*searched_datasets(config), *(dataset for datasets in of_large for dataset in datasets)})
     transfers = {
@@ -166,7 +166,7 @@ def _sources(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def _largest_batch(config: Mapping[str, Any], dataset: str) -> int:
-    """The largest batch that is made of an image dataset."""
+    """The largest batch of any training on an image dataset."""
     trainings = [config["supernet"]] if dataset in searched_datasets(config) else []
     trainings += [
         found[dataset][part]

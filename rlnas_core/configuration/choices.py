@@ -1,4 +1,4 @@
-"""A configuration for somebody's own images: what the images and the time decide, and why."""
+"""Choose a configuration for a user's own images, from the images and the available time."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from rlnas_core.configuration.plan import training_seconds
 from rlnas_core.images.survey import Survey
 from rlnas_core.spaces import get
 
-#: Each choice that can be given instead, and what it is; null is left to the images and the time.
+#: Choices that a user can set, with their defaults; null is chosen from the images and the time.
 GIVEN: dict[str, Any] = {
     "space": "nas_bench_201",
     "image_size": None,
@@ -36,19 +36,19 @@ _SIZES = (8, 12, 16, 24, 32, 48, 64, 96, 128, 160, 224)
 _LARGEST = {"nas_bench_201": 32, "darts": 32, "mobilenet": 64}
 _CELLS: dict[str, tuple[int | None, ...]]
 _CELLS = {"nas_bench_201": (5, 3, 1), "darts": (8, 5, 3), "mobilenet": (None,)}
-_SMALL = 16  # pixels below which a network rather has fewer cells
-_SEARCH_SHARE = 1 / 3  # of the time for trainings, where there are labels
+_SMALL = 16  # pixels below which fewer cells are tried before smaller images
+_SEARCH_SHARE = 1 / 3  # of the time for trainings, with labels
 _FEWEST, _MOST = (20, 12), (250, 100)  # epochs of a supernet and of a network
 _FEWEST_IMAGES = 10
 _BATCH = 64
-_SHARE = 0.75  # of the time that trainings may take; starting jobs and all else takes the rest
-_FEW_STEPS = 1 / 3  # of the whole training's steps, where there are few labels
+_SHARE = 0.75  # of the time for trainings; the rest is for starting jobs and other work
+_FEW_STEPS = 1 / 3  # of the steps of a training on all labels, for trainings on few
 _CLIPPING = {"nas_bench_201": {}, "darts": {"clip_norm": 5}, "mobilenet": {"clip_value": 5}}
 
 
 @dataclass(frozen=True)
 class Chosen:
-    """One choice, its value and why."""
+    """One choice with its value and its reason."""
 
     name: str
     value: Any
@@ -56,7 +56,7 @@ class Chosen:
 
 
 class _Book:
-    """The choices so far: what was given goes before what the images say."""
+    """The choices so far; given values override those chosen from the images."""
 
     def __init__(self, given: Mapping[str, Any]) -> None:
         if unknown := set(given) - set(GIVEN):
@@ -72,9 +72,9 @@ class _Book:
 
 @dataclass(frozen=True)
 class _Plan:
-    """What is trained, and how many epochs of supernets and of networks the time allows.
+    """The trainings of a run, and how many epochs of supernets and networks the time allows.
 
-    `few` are the numbers of labels of each class in the figure, `seconds` the core's time of all trainings.
+    `few` are the numbers of labels per class in the figure, `seconds` is the core time of all trainings.
     """
 
     space: str
@@ -89,13 +89,13 @@ class _Plan:
     few: list[int]
 
     def epochs(self, sizes: Mapping[str, Any], image_size: int) -> tuple[float, float]:
-        """Epochs of a supernet and of a network, which get a third and two thirds of the time."""
+        """Epochs of a supernet and of a network; they get a third and two thirds of the time."""
         space, network = get(self.space), {**sizes, "image_size": image_size, "classes": self.classes}
         mean = space.cost(space.sample(1000, np.random.default_rng(0)), **network)[1].mean()
         steps = self.images / self.batch
         supernet = len(self.seeds) * training_seconds(self.space, mean, self.batch, steps)
         largest = float(sum(np.max(part, axis=-1).sum() for part in space.cost_table(**network)[1][1:]))
-        # Found, structural, residual and random networks, and where there are few labels three of them.
+        # Found, structural, residual and random networks; with few labels only three of them
         heavy = training_seconds(self.space, largest, self.batch, steps, eager=True)
         light = training_seconds(self.space, mean, self.batch, steps, eager=True)
         network_epoch = len(self.retrained) * (
@@ -105,7 +105,7 @@ class _Plan:
         return share * self.seconds / supernet, (1 - share) * self.seconds / network_epoch
 
     def fits(self, sizes: Mapping[str, Any], image_size: int) -> bool:
-        """Whether the fewest epochs fit."""
+        """Whether the time suffices for the fewest epochs."""
         epochs = self.epochs(sizes, image_size)
         return epochs[0] >= _FEWEST[0] and (not self.labelled or epochs[1] >= _FEWEST[1])
 
@@ -117,11 +117,11 @@ def choose_settings(
     labels: Path | str | None = None,
     given: Mapping[str, Any] | None = None,
 ) -> tuple[dict[str, Any], list[Chosen]]:
-    """Return a configuration of a run on somebody's own images, and its choices.
+    """Return a configuration of a run on a user's own images, and its choices.
 
-    `given` are choices of `GIVEN` made instead: `flops` and `params` in millions, `minutes` what the run may
-    take on so many `cores`, within the precision of the estimate. Raises ValueError for an unknown choice
-    and for fewer than 10 images to train on.
+    `given` overrides choices of `GIVEN`: `flops` and `params` are in millions, and `minutes` is the time for
+    the run on `cores` cores, as far as it can be estimated. Raises ValueError for an unknown choice and for
+    fewer than 10 training images.
     """
     book = _Book(given or {})
     space = book("space", "nas_bench_201", "the smallest space, enumerated to the exact optimum")
@@ -139,7 +139,7 @@ def choose_settings(
     searched, trained = "images", "images"
     datasets = {searched: dataset}
     if plan.labelled and labels is not None:
-        # The search sees all images and no label; the list of labels is read for training alone.
+        # The search uses all images without labels; the list of labels is read for training only.
         trained = "labelled"
         datasets = {searched: {**dataset, "split": None}, trained: {**dataset, "labels": str(labels)}}
     datasets |= {f"few{count}": {**datasets[trained], "per_class": count} for count in plan.few}
@@ -166,7 +166,7 @@ def choose_settings(
 
 
 def _choose_reading(book: _Book, survey: Survey) -> dict[str, Any]:
-    """How images are read: colours, crop, and what of them accuracy is measured on."""
+    """How images are read: colours, crop and validation images."""
     grey, long = survey.grey, survey.elongated
     split = "test" if survey.test else "held-out" if survey.classes else None
     return {
@@ -187,7 +187,7 @@ def _choose_reading(book: _Book, survey: Survey) -> dict[str, Any]:
 
 
 def _plan(book: _Book, space: str, survey: Survey, split: str | None) -> _Plan:
-    """What is trained, how often and in what time."""
+    """The trainings, their numbers and their time."""
     labelled = survey.classes > 0
     held = 0 if survey.test or not split else survey.train // (10 if split == "held-out" else 2)
     images = survey.train - held
@@ -219,7 +219,7 @@ def _plan(book: _Book, space: str, survey: Survey, split: str | None) -> _Plan:
 
 
 def _power_of_two(images: int, most: int) -> int:
-    """The largest size of a batch that is a power of two, from 2 to the most."""
+    """The largest batch size that is a power of two, from 2 to `most`."""
     return min(most, 2 ** int(np.log2(max(2, images))))
 
 
@@ -246,7 +246,7 @@ def _choose_epochs(book: _Book, plan: _Plan, sizes: Mapping[str, Any], image_siz
 
 
 def _retraining(plan: _Plan, trained: str, sizes: Mapping[str, Any], epochs: int) -> dict[str, Any]:
-    """How networks are trained: on all labels, and on few of them for a third of the steps."""
+    """Settings of trainings: on all labels, and on few labels for a third of the steps."""
     network = {
         **sizes,
         "epochs": epochs,
@@ -279,7 +279,7 @@ def _limit(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _fitting(plan: _Plan, given: Mapping[str, Any], survey: Survey) -> tuple[dict[str, Any], int]:
-    """The sizes of a network and the image size, the largest whose trainings fit into the time."""
+    """The largest sizes of a network and of images with which the trainings fit into the time."""
     sides = [side for side in _SIZES if side <= min(survey.short_side, _LARGEST[plan.space])] or [_SIZES[0]]
     sides = [given["image_size"]] if given.get("image_size") else sides[::-1]
     cells = [given["cells"]] if given.get("cells") else _CELLS[plan.space]

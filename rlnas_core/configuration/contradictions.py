@@ -1,4 +1,4 @@
-"""Combinations of settings that no schema can forbid."""
+"""Contradictions between settings, which a schema can't express."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +16,7 @@ _NEEDED = ("path", "classes")
 
 
 def contradictions(config: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[str]:
-    """One line for each: key, what was got, what is accepted."""
+    """One line for each contradiction: key, value and supported values."""
     datasets, benchmark = config["datasets"], config["benchmark"]
     if benchmark["source"] == "included" and benchmark["path"] is not None:
         yield f"benchmark.path: got {benchmark['path']}; the included table has none, give source: csv"
@@ -102,7 +102,7 @@ def _contradictions_of_training(
 def _unused_sizes(
     key: str, name: str, settings: Mapping[str, Any], schema: Mapping[str, Any]
 ) -> Iterator[str]:
-    """Yield one line for each size that a space doesn't have and that isn't left as it is."""
+    """Yield one line for each changed size that networks of a space don't have."""
     if (space := _space(name)) is None:
         return
     sizes = {"channels", "cells", "imagenet", "affine", "dilated_norm", "auxiliary", "drop", "dropout"}
@@ -171,9 +171,9 @@ def _contradictions_of_model(config: Mapping[str, Any]) -> Iterator[str]:
     yield from lines
     if not lines and limit["most"] is not None and (searched := _space(space)) is not None:
         bound = model_limit(config)
-        least, what = bound.cheapest(searched), "what the cheapest network of the space takes"
+        least, what = bound.cheapest(searched), "the cost of the cheapest network of the space"
         if space != "nas_bench_201" and limit["most"] >= least / 1e6:
-            least, what = bound.common(searched), "what one of 500 random networks of the space keeps"
+            least, what = bound.common(searched), "the cost that one in 500 random networks stays within"
         if limit["most"] < least / 1e6:
             yield (
                 f"model.limit.most: got {limit['most']:g} million {limit['measure']}; accepted: at least "
@@ -207,15 +207,15 @@ def _too_low(key: str, name: str, limits: Sequence[int]) -> Iterator[str]:
         return
     cheapest = space.cheapest() / 1e6
     yield from (
-        f"{key}: got {limit} million FLOPs; accepted: at least {cheapest:.0f}, what the "
-        "cheapest network of the space takes"
+        f"{key}: got {limit} million FLOPs; accepted: at least {cheapest:.0f}, the "
+        "cost of the cheapest network of the space"
         for limit in limits
         if limit < cheapest
     )
 
 
 def _space(name: str) -> "SearchSpace | None":
-    """The search space of that name; None where only planning is possible."""
+    """The search space of that name; None in environments that can only plan."""
     try:
         from rlnas_core.spaces import get
     except ImportError:

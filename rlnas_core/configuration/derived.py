@@ -1,4 +1,4 @@
-"""What follows from a checked configuration: classes, sizes, and the names of what a run finds."""
+"""Values derived from a validated configuration: classes, sizes, and names of found architectures."""
 
 import math
 from collections.abc import Mapping
@@ -24,10 +24,11 @@ def searched_datasets(config: Mapping[str, Any]) -> list[str]:
 
 
 def found_architectures(config: Mapping[str, Any], space: str) -> list[str]:
-    """Names of what a run's searches by angle in a space find: DATASET-CATEGORIES-SEED-LIMIT, also `-scaled`.
+    """Names of the architectures that a run's searches find in a space.
 
-    What DARTS searches find without a limit is scaled to the channels that 600 million allow. What other
-    methods than RLNAS find has the method at the end.
+    They are DATASET-CATEGORIES-SEED-LIMIT, with the method at the end for methods other than RLNAS.
+    Architectures of DARTS searches without a limit are also listed as `-scaled`, with the channels that 600
+    million FLOPs allow.
     """
     if space == "nas_bench_201":
         return [
@@ -48,7 +49,7 @@ def found_architectures(config: Mapping[str, Any], space: str) -> list[str]:
 
 
 def backbone_sizes(config: Mapping[str, Any], scenes: str, space: str) -> dict[str, int]:
-    """Sizes of a backbone: those of the retrained network, or the transfer's own where none was trained."""
+    """Sizes of a backbone: those of the retrained network or, without one, those of the transfer."""
     transfer = config["transfer"][scenes]
     dataset = transfer["pretrained"]
     sizes = config["retraining"][space][dataset]["network"] if dataset else transfer["network"]
@@ -56,7 +57,7 @@ def backbone_sizes(config: Mapping[str, Any], scenes: str, space: str) -> dict[s
 
 
 def model_limit(config: Mapping[str, Any]) -> "Limit":
-    """The limit of the model's network, with the sizes that its cost is counted for."""
+    """The cost limit of the model's network, with the sizes for which cost is counted."""
     from rlnas_core.search.choice import Limit
     from rlnas_core.spaces import get
 

@@ -1,4 +1,4 @@
-"""What a run will cost: multiply-adds, core hours and disk of the jobs that are still to do."""
+"""Estimate the cost of a run: multiply-adds, core hours and disk of the remaining jobs."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -36,7 +36,7 @@ PROXY_PASSES = {
 }  # fmt: skip
 #: TFLOP/s that an H100 reaches in a NAS-Bench-201 supernet of the paper's size in float32 (docs/gpu.md).
 GPU_TFLOPS = 2.3
-SCRIPT, PICTURE = 2.0, 0.004  # core seconds that a script takes to start, and a photograph to be decoded
+SCRIPT, PICTURE = 2.0, 0.004  # core seconds to start a script, and to decode a photograph
 TRAINING_STEP = 3  # forward passes: the backward pass takes two
 #: Training images with anything to learn, how many usual photographs one is to decode, and a miniature has.
 SCENES = {"coco": (117_266, 1.6, 40), "cityscapes": (2_975, 11, 40)}
@@ -51,20 +51,20 @@ TRANSFERS = {
 }
 TRANSFERS |= {(scenes, "chain"): TRANSFERS[scenes, "mobilenet"] for scenes in ("coco", "cityscapes")}
 _COUNTED = 224, 256  # pixels of a side of the images and channels of RetinaNet's pyramid that these are of
-_DOWNLOAD = 3.6e8  # bytes of an archive of CIFAR and what is in it
+_DOWNLOAD = 3.6e8  # bytes of a CIFAR archive and its content
 _SCORES = 9.4e5  # bytes of a file of scores of the whole space
 _SUMS = 24  # bytes of the three sums of a weight group after an epoch
-_CHECKPOINTS = 3  # the last, the one before and one that is being written, each weights and momentum
-_SAMPLE = 1000  # architectures that stand for all
+_CHECKPOINTS = 3  # the last, the previous and the one being written; each has weights and momenta
+_SAMPLE = 1000  # architectures in a sample of all
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What a job takes; NaN where that was not measured.
+    """The cost of a job; NaN where it was not measured.
 
-    `macs` are the multiply-adds of its networks, `network_seconds` what they take of a core, `seconds`
-    what all else takes of one, `disk` the bytes that it leaves, `checkpoint` those of its checkpoints, which
-    are removed when it has finished.
+    `macs` are the multiply-adds of its networks and `network_seconds` their core seconds; `seconds` are the
+    core seconds of everything else. `disk` is the size of its results in bytes, `checkpoint` that of its
+    checkpoints, which are removed when it has finished.
     """
 
     macs: float = 0
@@ -78,9 +78,9 @@ UNKNOWN = Cost(*[math.nan] * 5)
 
 
 def count_images(dataset: Mapping[str, Any]) -> tuple[int, int]:
-    """The training and the validation images of an entry of `datasets`; those of a folder are counted."""
+    """The numbers of training and validation images of an entry of `datasets`; files are counted."""
     if dataset["source"] not in FACTS:
-        from rlnas_core.images.preparation import Reading, inspect  # torch comes with it
+        from rlnas_core.images.preparation import Reading, inspect  # imports torch
 
         names = ("source", "path", "split", "decode", "labels", "per_class")
         asked = {name: dataset[name] for name in names if name in dataset}
@@ -103,10 +103,10 @@ def estimate(
     config: Mapping[str, Any],
     images: Mapping[str, tuple[int, int]],
 ) -> pd.DataFrame:
-    """Add up jobs, each a rule and its wildcards, under a checked configuration: a row a rule.
+    """Add up the costs of jobs, each a rule and its wildcards; return one row per rule.
 
-    Columns are `jobs` and those of `Cost`, of whose `checkpoint` it is the largest; `images` are the
-    training and validation images of each dataset.
+    `config` is a validated configuration; `images` are the numbers of training and validation images of each
+    dataset. Columns are `jobs` and those of `Cost`; `checkpoint` is the largest of a rule, not the sum.
     """
     rows = [{"rule": rule, **asdict(_cost(rule, of, config, images))} for rule, of in jobs]
     groups = pd.DataFrame(rows, columns=["rule", *asdict(UNKNOWN)]).groupby("rule", sort=False)
@@ -116,7 +116,7 @@ def estimate(
 
 
 def describe(table: pd.DataFrame, gpu_tflops: float) -> str:
-    """What `estimate` gave as text, with the hours of a GPU that reaches so many TFLOP/s."""
+    """The result of `estimate` as text, with hours on a GPU that reaches `gpu_tflops` TFLOP/s."""
     shown = pd.DataFrame(
         {
             "jobs": table["jobs"],
@@ -143,7 +143,7 @@ other CPU hours. Unfinished trainings keep checkpoints of up to {_number(largest
 
 
 def _number(value: float) -> str:
-    """Two digits are all that an estimate is worth."""
+    """A number with two digits, the precision of an estimate."""
     if math.isnan(value):
         return "?"
     if value == round(value):
@@ -197,7 +197,7 @@ def _cost(
 def _network(
     of: Mapping[str, str], categories: int, settings: Mapping[str, Any], config: Mapping[str, Any]
 ) -> tuple[SearchSpace, dict[str, Any]]:
-    """The space, and what its `cost_table` wants to know; sizes that the settings leave open are left out."""
+    """The space, and arguments of its `cost_table`, without sizes that the settings leave open."""
     space, entry = get(of["space"]), config["datasets"][of["dataset"]]
     network: dict[str, Any] = {
         name: settings[name]
@@ -208,23 +208,23 @@ def _network(
 
 
 def _means(space: SearchSpace, genes: np.ndarray | None, network: Mapping[str, Any]) -> tuple[float, float]:
-    """Mean parameters and multiply-adds of architectures; none stand for any."""
+    """Mean parameters and multiply-adds of architectures; None for a sample of all."""
     genes = space.sample(_SAMPLE, np.random.default_rng(0)) if genes is None else genes
     params, macs = space.cost(genes, **network)
     return float(params.mean()), float(macs.mean())
 
 
 def _of_architecture(space: SearchSpace, name: str, network: Mapping[str, Any]) -> tuple[float, float]:
-    """Parameters and multiply-adds of a published architecture, for any other the mean ones."""
+    """Parameters and multiply-adds of a published architecture, or the means for any other."""
     known = published().get(name)
     own = {**known.network, **network} if known else network
     return _means(space, known.genes[None] if known else None, own)
 
 
 def training_seconds(space: str, macs: float, batch: int, steps: float, *, eager: bool = False) -> float:
-    """Core seconds of so many steps of a training, of a network that takes so many multiply-adds.
+    """Core seconds of `steps` training steps with batches of a network with `macs` multiply-adds.
 
-    `eager` networks of NAS-Bench-201 run on torch's own operations, as those trained by themselves do.
+    With `eager`, networks of NAS-Bench-201 run on torch's operations, as stand-alone networks do.
     """
     each_step, rate = SPEED[space]
     if eager and space == "nas_bench_201":
@@ -255,7 +255,7 @@ def _training(
 
 
 def _transfer(of: Mapping[str, str], config: Mapping[str, Any]) -> Cost:
-    """RetinaNet on images of the longest side allowed, miniatures are square, or DeepLab-v3 on its crops."""
+    """RetinaNet on images of the largest size (miniatures are square), or DeepLab-v3 on its crops."""
     transfer, space = config["transfer"][of["scenes"]], get(of["space"])
     settings, given = transfer["training"], backbone_sizes(config, of["scenes"], of["space"])
     sizes = {name: size for name, size in given.items() if name in space.sizes}
@@ -275,7 +275,7 @@ def _transfer(of: Mapping[str, str], config: Mapping[str, Any]) -> Cost:
     steps = settings["epochs"] * (number // settings["batch_size"])
     return Cost(
         macs=own + others,
-        # Pyramid and heads are plain convolutions, as those of NAS-Bench-201.
+        # Pyramid and heads are plain convolutions, like those of NAS-Bench-201.
         network_seconds=steps * each_step + own / rate + others / SPEED["nas_bench_201"][1],
         seconds=SCRIPT + PICTURE * seen * (1 if miniature else photographs),
         disk=4 * (params + head_params),
@@ -284,7 +284,7 @@ def _transfer(of: Mapping[str, str], config: Mapping[str, Any]) -> Cost:
 
 
 def _proxy(of: Mapping[str, str], config: Mapping[str, Any]) -> Cost:
-    """Each function of the space sees the proxy's images some times over, on torch's own operations."""
+    """Each function of the space processes the proxy's images several times, on torch's operations."""
     space, network = _network(
         {**of, "space": "nas_bench_201"}, int(of["categories"]), config["supernet"], config
     )
@@ -299,7 +299,7 @@ def _proxy(of: Mapping[str, str], config: Mapping[str, Any]) -> Cost:
 
 
 def _scoring(of: Mapping[str, str], config: Mapping[str, Any], images: Mapping[str, tuple[int, int]]) -> Cost:
-    """Each architecture that is scored sees the images of the calibration and of the validation once."""
+    """Each scored architecture processes the calibration and validation images once."""
     if large := config["large_spaces"].get(of.get("space")):
         search, genes = large[of["dataset"]], None
         evolution, settings = search["evolution"], search["supernet"]

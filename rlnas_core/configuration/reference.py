@@ -1,6 +1,6 @@
-"""Every key of a configuration in Markdown, from the schema's descriptions: the end of config/README.md.
+"""Generate the reference of all configuration keys, the second part of config/README.md, from the schema.
 
-`python -m rlnas_core.configuration.reference` generates it.
+Run it as `python -m rlnas_core.configuration.reference`.
 """
 
 from collections.abc import Iterator, Mapping
@@ -31,7 +31,8 @@ def _section(
 ) -> Iterator[str]:
     """The lines of a mapping: its own keys, then sections of the mappings in it.
 
-    `shown` are definitions that have a section: its path and entry. Others of them show what differs.
+    `shown` are the definitions that have a section, with its path and entry. Later uses show only
+    differences.
     """
     if path:
         yield from (f"## `{path}`", "", entry.get("description", ""), "")

@@ -1,4 +1,4 @@
-"""What a schema says of a configuration: mistakes in plain words, and defaults."""
+"""Validate a configuration against a schema, with readable messages, and fill in defaults."""
 
 import copy
 import math
@@ -22,8 +22,8 @@ _SHOWN = 80  # characters of a value
 
 
 def mistakes(config: Mapping[str, Any], schema: Mapping[str, Any]) -> list[str]:
-    """One line for each value that a schema doesn't allow: key, what was got, what is accepted."""
-    import jsonschema  # jobs read configurations too, and their environments don't have it
+    """One line for each value that the schema doesn't allow: key, value and supported values."""
+    import jsonschema  # jobs read configurations too, and their environments lack it
 
     strict = jsonschema.Draft202012Validator.TYPE_CHECKER.redefine_many(
         {name: partial(_is_a, name) for name in ("integer", "number", "string")}
@@ -34,7 +34,7 @@ def mistakes(config: Mapping[str, Any], schema: Mapping[str, Any]) -> list[str]:
 
 
 def _is_a(kind: str, checker: Any, value: Any) -> bool:
-    """Types as this configuration means them: JSON takes 1.0 for an integer, and YAML knows .nan and .inf."""
+    """Stricter types: JSON Schema accepts 1.0 as an integer, and YAML has .nan and .inf."""
     if isinstance(value, bool):
         return False
     match kind:
@@ -46,7 +46,7 @@ def _is_a(kind: str, checker: Any, value: Any) -> bool:
 
 
 def in_yaml(value: Any) -> str:
-    """A value as its author wrote it, if it isn't too long for a message."""
+    """A value as YAML text, shortened for a message if it is long."""
     match value:
         case None | bool():
             return {None: "null", True: "true", False: "false"}[value]
@@ -102,7 +102,7 @@ def _explain(error: "ValidationError") -> str:
 
 
 def resolved(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A schema with what it refers to; what stands beside the reference, in properties too, goes first."""
+    """A schema merged with the one that it refers to; keys beside the reference take precedence."""
     if "$ref" not in schema:
         return schema
     shared = root["$defs"][schema["$ref"].rsplit("/", 1)[1]]
@@ -112,7 +112,7 @@ def resolved(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Mapping[str,
 
 
 def with_defaults(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any]) -> Any:
-    """A value with the defaults of its schema, part of the schema `root`, filled in at every depth."""
+    """A value with the defaults of its schema, a part of `root`, filled in at all levels."""
     schema = resolved(schema, root)
     if not isinstance(value, dict):
         return value
