@@ -1,1 +1,1 @@
-"""NAS-Bench-201's accuracies, and how well scores rank them."""
+"""NAS-Bench-201's accuracies, and measures of how well scores rank architectures."""

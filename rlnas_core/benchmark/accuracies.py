@@ -1,4 +1,4 @@
-"""NAS-Bench-201's accuracies: the included ones, the official file, a NATS-Bench folder, a CSV."""
+"""NAS-Bench-201's accuracies: the included table, the official file, a NATS-Bench folder or a CSV."""
 
 import bz2
 import hashlib
@@ -24,11 +24,11 @@ BENCHMARK_COLUMNS = {
     "imagenet16_valid": ("ImageNet16-120", "x-valid"),
     "imagenet16_test": ("ImageNet16-120", "x-test"),
 }
-"""Column: the benchmark's names of the training set and of the evaluated set."""
+"""Column name: the benchmark's names of the training set and of the evaluated set."""
 INCLUDED = Path(__file__).with_name("nas_bench_201.csv.xz")
-"""The included test accuracies; nas_bench_201.md beside it says where they are from."""
+"""The included test accuracies; nas_bench_201.md beside the file states their source."""
 _PUBLISHED_ORDER = "83abc799e45cf34e9d2163654668ab998b9a54d01c39e72ca1f71f2cdf356d84"
-"""SHA-256 of the architectures, a line each, in the order in which NAS-Bench-201's own file numbers them."""
+"""SHA-256 of the architectures, one per line, in the order of NAS-Bench-201's own file."""
 
 
 class Benchmark:
@@ -42,7 +42,7 @@ class Benchmark:
     def look_up(self, genes: np.ndarray, column: str) -> np.ndarray:
         """Return the accuracies (N,) of genes (N, 6) in percent.
 
-        Raises `ValueError` on a column that the table doesn't have.
+        Raises `ValueError` for a column that the table doesn't have.
         """
         if column not in self._accuracies:
             raise ValueError(
@@ -52,11 +52,11 @@ class Benchmark:
 
 
 def read_table(path: Path | str) -> pd.DataFrame:
-    """Read a CSV with the columns index, arch and accuracies in percent, its rows in any order.
+    """Read a CSV with the columns index, arch and accuracies in percent; rows may be in any order.
 
-    Returns the table in the space's own order (`index` is the row in `enumerate()`). The file may number the
-    architectures so, or as NAS-Bench-201's own file does. Raises `ValueError` that names missing, duplicate
-    and unknown architectures, those with another index, and accuracies outside 0..100.
+    Returns the table in the order of the space: `index` is the row in `enumerate()`. In the file, `index` may
+    also be the number in NAS-Bench-201's own file. Raises `ValueError` that names missing, duplicate and
+    unknown architectures, those with another index, and accuracies outside 0..100.
     """
     with files.reading(path):
         table = pd.read_csv(path)
@@ -73,7 +73,7 @@ def read_table(path: Path | str) -> pd.DataFrame:
 
 
 def _verify_numbers(table: pd.DataFrame, name: str) -> None:
-    """Raise ValueError where index and arch disagree, since the accuracies may then be of either."""
+    """Raise ValueError if index and arch disagree, since the accuracies may then belong to either."""
     space = spaces.get("nas_bench_201")
     own = space.index(space.from_string(table["arch"].tolist()))
     given = pd.to_numeric(table["index"], errors="coerce").to_numpy()
@@ -87,19 +87,21 @@ def _verify_numbers(table: pd.DataFrame, name: str) -> None:
 
 
 def read_extracted(path: Path | str) -> pd.DataFrame:
-    """Read the table that a run extracted; raises `ValueError` that says to delete a damaged one."""
+    """Read the table that a run extracted; `ValueError` for a damaged file says to delete it."""
     with files.reading(path, files.REMADE):
         return read_table(path)
 
 
 def write_table(table: pd.DataFrame, path: Path | str) -> None:
-    """Write a table as CSV, accuracies with six decimals."""
+    """Write a table as CSV with six decimals."""
     table.to_csv(path, index=False, float_format="%.6f", lineterminator="\n")
 
 
 def inspect(source: str, path: Path | str, checksum: str | None = None, searches: Iterable[str] = ()) -> None:
-    """Raise ValueError where a benchmark can't be used: by its checksum, as `read_table` would, or since a
-    table lacks the test accuracies of a dataset that is searched for.
+    """Raise ValueError if a benchmark can't be used.
+
+    Reasons are another checksum, the errors of `read_table`, and a table without the test accuracies of a
+    dataset in `searches`.
     """
     path = Path(path)
     if source == "official":
@@ -125,20 +127,20 @@ def extract(
     complete: bool = True,
     log: Callable[[str], None] = lambda line: None,
 ) -> pd.DataFrame:
-    """Return the table of the whole space from a source of the configuration, `benchmark.source`.
+    """Return the table of the whole space from `source`, the configuration's `benchmark.source`.
 
-    Of `official`, NAS-Bench-201-v1_1-096897.pth (about 20 GB of memory), and `nats-bench`, an unpacked
-    NATS-tss-v1_0-3ffb9-simple directory, these are mean accuracies after 200 epochs; nothing in them can run
-    code. `checksum` (`algorithm:digest`, of the latter's meta.pickle.pbz2) or, without one, the six digits
-    that end the official file's name tell a damaged file from a valid one; they are no proof of where it is
-    from. The table is in the space's own order, of all 15,625 architectures if `complete`. Raises
-    `ValueError` on a mismatch, damaged or missing files or incomplete content.
+    `official` is NAS-Bench-201-v1_1-096897.pth (reading it takes about 20 GB of memory), `nats-bench` an
+    unpacked NATS-tss-v1_0-3ffb9-simple directory. Their accuracies are means after 200 epochs, and reading
+    them can't run code. A damaged file is detected by `checksum` (`algorithm:digest`; of meta.pickle.pbz2 in
+    a directory) or, without one, by the six digits at the end of the official file's name; these don't prove
+    its origin. The table is in the order of the space, of all 15,625 architectures if `complete`. Raises
+    `ValueError` for a checksum mismatch, damaged or missing files, and incomplete content.
     """
     path = Path(path)
     inspect(source, path, checksum)
     if source not in ("official", "nats-bench"):
         return read_table(path)
-    from nas_201_api import ArchResults  # torch comes with it
+    from nas_201_api import ArchResults  # imports torch
 
     log(f"{path}: loading")
     epochs, found = ("full", _official(path)) if source == "official" else ("200", _nats(path, complete))
@@ -152,7 +154,7 @@ def extract(
 
 
 def _official(path: Path) -> list[tuple[Path, str, Any]]:
-    """The file of each architecture's results, the architecture and its results by epochs."""
+    """The file, the architecture and its results by epochs, for each architecture."""
     content = files.load_plain_torch(path)
     with files.reading(path):
         archs, trained = content["meta_archs"], content["arch2infos"]
@@ -160,7 +162,7 @@ def _official(path: Path) -> list[tuple[Path, str, Any]]:
 
 
 def _nats(folder: Path, complete: bool) -> Iterator[tuple[Path, str, Any]]:
-    """The same of a directory, one architecture after the other."""
+    """The same as `_official` for a directory, read one architecture at a time."""
     meta = _load_nats(folder / "meta.pickle.pbz2")
     with files.reading(folder / "meta.pickle.pbz2"):
         archs = [(folder / f"{index:06d}.pickle.pbz2", arch) for index, arch in enumerate(meta["meta_archs"])]
@@ -168,10 +170,9 @@ def _nats(folder: Path, complete: bool) -> Iterator[tuple[Path, str, Any]]:
 
 
 def compare(table: pd.DataFrame) -> pd.DataFrame:
-    """Return how far a table is from the included one: column, difference (points), arch.
+    """Compare a table with the included one; return column, difference (percentage points) and arch.
 
-    One row for each column that both have, with the largest absolute difference and the architecture that
-    has it.
+    There is one row for each common column, with the largest absolute difference and its architecture.
     """
     both = table.merge(read_table(INCLUDED), on=["index", "arch"], suffixes=("", "_included"))
     columns = [column for column in BENCHMARK_COLUMNS if f"{column}_included" in both]
@@ -218,7 +219,7 @@ def _load_nats(file: Path) -> Any:
 
 
 def _accuracies(results: "ArchResults") -> dict[str, float]:
-    """Return the mean accuracy over the benchmark's seeds for every column whose dataset was trained."""
+    """Return the mean accuracy over the benchmark's seeds for every column with a trained network."""
     return {
         column: results.get_metrics(dataset, part)["accuracy"]
         for column, (dataset, part) in BENCHMARK_COLUMNS.items()
@@ -227,7 +228,7 @@ def _accuracies(results: "ArchResults") -> dict[str, float]:
 
 
 def _canonical(table: pd.DataFrame, name: str, complete: bool) -> pd.DataFrame:
-    """Return a table in the space's own order, once nothing in it is missing, duplicate or out of range."""
+    """Return a table in the order of the space; ValueError for missing, duplicate or wrong entries."""
     space = spaces.get("nas_bench_201")
     if table.empty:
         raise ValueError(f"{name} has no architectures")

@@ -1,24 +1,25 @@
-"""How well scores rank the whole space: rank correlations, and baselines that need no supernet."""
+"""Rank correlations of scores with accuracies, and baselines that need no supernet."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-import scipy  # which loads its parts where they are used: most jobs that import this rank nothing
+import scipy  # loads its parts on first use, since most jobs that import this rank nothing
 
 from rlnas_core.spaces import NASBench201
 from rlnas_core.spaces.nas_bench_201 import KERNELS
 
 TIES = ("in-order", "discounted")
-"""What Kendall's tau does with ties."""
+"""How Kendall's tau treats ties."""
 
 
 def kendall(scores: np.ndarray, accuracies: np.ndarray, ties: str = "in-order") -> float:
     """Return Kendall's tau between scores (N,) and accuracies (N,), as in table 2.
 
-    `in-order` is the authors': ranks are distinct, highest first, and ties keep the order of the list, so
-    that scores that all tie have a tau too. `discounted` is variant b, which is nan there. They are one where
-    nothing ties. Raises `ValueError` on different lengths, values that are no numbers and another word.
+    `ties` is `in-order`, as in the authors' code, or `discounted`. `in-order` gives tied scores distinct
+    ranks in the order of the list, so that it is defined even if all scores tie. `discounted` is tau-b, which
+    is NaN then. Both are equal without ties. Raises `ValueError` for different lengths, NaN and another
+    `ties`.
     """
     if ties not in TIES:
         raise ValueError(f"ties: got {ties!r}; accepted: {', '.join(TIES)}")
@@ -29,7 +30,7 @@ def kendall(scores: np.ndarray, accuracies: np.ndarray, ties: str = "in-order") 
 
 
 def spearman(scores: np.ndarray, accuracies: np.ndarray) -> float:
-    """Return Spearman's rho between scores (N,) and accuracies (N,), nan where all scores tie.
+    """Return Spearman's rho between scores (N,) and accuracies (N,); NaN if all scores tie.
 
     Raises `ValueError` as `kendall` does.
     """
@@ -40,8 +41,8 @@ def spearman(scores: np.ndarray, accuracies: np.ndarray) -> float:
 def gain_at_top(scores: np.ndarray, accuracies: np.ndarray, share: float = 0.01) -> float:
     """Return the normalised discounted cumulative gain of the `share` of architectures that score highest.
 
-    An architecture's gain is the share of architectures less accurate than it, so that chance gives about 0.5
-    and the most accurate ones in their order give 1. What ties shares its gain. Raises `ValueError` as
+    The gain of an architecture is the share of architectures with lower accuracy, so that random scores give
+    about 0.5 and a perfect ranking gives 1. Tied architectures share their gain. Raises `ValueError` as
     `kendall` does.
     """
     scores, accuracies = _checked(scores, accuracies)
@@ -56,8 +57,8 @@ def gain_at_top(scores: np.ndarray, accuracies: np.ndarray, share: float = 0.01)
 def kendall_within(scores: np.ndarray, accuracies: np.ndarray, groups: np.ndarray) -> float:
     """Return the mean of Kendall's tau within groups (N,) of architectures, weighted by their sizes.
 
-    A group whose scores all tie counts as 0; groups of one, or of one accuracy, have nothing to rank; nan
-    where no others are. Raises `ValueError` as `kendall` does.
+    A group in which all scores tie counts as 0. Groups of one architecture or one accuracy are left out; NaN
+    if there are no others. Raises `ValueError` as `kendall` does.
     """
     scores, accuracies = _checked(scores, accuracies)
     taus, sizes = [], []
@@ -72,10 +73,10 @@ def kendall_within(scores: np.ndarray, accuracies: np.ndarray, groups: np.ndarra
 def measures(space: NASBench201, scores: np.ndarray, accuracies: np.ndarray) -> dict[str, float]:
     """Return every measure of a ranking of the enumerated space, by name.
 
-    Those that end in `_connected` are of the 9,445 architectures whose operations are all on live paths, the
-    other set that leader boards are of. `tau_within_size` is of architectures with equally many parameters:
-    what scores know beyond size. `top` is the accuracy of the architecture that scores highest, the first of
-    those that tie, and `top_permille` the mean of the 16 highest.
+    Measures that end in `_connected` cover the 9,445 architectures whose operations are all on live paths, a
+    set that some published rankings use. `tau_within_size` compares architectures with equal numbers of
+    parameters, which shows what scores add to size. `top` is the accuracy of the architecture with the
+    highest score, the first of equals, and `top_permille` the mean over the 16 highest scores.
     """
     genes = space.enumerate()
     params, _ = space.cost(genes)
@@ -107,8 +108,8 @@ def bootstrap_interval(
 ) -> tuple[float, float]:
     """Return the percentile interval of Kendall's tau over architectures drawn with replacement.
 
-    It says how far tau would move with other architectures of the space, not with another seed of the
-    supernet. Raises `ValueError` as `kendall` does.
+    It shows the variation of tau over architectures of the space, not over seeds of the supernet. Raises
+    `ValueError` as `kendall` does.
     """
     scores, accuracies = _checked(scores, accuracies)
     draws = (np.sort(rng.integers(len(scores), size=len(scores))) for _ in range(resamples))
@@ -126,10 +127,10 @@ def correlate(
     seed: int,
     ties: str = "in-order",
 ) -> pd.DataFrame:
-    """Return indicator, column, tau, its low and high, and all `measures`, a row a pair.
+    """Return indicator, column, tau, its low and high, and all `measures`.
 
-    Each indicator's scores (N,) stand against each column. Every interval is drawn with the same seed. Raises
-    `ValueError` as `kendall` does.
+    There is one row for each pair of an indicator's scores (N,) and a column of accuracies. All intervals are
+    drawn with the same seed. Raises `ValueError` as `kendall` does.
     """
     rows = []
     for indicator, values in scores.items():
@@ -142,20 +143,20 @@ def correlate(
 
 
 def add_ranks(scores: Iterable[np.ndarray], *, logarithms: bool = True) -> np.ndarray:
-    """Return the sums (N,) of log(rank / N), or of ranks, over several scores (N,), the best of N ranking N.
+    """Return the sums (N,) of log(rank / N), or of ranks, over several scores (N,); the best has rank N.
 
-    AZ-NAS adds logarithms: a low rank in any part costs more than a high one gains. Ties share a rank.
+    Logarithms, as in AZ-NAS, let a low rank in one score cost more than a high one gains. Ties share a rank.
     """
     ranks = (scipy.stats.rankdata(values) for values in scores)
     return np.sum([np.log(rank / len(rank)) if logarithms else rank for rank in ranks], axis=0)
 
 
 def baselines(space: NASBench201) -> dict[str, np.ndarray]:
-    """Return scores (N,) of the enumerated space that only look at its size.
+    """Return scores (N,) of the enumerated space that only depend on size.
 
-    `conv-weights` counts convolution weights, `live-conv-weights` those on edges that reach the output, both
-    of one cell and in units of C_in * C_out; `macs` are the multiply-adds of the benchmark's network
-    on CIFAR-10.
+    `conv-weights` is the number of convolution weights of a cell in units of C_in * C_out, and
+    `live-conv-weights` that on edges that reach the output. `macs` are the FLOPs (multiply-adds) of the
+    benchmark's network on CIFAR-10.
     """
     genes = space.enumerate()
     weights = np.array([KERNELS.get(gene, 0) ** 2 for gene in range(len(space.operations))], np.float64)

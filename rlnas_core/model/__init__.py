@@ -1,1 +1,1 @@
-"""Trained networks as directories that can be used elsewhere: saved, exported to ONNX, loaded."""
+"""Save, export and load trained networks as directories for use elsewhere."""

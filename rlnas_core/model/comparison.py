@@ -1,4 +1,4 @@
-"""Accuracies of trained networks on the same held-out images, and their differences, with intervals."""
+"""Accuracies of trained networks on the same held-out images, and differences, with intervals."""
 
 from collections.abc import Mapping
 
@@ -16,7 +16,7 @@ _LEVEL = 0.95
 
 @torch.no_grad()
 def hits(model: nn.Module, images: ImageArray, labels: np.ndarray) -> np.ndarray:
-    """Which of N images a model or network classifies as their labels (N,) say: (N,) bool."""
+    """Which of N images a model classifies as in `labels` (N,), (N,) bool."""
     device = next(model.parameters()).device
     parts = np.array_split(np.arange(len(images)), 1 + len(images) // _BATCH)
     found = [model(images.plain(part, device)).argmax(1).cpu().numpy() for part in parts]
@@ -24,9 +24,9 @@ def hits(model: nn.Module, images: ImageArray, labels: np.ndarray) -> np.ndarray
 
 
 def stacked(right: Mapping[tuple[str, int], np.ndarray]) -> dict[str, np.ndarray]:
-    """Join what each (network, seed) classified right (images,) to arrays (runs, images), by seed.
+    """Join the `hits` (images,) of each (network, seed) to an array (runs, images) per network.
 
-    The networks `random-SEED` are the runs of one, `random`.
+    The networks `random-SEED` count as runs of one network, `random`.
     """
     runs: dict[str, list[np.ndarray]] = {}
     for name, _ in sorted(right, key=lambda key: key[1]):
@@ -39,9 +39,9 @@ def stacked(right: Mapping[tuple[str, int], np.ndarray]) -> dict[str, np.ndarray
 def interval(right: np.ndarray, level: float = _LEVEL) -> tuple[float, float, float]:
     """Mean of values (runs, images), and its confidence interval over runs and images.
 
-    Both are samples: the variance of the mean is that of the runs' means over the number of runs plus that
-    of the images' means over the number of images, with Student's t at Satterthwaite's degrees of freedom.
-    Of one run the interval is over images alone.
+    Runs and images are both samples. The variance of the mean is the variance of the runs' means divided by
+    the number of runs, plus the variance of the images' means divided by the number of images. The interval
+    uses Student's t with Satterthwaite's degrees of freedom. For one run it is over images alone.
     """
     right = np.asarray(right, np.float64)
     variances, degrees = [], []
@@ -60,9 +60,9 @@ def interval(right: np.ndarray, level: float = _LEVEL) -> tuple[float, float, fl
 def compare(right: Mapping[str, np.ndarray], reference: str) -> pd.DataFrame:
     """Return accuracies of networks in percent, and by how much `reference` is better than each.
 
-    `right` gives which images each run classified right, (runs, images) bool, by the network's name; run
-    and image k of one are paired with those of another. Columns are network, runs, images, accuracy, low,
-    high and better, better_low, better_high in percentage points.
+    `right` says which images each run classified right, (runs, images) bool, by network; runs and images of
+    all networks are paired by index. Columns are network, runs, images, accuracy, low, high, and better,
+    better_low and better_high in percentage points.
     """
     rows = []
     for name, own in right.items():

@@ -1,4 +1,4 @@
-"""A trained network with its preprocessing, and how it is loaded from a directory."""
+"""A trained network with its preprocessing, loaded from a directory."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -26,11 +26,12 @@ Images = Picture | Sequence[Picture] | Tensor
 
 @dataclass(frozen=True)
 class ModelDescription:
-    """All that rebuilds a network and its preprocessing, and what it was made by.
+    """Everything to rebuild a network and its preprocessing, and its provenance.
 
-    `sizes` are the network's as its space names them, `class_names` in the order of the scores, `mean` and
-    `std` per channel in units of 255. `crop` says how an image comes to `image_size` pixels a side: resized
-    as a `whole`, as its central `square`, or as the `centre` of one whose short side is a seventh longer.
+    `sizes` are the network's sizes by the names of its space. `class_names` are in the order of the scores.
+    `mean` and `std` are per channel in units of 255. `crop` says how an image is reduced to `image_size`
+    pixels a side: resized as a `whole`, resized from its central `square`, or as the `centre` of the image
+    resized to a short side of 8/7 of that.
     """
 
     space: str
@@ -51,15 +52,15 @@ class ModelDescription:
         return get(self.space).from_string([self.arch])[0]
 
     def network(self) -> nn.Module:
-        """The network, its weights not trained."""
+        """The network, untrained."""
         sizes = {**self.sizes, "classes": len(self.class_names), "in_channels": self.in_channels}
         return get(self.space).network(self.genes, **sizes)
 
 
 class Model(nn.Module):
-    """A trained network that takes images as they are.
+    """A trained network that takes images without preprocessing.
 
-    The network is `network`, what describes it `description`; in evaluation mode until `train()`.
+    It consists of `network` and its `description`, and is in evaluation mode until `train()`.
     """
 
     mean: Tensor
@@ -77,9 +78,9 @@ class Model(nn.Module):
     def forward(self, images: Images) -> Any:
         """Class scores (B, classes) of images, or with `features` the last feature map of each stage.
 
-        Images are PIL images or uint8 arrays (H, W, C) or (H, W) of any size, one or a sequence of them; a
-        uint8 tensor (B, S, S, C) of the model's size; or a floating-point tensor (B, C, H, W) that `prepare`
-        or an augmentation of one's own has normalised. Feature maps are (B, channels, H/stride, W/stride).
+        Images are one or several PIL images or uint8 arrays (H, W, C) or (H, W) of any size; a uint8 tensor
+        (B, S, S, C) of the model's size; or a floating-point tensor (B, C, H, W), normalised by `prepare` or
+        by your own augmentation. Feature maps are (B, channels, H/stride, W/stride).
         """
         prepared = images if _is_prepared(images) else self.prepare(images)
         if not self.features:
@@ -94,9 +95,9 @@ class Model(nn.Module):
         return [body[end] for end in _stage_ends([stride for _, stride in body])]
 
     def prepare(self, images: Images) -> Tensor:
-        """Images as `forward` takes them as float32 (B, C, S, S), normalised, on the model's device.
+        """Convert images, as `forward` takes them, to normalised float32 (B, C, S, S) on the model's device.
 
-        Raises ValueError for what is neither a PIL image nor uint8, and for tensors of another size.
+        Raises ValueError for images that are neither PIL nor uint8, and for tensors of another size.
         """
         if isinstance(images, Tensor):
             pixels, expected = images, self._shape()
@@ -134,9 +135,9 @@ class Model(nn.Module):
 
 
 def describe(dataset: Mapping[str, Any], made_by: Mapping[str, Any]) -> ModelDescription:
-    """Describe a network by its prepared dataset (`dataset.json`) and by what its weights were made by.
+    """Describe a network by its prepared dataset (`dataset.json`) and the provenance of its weights.
 
-    Classes without names are called by their numbers.
+    Classes without names are named by their numbers.
     """
     space, settings = made_by["space"], made_by["settings"]
     names = dataset["class_names"] or [str(number) for number in range(dataset["classes"])]
@@ -159,25 +160,27 @@ def _is_prepared(images: Images) -> bool:
 
 
 def _stage_ends(strides: Sequence[int]) -> list[int]:
-    """Where a stage's last feature map stands: the next one has another stride."""
+    """Indices of the last feature map of each stage, after which the stride changes."""
     return [end for end, (own, after) in enumerate(pairwise([*strides, 0])) if own != after]
 
 
 def load_model(
     folder: str | Path, *, features: bool = False, class_names: Sequence[str] | None = None
 ) -> Model:
-    """Load a model that `save_model` wrote, ready for images; with `features` it gives its feature maps.
+    """Load a model that `save_model` wrote, ready for images; with `features` it returns feature maps.
 
-    With `class_names` it has a new classifier of these classes, to be trained, with the weights that PyTorch
-    draws.
+    With `class_names` it has a new classifier for these classes with PyTorch's initial weights, to be
+    trained.
 
-    Raises FileNotFoundError where `folder` isn't such a directory, ValueError where its weights aren't those
-    of the network that it describes.
+    Raises FileNotFoundError if `folder` isn't such a directory, and ValueError if its weights don't fit the
+    network that it describes.
     """
     folder = Path(folder)
     missing = [name for name in (DESCRIPTION, WEIGHTS) if not (folder / name).is_file()]
     if missing:
-        raise FileNotFoundError(f"{folder} has no {', '.join(missing)}; give that of an exported model")
+        raise FileNotFoundError(
+            f"{folder} has no {', '.join(missing)}; give the directory of an exported model"
+        )
     try:
         given = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
         described = ModelDescription(**given)
@@ -198,9 +201,9 @@ def load_model(
 
 
 def set_weights(model: Model, weights: Mapping[str, Tensor], path: str | Path) -> None:
-    """Give a model the weights of its retrained network, without those of an auxiliary head.
+    """Set a model's weights to those of its retrained network, without an auxiliary head.
 
-    Raises ValueError that names the file where they are of another network.
+    Raises ValueError that names `path` if they are weights of another network.
     """
     own = {name: weight for name, weight in weights.items() if not name.startswith("auxiliary.")}
     try:

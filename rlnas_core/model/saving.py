@@ -1,4 +1,4 @@
-"""Save a trained network as a directory: weights, description, ONNX, a picture and a model card."""
+"""Save a trained network as a directory: weights, description, ONNX file, picture and model card."""
 
 import json
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from rlnas_core.training.checkpoint import save_weights, versions
 
 ONNX, CARD, PICTURE = "model.onnx", "README.md", "architecture.png"
 TOLERANCE = 1e-4
-_CHECKED = 4  # images that ONNX Runtime and PyTorch are compared on
+_CHECKED = 4  # images for the comparison of ONNX Runtime with PyTorch
 _OPSET = 18
 _UNTRAINED = (
     "**not trained**, since the images had no labels: they are those that a training begins with. Its "
@@ -25,10 +25,10 @@ _UNTRAINED = (
 
 
 def save_model(model: Model, folder: str | Path, accuracies: Mapping[str, float] | None = None) -> None:
-    """Write a model with all that `load_model` needs, an ONNX file, a picture and a card.
+    """Write a model for `load_model`, with an ONNX file, a picture and a model card.
 
-    `accuracies` are those on validation images, in percent, for the card. Raises ImportError without the
-    packages of the extra `export`, ArithmeticError where ONNX Runtime and PyTorch differ.
+    `accuracies` on validation images, in percent, are shown in the card. Raises ImportError without the
+    packages of the extra `export`, and ArithmeticError if ONNX Runtime and PyTorch differ.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -46,10 +46,10 @@ def save_model(model: Model, folder: str | Path, accuracies: Mapping[str, float]
 
 
 def export_onnx(model: Model, path: str | Path) -> float:
-    """Write a model as ONNX and return by how much its scores differ from PyTorch's on the CPU, at most.
+    """Write a model as ONNX and return the largest difference of its scores from PyTorch's on the CPU.
 
-    Its input `images` is uint8 (batch, S, S, C), its output `scores` (batch, classes). Raises what
-    `onnx_difference` raises.
+    The input `images` is uint8 (batch, S, S, C), the output `scores` (batch, classes). Raises the errors of
+    `onnx_difference`.
     """
     model = model.cpu().eval()
     torch.onnx.export(
@@ -69,9 +69,9 @@ def export_onnx(model: Model, path: str | Path) -> float:
 
 @torch.no_grad()
 def onnx_difference(model: Model, path: str | Path) -> float:
-    """By how much the scores of an ONNX file differ from a model's, relative to the largest or to 1.
+    """The largest difference between scores of an ONNX file and a model, relative to the largest score or 1.
 
-    Raises ArithmeticError where that is more than 1e-4.
+    Raises ArithmeticError if it is more than 1e-4.
     """
     import onnxruntime
 

@@ -1,1 +1,1 @@
-"""Search: scores of architectures, evolution and the exact optimum."""
+"""Search: scores of architectures, evolutionary search and the exact optimum."""

@@ -1,4 +1,4 @@
-"""The angle between initial and trained weights, from three sums a weight group (eq. 9)."""
+"""The angle between initial and trained weights, from three sums per weight group (eq. 9)."""
 
 from collections.abc import Sequence
 
@@ -22,9 +22,9 @@ def _angle_of(sums: np.ndarray) -> np.ndarray:
 
 
 def angles(usage: np.ndarray, sums: np.ndarray) -> np.ndarray:
-    """Angle in radians of each architecture (N,), from its use of the groups (N, G) and their sums (G, 3).
+    """Angle in radians of each architecture (N,), from the usage of groups (N, G) and their sums (G, 3).
 
-    An architecture without weights scores 0. Angles are rounded to 1e-12, so that what should tie does.
+    The angle of an architecture without weights is 0. Angles are rounded to 1e-12, so that equal ones tie.
     """
     return _angle_of(np.asarray(usage, dtype=np.float64) @ sums).round(_DECIMALS)
 
@@ -32,10 +32,11 @@ def angles(usage: np.ndarray, sums: np.ndarray) -> np.ndarray:
 def group_sums(
     space: SearchSpace, statistics: Statistics, epoch: int = -1, pooling: str = "reference"
 ) -> np.ndarray:
-    """Sums (G, 3) of the groups of the space's `usage`, over cells; `epoch` indexes `statistics.epochs`.
+    """Sums (G, 3) of the weight groups of the space's `usage`, added over cells.
 
-    Pooling is the constant 1/9 of shape [C, 3, 3] (`reference`) or [C, C, 3, 3] (`paper`). Raises ValueError
-    for another shape, and for statistics of another space.
+    `epoch` is an index into `statistics.epochs`. The weights of pooling are the constant 1/9 of shape
+    [C, 3, 3] (`reference`) or [C, C, 3, 3] (`paper`). Raises ValueError for another `pooling` and for
+    statistics of another space.
     """
     if pooling not in POOLING_SHAPES:
         raise ValueError(f"pooling: got {pooling!r}; accepted: {', '.join(POOLING_SHAPES)}")
@@ -53,18 +54,19 @@ def group_sums(
 def architecture_angles(
     space: SearchSpace, statistics: Statistics, genes: np.ndarray, epoch: int = -1, pooling: str = "reference"
 ) -> np.ndarray:
-    """Angle in radians of each architecture's whole weight vector, (N,) (eq. 9)."""
+    """Angle in radians of the whole weight vector of each architecture, (N,) (eq. 9)."""
     return angles(space.usage(genes), group_sums(space, statistics, epoch, pooling))
 
 
 def indicators(
     space: SearchSpace, statistics: Statistics, genes: np.ndarray, epoch: int = -1, pooling: str = "reference"
 ) -> dict[str, np.ndarray]:
-    """The angle and what else the same sums give, name to scores (N,).
+    """The angle and other indicators from the same sums, as name to scores (N,).
 
-    `layer-angle-sum` adds each layer's own angle over live edges and cells; `layer-angle-sum-times-mean`
-    multiplies it by its mean over the live operations, pooling counting as 0; in `operation-average-control`
-    each layer's angle is replaced by its operation's average, so that only structure remains.
+    `layer-angle-sum` is the sum of the angles of single layers over live edges and cells.
+    `layer-angle-sum-times-mean` multiplies it by the mean over live operations, where pooling counts as 0.
+    `operation-average-control` replaces the angle of each layer by the average of its operation, so that only
+    structure remains.
     """
     layers = _angle_of(statistics.operations[epoch])
     trained: np.ndarray = statistics.operations[epoch, ..., 1] > 0
@@ -90,11 +92,10 @@ def indicators(
 
 
 def structure(space: SearchSpace, sums: np.ndarray, genes: np.ndarray) -> dict[str, float]:
-    """Kendall's tau of the angle with what needs no training, over architectures (N, genes).
+    """Kendall's tau between the angle and scores of structure alone, over architectures (N, genes).
 
-    Those are parameters and FLOPs, and `operation-average-control`: the angle after each weight group's own
-    was replaced by the average of its operation's, so that only structure remains. `sums` (G, 3) are those of
-    `group_sums`.
+    The scores are parameters, FLOPs and `operation-average-control`: the angle after that of each weight
+    group is replaced by the average angle of its operation. `sums` (G, 3) are those of `group_sums`.
     """
     operations = sums[1:].reshape(space.num_genes, -1, 3)
     lengths = np.sqrt(operations[..., 1] * operations[..., 2])
@@ -119,10 +120,10 @@ def follow(
     pooling: str = "reference",
     ties: str = "in-order",
 ) -> pd.DataFrame:
-    """Return epoch, column, tau and accuracy: how the angle ranks the enumerated space after each epoch.
+    """Return how the angle ranks the enumerated space after each epoch: epoch, column, tau and accuracy.
 
-    `accuracies` are of the whole space in percent; `accuracy` is that of the architecture with the largest
-    angle. Before training every angle is 0. Raises `ValueError` as `kendall` does.
+    `accuracies` are of the whole space in percent; the column `accuracy` is that of the architecture with the
+    largest angle. Before training every angle is 0. Raises `ValueError` as `kendall` does.
     """
     genes, rows = space.enumerate(), []
     for row, epoch in list(enumerate(statistics.epochs))[1:]:

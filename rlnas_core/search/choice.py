@@ -1,4 +1,4 @@
-"""One architecture from supernets of several seeds, within a limit, and what it has to be compared with."""
+"""Choose an architecture within a limit from supernets of several seeds, and others to compare it with."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,9 +25,9 @@ _DRAWN, _RARE = 10_000, 1 / 500
 
 @dataclass(frozen=True)
 class Limit:
-    """How much a stand-alone network may have or take: `most` parameters or FLOPs, by `measure`.
+    """A cost limit of stand-alone networks: at most `most` parameters or FLOPs, as `measure` says.
 
-    `network` are the sizes that cost is counted for, as the space's `cost` names them: image size, classes,
+    `network` gives the sizes for which cost is counted, named as in the space's `cost`: image size, classes,
     channels and cells.
     """
 
@@ -36,29 +36,29 @@ class Limit:
     network: Mapping[str, Any] = field(default_factory=dict)
 
     def cost(self, space: SearchSpace, genes: np.ndarray) -> np.ndarray:
-        """What is limited, of architectures (N, genes): (N,)."""
+        """The limited cost of architectures (N, genes), (N,)."""
         return space.cost(genes, **self.network)[MEASURES.index(self.measure)]
 
     def keeps(self, space: SearchSpace, genes: np.ndarray) -> np.ndarray:
-        """Which architectures (N, genes) keep the limit, (N,) bool."""
+        """Which architectures (N, genes) are within the limit, (N,) bool."""
         return self.cost(space, genes) <= self.most
 
     def cheapest(self, space: SearchSpace) -> float:
-        """What no architecture goes below."""
+        """The lowest cost of any architecture."""
         return space.cheapest(self.measure, **self.network)
 
     def common(self, space: SearchSpace) -> float:
-        """What one of 500 random architectures doesn't exceed, so that evolution has some to begin with."""
+        """The cost that about one in 500 random architectures stays within, so that evolution can start."""
         genes = space.sample(_DRAWN, np.random.default_rng(0))
         return float(np.quantile(self.cost(space, genes), _RARE, method="higher"))
 
 
 @dataclass(frozen=True)
 class Choice:
-    """The architecture with the largest angle within a limit, and what is known of better ones.
+    """The architecture with the largest angle within a limit, and a bound on all others.
 
-    `genes` is (num_genes,) and `angle` its angle in radians; none within the limit exceeds `bound`; `proven`
-    says that they are the same. `evolved` is what evolution found beside it.
+    `genes` is (num_genes,) and `angle` its angle in radians. No architecture within the limit has an angle
+    above `bound`; `proven` says that `angle` reaches it. `evolved` is the architecture that evolution found.
     """
 
     genes: np.ndarray
@@ -75,11 +75,11 @@ def choose(
     rng: np.random.Generator,
     evolution: Mapping[str, Any],
 ) -> Choice:
-    """Find the architecture with the largest angle of all supernets' weights, taken as one vector.
+    """Find the architecture with the largest angle, with the weights of all supernets joined to one vector.
 
-    `sums` are the (G, 3) of `angle.group_sums`, one of each supernet: their sum is that of the vector. Of
-    equal angles the cheaper architecture is chosen. `evolution` are settings of `evolution.evolve`. Raises
-    ValueError where no architecture keeps the limit.
+    `sums` are arrays (G, 3) of `angle.group_sums`, one per supernet; the sums of the joined vector are their
+    sum. Of architectures with equal angles the cheapest is chosen. `evolution` gives settings of
+    `evolution.evolve`. Raises ValueError if no architecture is within the limit.
     """
     total = np.sum(sums, axis=0)
     evolved = evolve(
@@ -108,10 +108,10 @@ def choose(
 def structural_choice(
     space: SearchSpace, limit: Limit, rng: np.random.Generator, evolution: Mapping[str, Any]
 ) -> np.ndarray:
-    """Choose an architecture (genes,) without any training: the most parameters that its output depends on.
+    """Choose the architecture (genes,) with the most parameters that its output depends on, without training.
 
-    Of equally many in NAS-Bench-201, the one that counts most of them in the vector of eq. 9, then the first.
-    In the other spaces evolution looks for it.
+    Among equals in NAS-Bench-201, it is the one with the most weights in the vector of eq. 9, then the first.
+    In the other spaces evolution searches for it.
     """
 
     def size(genes: np.ndarray) -> np.ndarray:
@@ -127,9 +127,9 @@ def structural_choice(
 
 
 def random_choices(space: SearchSpace, limit: Limit, rng: np.random.Generator, count: int) -> np.ndarray:
-    """Draw architectures (count, genes) within a limit, without operations that no output depends on.
+    """Draw random architectures (count, genes) within a limit, without operations that have no effect.
 
-    Raises ValueError where none turns up.
+    Raises ValueError if none is found.
     """
     found = np.empty((0, space.num_genes), np.int8)
     for _ in range(_ROUNDS):
@@ -141,7 +141,7 @@ def random_choices(space: SearchSpace, limit: Limit, rng: np.random.Generator, c
     if not len(found):
         raise ValueError(
             f"limit: got {limit.most:.4g} {limit.measure}; accepted: more than {limit.cheapest(space):.4g}, "
-            "what the cheapest architecture has"
+            "the cost of the cheapest architecture"
         )
     return found[np.arange(count) % len(found)]
 
@@ -149,12 +149,12 @@ def random_choices(space: SearchSpace, limit: Limit, rng: np.random.Generator, c
 def agreement(
     space: SearchSpace, sums: Mapping[int, np.ndarray], limit: Limit, rng: np.random.Generator
 ) -> pd.DataFrame:
-    """Return how well supernets of different seeds agree on architectures within a limit, a row a pair.
+    """Return how well supernets of different seeds agree on architectures within a limit, one row per pair.
 
-    `sums` are by seed. `tau` is Kendall's tau-b of the angles of the enumerated space, or of 2,000 random
-    architectures of another one; `tau_structure` is that of the seed's angles with the parameters that the
-    output depends on; `better` is the share of architectures to which `other` gives a larger angle than to
-    the one that `seed` likes best.
+    `sums` are by seed. Architectures are those of the enumerated space, or 2,000 random ones of another
+    space. `tau` is Kendall's tau-b between the angles of both seeds. `tau_structure` is that between the
+    angles of `seed` and the parameters that the output depends on. `better` is the share of architectures to
+    which `other` gives a larger angle than to the best architecture of `seed`.
     """
     if isinstance(space, NASBench201):
         genes = _within(space, limit)
@@ -188,11 +188,11 @@ def candidates(
     evolution: Mapping[str, Any],
     seeds: Sequence[int],
 ) -> pd.DataFrame:
-    """Return the architectures to compare, a row each: their cost, and their angle in all supernets together.
+    """Return the architectures to compare, one per row, with their cost and their angle in all supernets.
 
-    `found` is the choice, `structure` what needs no training, `random-SEED` one drawn for each of `seeds`,
-    `evolution` what evolution found beside the exact optimum, and `seed-SEED` the choice of each supernet of
-    `sums` alone. In NAS-Bench-201, `residual` is a cell of residual blocks with the most channels that take
+    `found` is the choice and `structure` the `structural_choice`. `random-SEED` is drawn at random for each
+    of `seeds`, `evolution` is the result of evolution, and `seed-SEED` is the choice of each supernet of
+    `sums` alone. In NAS-Bench-201, `residual` is a cell of residual blocks with the most channels that need
     no more FLOPs than `found`.
     """
     drawn = random_choices(space, limit, rng, len(seeds))
@@ -221,7 +221,7 @@ def candidates(
 def channels_of_equal_cost(
     space: NASBench201, genes: np.ndarray, flops: float, network: Mapping[str, Any]
 ) -> int:
-    """The most channels with which an architecture (6,) takes at most so many FLOPs, at least 1."""
+    """The most channels, at least 1, with which an architecture (6,) has at most that many FLOPs."""
     channels = 1
     while space.cost(genes[None], **{**network, "channels": channels + 1})[1][0] <= flops:
         channels += 1
@@ -229,12 +229,12 @@ def channels_of_equal_cost(
 
 
 def _within(space: NASBench201, limit: Limit) -> np.ndarray:
-    """All architectures (N, 6) that keep a limit and whose output depends on the images."""
+    """All architectures (N, 6) within a limit whose output depends on the images."""
     genes = space.enumerate()
     kept = genes[limit.keeps(space, genes) & space.live_paths(genes).any(axis=1)]
     if not len(kept):
         raise ValueError(
             f"limit: got {limit.most:.4g} {limit.measure}; accepted: at least {limit.cheapest(space):.4g}, "
-            "what the cheapest architecture has"
+            "the cost of the cheapest architecture"
         )
     return kept

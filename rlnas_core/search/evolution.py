@@ -1,4 +1,4 @@
-"""Evolutionary search for the architecture with the highest fitness, which may be any function of genes."""
+"""Evolutionary search for the architecture with the highest fitness, any function of genes."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,19 +11,19 @@ from rlnas_core.spaces import NASBench201, SearchSpace
 Fitness = Callable[[np.ndarray], np.ndarray]
 """From genes (N, genes) to scores (N,)."""
 Feasible = Callable[[np.ndarray], np.ndarray]
-"""From genes (N, genes) to bool (N,): which architectures meet a limit, say on FLOPs."""
+"""From genes (N, genes) to bool (N,): which architectures are within a limit, for example on FLOPs."""
 
-_SPARE = 8  # proposals for each architecture wanted where a limit refuses some
+_SPARE = 8  # proposals per requested architecture where a limit rejects some
 _ROUNDS = 100
-"""Batches drawn before a generation makes do with the new architectures found so far."""
+"""Batches drawn before a generation continues with the new architectures found so far."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """The fittest architecture and the way to it.
+    """The fittest architecture, `genes` (genes,) int8, and the history of its search, `trace`.
 
-    `genes` is (genes,) int8; `trace` has one row for each architecture scored: generation (from 0), rank
-    within it (from 1), arch, fitness and origin (random, mutation or crossover).
+    `trace` has one row for each scored architecture: generation (from 0), rank in its generation (from 1),
+    arch, fitness and origin (random, mutation or crossover).
     """
 
     genes: np.ndarray
@@ -46,11 +46,11 @@ def evolve(
 ) -> Result:
     """Search for the architecture with the highest fitness (sec. 3.1; settings of sec. 4.1).
 
-    The first generation is random. Each later one holds mutations and crossovers of the `keep` fittest so
-    far, filled up to `population` with random architectures. `mutated` says which genes may change in a
-    mutation: those that the authors' code mutates (`reference`) or `all`. No architecture is scored twice, so
-    a small space can run out: the search ends then. Raises `ValueError` on settings that contradict each
-    other, on scores of a wrong shape or that are no numbers, and where no feasible architecture turns up.
+    The first generation is random. Each later one consists of mutations and crossovers of the `keep` fittest
+    architectures so far, filled up to `population` with random ones. `mutated` says which genes a mutation
+    may change: those that the authors' code mutates (`reference`) or `all`. No architecture is scored twice,
+    so the search ends early when a small space is exhausted. Raises `ValueError` for contradictory settings,
+    for scores of a wrong shape or NaN, and if no feasible architecture is found.
     """
     if mutations + crossovers > population or keep < 1:
         raise ValueError(
@@ -99,7 +99,7 @@ def evolve(
     if not trace:
         raise ValueError(
             f"evolution: none of {_ROUNDS * population} random architectures is feasible, or iterations is "
-            "0; loosen the limit or ask for at least one iteration"
+            "0; raise the limit or give at least one iteration"
         )
     return Result(kept[0], float(scores.max()), pd.concat(trace, ignore_index=True))
 
@@ -107,9 +107,9 @@ def evolve(
 def random_architectures(
     space: SearchSpace, rng: np.random.Generator, count: int, limit: float
 ) -> np.ndarray:
-    """Draw architectures (count, genes) whose ImageNet networks keep a limit on FLOPs; some may be equal.
+    """Draw random architectures (count, genes) whose ImageNet networks are within a FLOPs limit.
 
-    Raises ValueError where too few turn up.
+    Some may be equal. Raises ValueError if too few are found.
     """
     found = np.empty((0, space.num_genes), np.int8)
     for _ in range(_ROUNDS):
@@ -119,14 +119,14 @@ def random_architectures(
             return found[:count]
     raise ValueError(
         f"limit: got {limit:.4g}, which {len(found)} of {1000 * _ROUNDS} random architectures keep, of "
-        f"{count} asked for; accepted: more than {space.cheapest():.4g}, what the cheapest takes"
+        f"{count} needed; accepted: more than {space.cheapest():.4g}, the cost of the cheapest"
     )
 
 
 def exact_best(space: NASBench201, scores: np.ndarray) -> np.ndarray:
-    """Return the genes (genes,) with the highest of the scores (N,) of an enumerated space, first of equals.
+    """Return the genes (genes,) with the highest score (N,) of an enumerated space, the first of equals.
 
-    Raises `ValueError` where the scores don't fit the space or are no numbers.
+    Raises `ValueError` if the scores are NaN or don't fit the space.
     """
     genes = space.enumerate()
     return genes[int(np.argmax(_checked(scores, genes, space)))]
@@ -135,7 +135,7 @@ def exact_best(space: NASBench201, scores: np.ndarray) -> np.ndarray:
 def _draw(
     propose: Callable[[int], np.ndarray], count: int, known: np.ndarray, feasible: Feasible | None
 ) -> np.ndarray:
-    """Propose batches until `count` distinct, feasible architectures that aren't known are found."""
+    """Propose batches until `count` distinct, feasible and unknown architectures are found."""
     seen = {genes.tobytes() for genes in known}
     found: list[np.ndarray] = []
     for _ in range(_ROUNDS):

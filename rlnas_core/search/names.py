@@ -1,4 +1,4 @@
-"""Names of the architectures that a run finds: in files, configuration and tables."""
+"""Names of the architectures that a run finds, in files, configuration and tables."""
 
 import re
 from dataclasses import dataclass
@@ -11,10 +11,11 @@ _METHODS = {"A": "SPOS by ", "B": "angle with true labels by ", "random-search":
 
 @dataclass(frozen=True)
 class ArchitectureName:
-    """An architecture of a run: what a search found, or one drawn at random (no dataset).
+    """The name of an architecture of a run: one that a search found, or a random one (without dataset).
 
-    `limit` is in million FLOPs; `scaled` says that its channels are scaled to 600 million. `method` is the
-    search: those of table 1, or `random-search`, the best of random architectures by A's validation accuracy.
+    `limit` is in million FLOPs; `scaled` says that its channels are scaled to 600 million. `method` is that
+    of the search: one of table 1, or `random-search`, the random architecture with the best validation
+    accuracy by method A.
     """
 
     seed: int
@@ -36,7 +37,7 @@ class ArchitectureName:
 
     @property
     def random(self) -> bool:
-        """Whether it was drawn at random."""
+        """Whether the architecture was drawn at random."""
         return self.dataset is None
 
     def __str__(self) -> str:
@@ -47,7 +48,7 @@ class ArchitectureName:
         return f"{self.dataset}-{self.categories}-{self.seed}-{limit}{ends}"
 
     def title(self, found_by: str = "evolution") -> str:
-        """How tables call it, whatever its seed."""
+        """The name in tables, without the seed."""
         if self.random:
             return f"this run, random within {self.limit}M"
         within = "" if self.limit is None else f" within {self.limit}M"

@@ -9,7 +9,7 @@ import numpy as np
 from rlnas_core.spaces import DARTS, MobileNet
 from rlnas_core.spaces.base import MEASURES
 
-# The multipliers of the bounds: any positive ones give valid bounds, a grid gives tight ones.
+# The multipliers of the bounds: all positive ones give valid bounds, a grid gives tight ones.
 _BALANCES = np.exp([-0.6, -0.3, -0.15, -0.07, -0.03, 0, 0.03, 0.07, 0.15, 0.3, 0.6])
 _PRICES = np.concatenate([[0.0], np.geomspace(0.03, 10, 9)])
 _ROWS = 2048
@@ -18,10 +18,11 @@ _BEAM = 20_000
 
 @dataclass(frozen=True)
 class Optimum:
-    """The best architecture found, and what is known of better ones.
+    """The best architecture found, and a bound on all others.
 
-    `genes` is (num_genes,) and `angle` its angle; no architecture within the limit exceeds `bound`, both in
-    radians. `proven` says that none beats `genes`; `visited` counts partial architectures.
+    `genes` is (num_genes,) and `angle` its angle; no architecture within the limit has an angle above
+    `bound`. Both are in radians. `proven` says that `genes` is optimal. `visited` is the number of partial
+    architectures visited.
     """
 
     genes: np.ndarray
@@ -43,10 +44,10 @@ def largest_angle(
 ) -> Optimum:
     """Maximise the angle of eq. 9 over a space, starting from an architecture (num_genes,) within the limit.
 
-    `sums` (G, 3) are those of the weight groups, as `angle.angles` takes them; `limit` is one on the FLOPs,
-    or `params`, of the space's network: the one for ImageNet, or one of the sizes that `network` gives. Where
-    more than `most` partial architectures would have to be kept, only the most promising are, and there is no
-    proof. Raises ValueError where the first architecture exceeds the limit.
+    `sums` (G, 3) are those of the weight groups, as in `angle.angles`. `limit` is on the FLOPs or `params` of
+    the space's network, with the sizes of `network` or, by default, those for ImageNet. If more than `most`
+    partial architectures have to be kept, only the most promising are, and the result isn't proven. Raises
+    ValueError if `incumbent` exceeds the limit.
     """
     costs = (part[MEASURES.index(measure)] for part in space.cost_table(**(network or {})))
     search = _Search(space, np.asarray(sums, np.float64), limit, most, *costs)
@@ -66,13 +67,14 @@ def largest_angle(
 
 
 class _Search:
-    """The partial architectures of a space, their sums and what completions of them can still reach.
+    """The partial architectures of a space, their sums, and bounds on their completions.
 
-    The cosine is D / sqrt(N0 N1) with D, N0 and N1 additive over genes once a layout (which inputs a node
-    has) is fixed. An architecture is below a cosine c > 0 if D - c sqrt(N0 N1) < 0; as sqrt(N0 N1) is at most
-    (b N0 + N1 / b) / 2 for every b > 0, D - c (b N0 + N1 / b) / 2 bounds that from below, and is additive.
-    For c <= 0, D - c sum(sqrt(n0 n1)) does the same by Cauchy and Schwarz. The excess over the limit at any
-    price may be added to a bound. A partial architecture is dropped as soon as one bound isn't negative.
+    The cosine is D / sqrt(N0 N1). D, N0 and N1 are additive over genes once a layout (the inputs of each
+    node) is fixed. An architecture is below a cosine c > 0 if D - c sqrt(N0 N1) < 0. Since sqrt(N0 N1) is at
+    most (b N0 + N1 / b) / 2 for every b > 0, D - c (b N0 + N1 / b) / 2 is a lower bound of that, and
+    additive. For c <= 0, D - c sum(sqrt(n0 n1)) is one by the Cauchy-Schwarz inequality. The excess over the
+    limit, times any positive price, may be added to a bound. A partial architecture is dropped as soon as one
+    bound isn't negative.
     """
 
     def __init__(
@@ -90,7 +92,7 @@ class _Search:
         self.slots, self.counts, self.allowed = space.layouts()
         groups = sums[1:].reshape(*shape, 3)
         roots = np.sqrt(groups[..., 1:2] * groups[..., 2:])
-        # D, N0, N1, the sum of roots and the cost, of one use of an operation and of what all share.
+        # D, N0, N1, the sum of roots and the cost: of one use of an operation, and of the shared part
         self.terms = np.concatenate([groups, roots, self.table[..., None]], axis=2)
         self.start = np.array([*sums[0], np.sqrt(sums[0, 1] * sums[0, 2]), self.shared])
 
@@ -100,7 +102,7 @@ class _Search:
         return dot / np.sqrt(first * last), self.shared + self.space.sum_chosen(self.table, genes)
 
     def below(self, known: np.ndarray, cosine: float) -> tuple[np.ndarray | None, bool]:
-        """The best architecture below the cosine of a known one, if any, and whether that is certain."""
+        """The best architecture below the cosine of a known one, or None, and whether this is proven."""
         self._weigh(known, cosine)
         certain = True
         alive = np.flatnonzero(self._root() < 0)
@@ -129,7 +131,7 @@ class _Search:
         return (genes[good[np.argmin(cosines[good])]] if len(good) else None), certain
 
     def bound(self, known: np.ndarray, angle: float) -> float:
-        """An angle that no architecture exceeds, by bisection on the bounds of whole layouts."""
+        """An upper bound of the angle of all architectures, by bisection on the bounds of whole layouts."""
         low, high = angle, np.pi
         for _ in range(30):
             middle = (low + high) / 2
@@ -138,14 +140,15 @@ class _Search:
         return high
 
     def _uses(self, slot: np.ndarray, operation: int, count: np.ndarray) -> np.ndarray:
-        """Sums (N, 5) of using an operation `count` times; its cost is paid once."""
+        """Sums (N, 5) of using an operation `count` times; its cost counts once."""
         times = np.column_stack([np.repeat(count[:, None], 4, axis=1), np.ones(len(count))])
         return self.terms[slot, operation] * times
 
     def _weigh(self, known: np.ndarray, cosine: float) -> None:
-        """Set the bounds for a cosine, about what a known architecture has of each sum.
+        """Set the bounds for a cosine, with multipliers around the sums of a known architecture.
 
-        `weights` (5, bounds) are those of the sums, `least` (uses, slots, bounds) the least that a slot adds.
+        `weights` (5, bounds) are the weights of the sums; `least` (uses, slots, bounds) is the least that a
+        slot adds.
         """
         price = np.abs(self.terms[..., 1]).sum() / self.table.sum()
         prices = price * _PRICES if np.isfinite(self.limit) else np.zeros(1)
@@ -177,7 +180,7 @@ class _Search:
         return strict
 
     def _after(self, layouts: np.ndarray) -> np.ndarray:
-        """What the levels from one on add at least to bounds and cost, (T, levels + 1, bounds + 1)."""
+        """The least that each level and later ones add to bounds and cost, (T, levels + 1, bounds + 1)."""
         slots, counts = self.slots[layouts], self.counts[layouts]
         least = np.concatenate([self.least[counts, slots], self.cheapest[slots][..., None]], axis=2)
         after = np.zeros((len(layouts), slots.shape[1] + 1, least.shape[2]))
@@ -185,7 +188,7 @@ class _Search:
         return after
 
     def _promising(self, rows: np.ndarray, after: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Indices of the partial architectures (N, 5) that no bound rules out, and their strictest bounds."""
+        """Indices of the partial architectures (N, 5) that no bound excludes, and their strictest bounds."""
         kept, strict = [np.empty(0, dtype=np.int64)], [np.empty(0)]
         for first in range(0, len(rows), _ROWS):
             part = slice(first, first + _ROWS)

@@ -1,7 +1,8 @@
 """Training-free proxies: scores of architectures from untrained weights and one batch of images.
 
-All architectures share the initial weights of one supernet, so that they differ in structure and not in luck.
-Those of `ANYWHERE` score every space's; the others look at the feature maps between NAS-Bench-201's cells.
+All architectures share the initial weights of one supernet, so that scores depend on structure and not on
+luck. The proxies of `ANYWHERE` score every space; the others use the feature maps between NAS-Bench-201's
+cells.
 """
 
 import math
@@ -27,14 +28,14 @@ _EPS = 1e-5
 
 @dataclass(frozen=True)
 class Batch:
-    """What an architecture is measured with: images (B, C, H, W), labels (B,), and a source of noise."""
+    """The input of a proxy: images (B, C, H, W), labels (B,), and a generator of noise."""
 
     images: Tensor
     labels: Tensor
     generator: torch.Generator
 
     def gaussian(self) -> Tensor:
-        """Noise of the shape of the images."""
+        """Gaussian noise of the shape of the images."""
         return torch.randn(
             self.images.shape,
             generator=self.generator,
@@ -44,8 +45,9 @@ class Batch:
 
 
 def naswot(model: SupernetModule, path: np.ndarray, batch: Batch) -> float:
-    """How differently ReLUs split the images: log |K|, K_ij = units on which i and j agree (Mellor et al.,
-    2021).
+    """How differently ReLUs split the images (Mellor et al., 2021).
+
+    It is log |K|, where K_ij is the number of units on which images i and j agree.
     """
     with torch.no_grad(), _Codes() as codes:
         model(batch.images, path)
@@ -53,8 +55,9 @@ def naswot(model: SupernetModule, path: np.ndarray, batch: Batch) -> float:
 
 
 def jacobian_covariance(model: SupernetModule, path: np.ndarray, batch: Batch) -> float:
-    """How little the images' Jacobians correlate: -sum(log(v + k) + 1 / (v + k)) over the eigenvalues v of
-    their correlations, k = 1e-5 (Mellor et al., 2020; Abdelfattah et al., 2021).
+    """How little the Jacobians of images correlate (Mellor et al., 2020; Abdelfattah et al., 2021).
+
+    It is -sum(log(v + k) + 1 / (v + k)) over the eigenvalues v of their correlation matrix, with k = 1e-5.
     """
     images = batch.images.detach().requires_grad_()
     (jacobian,) = torch.autograd.grad(model(images, path).sum(), images)
@@ -63,8 +66,9 @@ def jacobian_covariance(model: SupernetModule, path: np.ndarray, batch: Batch) -
 
 
 def synflow(model: SupernetModule, path: np.ndarray, batch: Batch) -> float:
-    """Flow of weights: log sum |w dR/dw| for R the outputs' sum with absolute weights, input of ones and no
-    normalisation (Tanaka et al., 2020).
+    """Synaptic flow: log sum |w dR/dw| (Tanaka et al., 2020).
+
+    R is the sum of the outputs with absolute weights, an input of ones and no batch norms.
     """
     ones = torch.ones_like(batch.images[:1])
     weights = _weights(model)
@@ -75,18 +79,18 @@ def synflow(model: SupernetModule, path: np.ndarray, batch: Batch) -> float:
 
 
 def gradient_norm(model: SupernetModule, path: np.ndarray, batch: Batch) -> float:
-    """Sum over layers of the length of the loss's gradient (Abdelfattah et al., 2021)."""
+    """Sum over layers of the norm of the loss gradient (Abdelfattah et al., 2021)."""
     return sum(g.norm().item() for _, g in _gradients(_loss(model, batch, path), _weights(model)))
 
 
 def snip(model: SupernetModule, path: np.ndarray, batch: Batch) -> float:
-    """How much the loss depends on weights being there: sum |w dL/dw| (Lee et al., 2019)."""
+    """Sensitivity of the loss to removing weights: sum |w dL/dw| (Lee et al., 2019)."""
     gradients = _gradients(_loss(model, batch, path), _weights(model))
     return sum((w * g).abs().sum().item() for w, g in gradients)
 
 
 def grasp(model: SupernetModule, path: np.ndarray, batch: Batch) -> float:
-    """How much the gradient flow depends on weights: -sum w (Hg), H the Hessian (Wang et al., 2020)."""
+    """Effect of weights on the gradient flow: -sum w (Hg) with the Hessian H (Wang et al., 2020)."""
     loss = _loss(model, batch, path)
     first = _gradients(loss, _weights(model), create_graph=True)
     length = sum((g * g.detach()).sum() for _, g in first)
@@ -95,20 +99,22 @@ def grasp(model: SupernetModule, path: np.ndarray, batch: Batch) -> float:
 
 
 def fisher(model: SupernetModule, path: np.ndarray, batch: Batch) -> float:
-    """Fisher information of channels: sum over layers of mean_b (sum_hw a dL/da)^2 / 2 (Turner et al.,
-    2020).
+    """Fisher information of channels (Turner et al., 2020).
+
+    It is the sum over layers of mean_b (sum_hw a dL/da)^2 / 2.
     """
     with _Outputs() as layers:
         loss = _loss(model, batch, path)
     gradients = torch.autograd.grad(loss, layers.outputs)
-    # The loss is a mean over the batch already, as in the published code.
+    # The loss is already a mean over the batch, as in the published code.
     effects = ((a * g).sum(dim=(2, 3)) for a, g in zip(layers.outputs, gradients, strict=True))
     return sum((effect**2).mean(0).sum().item() / 2 for effect in effects)
 
 
 def zen(model: Supernet, path: np.ndarray, batch: Batch) -> float:
-    """Expressivity: log E |f(x) - f(x + 0.01 e)| for Gaussian weights and images, the scales that
-    normalisation takes away put back (Lin et al., 2021).
+    """Expressivity of a network with Gaussian weights: log E |f(x) - f(x + 0.01 e)| (Lin et al., 2021).
+
+    Images x and e are Gaussian noise. The scales that batch norms remove are added back.
     """
     images = batch.gaussian()
     with torch.no_grad():
@@ -137,9 +143,9 @@ def zico(model: SupernetModule, path: np.ndarray, batch: Batch) -> float:
 def az_nas(model: Supernet, path: np.ndarray, batch: Batch) -> dict[str, float]:
     """Expressivity, progressivity and trainability of AZ-NAS (Lee and Ham, 2024) on Gaussian images.
 
-    Expressivity is the entropy of the principal components of each block's features, summed; progressivity
-    its least increase from block to block; trainability -s - 1/s + 2 for s an estimate of the largest
-    singular value of each block's Jacobian, averaged.
+    Expressivity is the entropy of the principal components of each block's features, summed over blocks.
+    Progressivity is its least increase from block to block. Trainability is the mean over blocks of
+    -s - 1/s + 2, where s estimates the largest singular value of the block's Jacobian.
     """
     blocks = list(model.blocks(batch.gaussian(), path))
     entropies = [_entropy(block.detach()) for block in blocks]
@@ -152,7 +158,7 @@ def az_nas(model: Supernet, path: np.ndarray, batch: Batch) -> dict[str, float]:
 
 
 def _entropy(features: Tensor) -> float:
-    """Entropy of the shares that principal components have of features (B, C, H, W)."""
+    """Entropy of the variance shares of the principal components of features (B, C, H, W)."""
     features = features.movedim(1, -1).flatten(0, 2)
     features = features - features.mean(0)
     values = torch.linalg.eigvalsh(features.T @ features / len(features))
@@ -175,7 +181,7 @@ def _trainability(source: Tensor, target: Tensor, batch: Batch) -> float:
 
 @dataclass(frozen=True)
 class Proxy:
-    """What a proxy measures, and how the weights are drawn; paper.yaml says what it needs besides them."""
+    """A proxy's score, and how its weights are drawn; paper.yaml says whether it needs images or labels."""
 
     measure: Callable[[Any, np.ndarray, Batch], Any]
     initialisation: str = "default"
@@ -198,7 +204,7 @@ ANYWHERE = tuple(name for name in PROXIES if name not in ("zen", "az-nas"))
 
 
 def supernet(space: SearchSpace, proxy: Proxy, seed: int, **sizes: Any) -> SupernetModule:
-    """A supernet of the space whose weights are drawn as the proxy asks, from `seed`."""
+    """A supernet of the space with weights drawn as the proxy specifies, from `seed`."""
     model = space.supernet(**sizes)
     generator = torch.Generator().manual_seed(seed)
     own = proxy.initialisation in ("absolute", "gaussian")
@@ -207,7 +213,7 @@ def supernet(space: SearchSpace, proxy: Proxy, seed: int, **sizes: Any) -> Super
         for weight in _weights(model):
             nn.init.normal_(weight, generator=generator)
     if proxy.initialisation == "absolute":
-        model.double()  # the flow of a deep network without normalisation leaves float32
+        model.double()  # the flow of a deep network without batch norms overflows float32
         for parameter in model.parameters():
             parameter.data.abs_()
     return model
@@ -224,12 +230,12 @@ def score(
     log: Callable[[str], None] = print,
     **sizes: Any,
 ) -> dict[str, np.ndarray]:
-    """Scores (N,) of architectures (N, genes) by each score that the proxy of that name has.
+    """The scores (N,) of architectures (N, genes) by a proxy, by name; some proxies have several scores.
 
-    `images` (B, C, H, W) and `labels` (B,) are on the device that is to compute; `sizes` are those of the
-    space's supernet. Every architecture meets the same images, noise and weights. In NAS-Bench-201,
-    architectures that compute the same function are measured once; without a live path the score is -inf.
-    Raises ValueError for an unknown proxy, and for one that can't score the space's architectures.
+    `images` (B, C, H, W) and `labels` (B,) are on the device that computes; `sizes` are those of the space's
+    supernet. All architectures get the same images, noise and weights. In NAS-Bench-201, architectures that
+    compute the same function are scored once, and the score without a live path is -inf. Raises ValueError
+    for an unknown proxy, or one that can't score architectures of the space.
     """
     accepted = PROXIES if isinstance(space, NASBench201) else ANYWHERE
     if name not in accepted:
@@ -257,9 +263,7 @@ def score(
 
 
 def _distinct(space: SearchSpace, genes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Architectures that compute different functions, which of them each given one is, and whether any path
-    of theirs is live.
-    """
+    """Architectures of different functions, the index of each given one, and whether each has a live path."""
     if not isinstance(space, NASBench201):
         distinct, inverse = np.unique(genes, axis=0, return_inverse=True)
         return distinct, inverse, np.ones(len(distinct), bool)
@@ -271,9 +275,9 @@ def _distinct(space: SearchSpace, genes: np.ndarray) -> tuple[np.ndarray, np.nda
 
 
 class _Codes(TorchFunctionMode):
-    """Counts on how many ReLU units pairs of images agree, a unit once for each layer that reads it.
+    """Counts the ReLU units on which pairs of images agree; a unit counts once per layer that reads it.
 
-    So counts the benchmark's own network, which has a ReLU before every convolution.
+    The benchmark's network counts the same, since it has a ReLU before every convolution.
     """
 
     def __init__(self) -> None:
@@ -287,20 +291,20 @@ class _Codes(TorchFunctionMode):
         result = function(*args, **(kwargs or {}))
         if function is F.relu:
             on = (result > 0).flatten(1).float()
-            # The tensor is kept: its id is the key
+            # The tensor is kept, since its id is the key
             self._codes[id(result)] = result, on @ on.T + (1 - on) @ (1 - on).T
         return result
 
 
 class _Bare(TorchFunctionMode):
-    """Runs without normalisation."""
+    """Runs a network without its batch norms."""
 
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         return args[0] if function is F.batch_norm else function(*args, **(kwargs or {}))
 
 
 class _Outputs(TorchFunctionMode):
-    """Keeps what each convolution puts out."""
+    """Keeps the output of each convolution."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -314,7 +318,7 @@ class _Outputs(TorchFunctionMode):
 
 
 class _Scales(TorchFunctionMode):
-    """Keeps the logarithm of each normalisation's mean standard deviation."""
+    """Keeps the logarithm of the mean standard deviation at each batch norm."""
 
     def __init__(self) -> None:
         super().__init__()

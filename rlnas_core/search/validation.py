@@ -14,7 +14,7 @@ from rlnas_core.machine.devices import pick_device
 from rlnas_core.networks.layers import SupernetModule
 from rlnas_core.spaces import SearchSpace
 
-_BATCH = 256  # images evaluated at once, so that memory doesn't grow with their number
+_BATCH = 256  # images evaluated at once, to limit memory
 
 
 def _draw(data: ImageArray, images: int, rng: np.random.Generator) -> np.ndarray:
@@ -35,13 +35,14 @@ def scorer(
     device: str = "auto",
     log: Callable[[str], None] = print,
 ) -> Callable[[np.ndarray], np.ndarray]:
-    """Return a function from genes (N, genes) to accuracies in percent (N,), of any space (Sec. 4.1).
+    """Return a function from genes (N, genes) to accuracies in percent (N,), for any space (Sec. 4.1).
 
-    Batch-norm statistics are recomputed for each architecture from `calibration_images` training images,
-    running ones over batches of `calibration_batch` or those of all at once; accuracy comes from `images`
-    validation images, None for all. Both are drawn once with `seed`; `labels` are asked for the latter's
-    classes once. Over several positions of an image accuracy is the mean. Architectures of one canonical form
-    are evaluated once. Raises ValueError where there are no validation images.
+    Batch-norm statistics are recomputed for each architecture from `calibration_images` training images: as
+    running statistics over batches of `calibration_batch`, or from all at once. Accuracy is measured on
+    `images` validation images, None for all. Both sets of images, and the classes of the latter, are drawn
+    once with `seed`. For pretext tasks with several positions per image, accuracy is the mean over positions.
+    Architectures with the same canonical form are evaluated once. Raises ValueError without validation
+    images.
     """
     if len(validation) == 0:
         raise ValueError(
@@ -60,7 +61,7 @@ def scorer(
     def posed(data: ImageArray, indices: np.ndarray, classes: np.ndarray) -> tuple[Tensor, Tensor]:
         return labels.pose(data.plain(indices, target_device), torch.from_numpy(classes).to(target_device))
 
-    # Where labels are fixed there are none of training images, which are then seen alike whatever the class.
+    # Calibration images get random classes: only pretext tasks use them, to transform the images.
     x, _ = posed(calibration, calibrating, rng.integers(labels.categories, size=len(calibrating)))
     y, target = posed(validation, chosen, labels(chosen))
     size = _BATCH if target_device.type == "cpu" else 8 * _BATCH

@@ -10,5 +10,5 @@ _MODULES = {"coco": "detection", "cityscapes": "segmentation"}
 
 
 def get(scenes: str) -> "Transfer":
-    """The task on scenes (`coco`, `cityscapes`), imported when asked for since its libraries take seconds."""
+    """The task of `coco` or `cityscapes`; imported on demand, since its libraries load slowly."""
     return import_module(f"{__name__}.{_MODULES[scenes]}").TRANSFER

@@ -1,4 +1,4 @@
-"""A searched network as the backbone of another task: features at strides 8, 16 and 32 instead of classes."""
+"""A searched network as the backbone of another task, with features at strides 8, 16 and 32."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
@@ -24,12 +24,12 @@ _STRIDES = [8, 16, 32]
 
 @dataclass(frozen=True)
 class Transfer:
-    """A task that networks are transferred to: how its scenes are read, trained on and measured.
+    """A task to which networks are transferred: how its images are read, trained on and measured.
 
-    `read` takes a folder and gives training and validation images; `build` makes a model of a network,
-    training images, settings and a seed, `task` its training of model, images, settings and a generator.
-    `identity` is what a training on images depends on. `measure` takes the model, validation images and
-    settings and gives measures in percent by name.
+    `read` takes a directory and returns training and validation images. `build` makes a model from a network,
+    training images, settings and a seed. `task` makes its training from model, images, settings and a
+    generator. `identity` returns everything about images that a training depends on. `measure` takes the
+    model, validation images and settings, and returns measures in percent by name.
     """
 
     settings: type[TrainingSettings]
@@ -49,10 +49,10 @@ class Transfer:
         pretrained: Path | None = None,
         run: Run = Run(),  # noqa: B008 - a frozen value
     ) -> nn.Module:
-        """Train what `build` makes of a network, and return it.
+        """Build a model on a network, train it and return it.
 
-        The network has retrained weights (`load_backbone`) or, without them, weights drawn from the seed.
-        Under `torchrun` each process takes a part of every batch. Run, checkpoint and errors are those of
+        The network gets the weights `pretrained` (`load_backbone`) or, without them, weights drawn from the
+        seed. Under `torchrun` each process takes a part of every batch. `run` and errors are those of
         `loop.fit`.
         """
         device, (weights_seed, order_seed, draws_seed) = begin(settings, seed, 3)
@@ -77,13 +77,13 @@ class Transfer:
 class Backbone(nn.Module):
     """The features of a network's last cell or block at strides 8, 16 and 32, without its classifier.
 
-    `output_stride` 16 takes the stride from the last stage and spaces its filters two pixels apart instead:
-    every second feature is then that of stride 32. MobileNet-like features are those before the last 1x1
-    convolution, which is there for the classifier. Shares the network's weights. Raises ValueError for a
-    network of other strides and for another output stride.
+    It shares the network's weights. With `output_stride` 16 the last stage has dilation 2 instead of a
+    stride; every second feature then equals that at stride 32. Features of MobileNet-like networks are those
+    before the last 1x1 convolution, which belongs to the classifier. Raises ValueError for a network of other
+    strides and for another output stride.
     """
 
-    #: As torchvision's segmentation models name the features that they read.
+    #: Names of the features in torchvision's segmentation models.
     names = ("early", "aux", "out")
 
     def __init__(self, network: BackboneModule, output_stride: int = 32) -> None:
@@ -103,24 +103,24 @@ class Backbone(nn.Module):
         self.channels = [channels[end] for end in self.ends]
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """Features (B, channels, H/stride, W/stride) of images (B, C, H, W), finest first."""
+        """Features (B, channels, H/stride, W/stride) of images (B, C, H, W), highest resolution first."""
         features = self.network.features(images)
         return OrderedDict(zip(self.names, (features[end] for end in self.ends), strict=True))
 
 
 @contextmanager
 def drawn_from(seed: int) -> Iterator[None]:
-    """Draw the weights of modules that are made within the context from a seed of their own."""
+    """Within the context, draw the initial weights of new modules from a seed."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         yield
 
 
 def load_backbone(network: BackboneModule, path: str | Path) -> None:
-    """Load weights of the same architecture retrained as a classifier, whatever its classes.
+    """Load weights of the same architecture, retrained as a classifier of any classes.
 
-    `path` is a file that `checkpoint.save_weights` wrote with `space` and `arch`. Raises ValueError that
-    names both architectures where they differ, and where the weights are of other sizes.
+    `path` is a file that `checkpoint.save_weights` wrote with `space` and `arch`. Raises ValueError if it is
+    of another architecture, with the names of both, or of other sizes.
     """
     weights, made_by = read_weights(path)
     own = (network.space, get(network.space).to_string(network.genes[None])[0])

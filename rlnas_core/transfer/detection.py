@@ -37,8 +37,8 @@ _CHANNELS = 256
 class DetectionSettings(TrainingSettings):
     """RetinaNet and its training; defaults are Detectron2's 1x schedule with the paper's 800 pixels.
 
-    Its warm-up of 1000 steps is 0.14 epochs of COCO. Images are brought to a `short_side` of so many pixels,
-    or less where the other would pass `long_side`; `channels` is the width of the feature pyramid.
+    Its warm-up of 1000 steps is 0.14 epochs of COCO. Images are resized to a short side of `short_side`
+    pixels, or less if the long side would exceed `long_side`. `channels` is the width of the feature pyramid.
     """
 
     epochs: int = 12
@@ -56,11 +56,11 @@ class DetectionSettings(TrainingSettings):
 
 @dataclass(frozen=True)
 class CocoImages:
-    """Images of one split: paths (N), ids (N,) and the boxes of all.
+    """Images of one split: paths (N), ids (N,) and the boxes of all images.
 
-    `boxes` (M, 4) float32 are left, top, right, bottom in pixels, image k's from starts[k] to starts[k+1];
-    `labels` (M,) are places in `categories`, the category ids of the file. Crowds are no boxes to train on;
-    the evaluation reads them from `annotations`.
+    `boxes` (M, 4) float32 are left, top, right and bottom in pixels; those of image k are boxes[starts[k] :
+    starts[k + 1]]. `labels` (M,) are indices into `categories`, the category ids of the file. Crowds aren't
+    trained on; the evaluation reads them from `annotations`.
     """
 
     annotations: Path
@@ -73,11 +73,11 @@ class CocoImages:
 
 
 def read_coco(root: str | Path) -> tuple[CocoImages, CocoImages]:
-    """The training and validation images of a folder with annotations/, train2017/ and val2017/.
+    """Read the training and validation images of a directory with annotations/, train2017/ and val2017/.
 
-    Raises FileNotFoundError for a missing file or image, ValueError for annotations of an image or a category
-    that the file doesn't list and where the two splits have other categories. Boxes without an area are
-    skipped with a warning.
+    Raises FileNotFoundError for a missing file or image. Raises ValueError for annotations of an unlisted
+    image or category, and if the two splits have different categories. Boxes without an area are skipped with
+    a warning.
     """
     train, valid = (_read_split(Path(root), split) for split in ("train2017", "val2017"))
     if not np.array_equal(train.categories, valid.categories):
@@ -135,7 +135,7 @@ def _read_split(root: Path, split: str) -> CocoImages:
 def _places(
     path: Path, own: np.ndarray, key: str, annotations: Sequence[dict[str, Any]], listed: np.ndarray
 ) -> np.ndarray:
-    """Where in the sorted ids that the file lists each annotation's id is; ValueError where it isn't."""
+    """The index of each annotation's id in `listed`, the sorted ids of the file; ValueError if absent."""
     ids = np.array([annotation[key] for annotation in annotations], dtype=np.int64)
     wrong = ~np.isin(ids, listed)
     if wrong.any():
@@ -149,7 +149,7 @@ def _places(
 
 
 class _Pyramid(nn.Sequential):
-    """A backbone and a feature pyramid of so many channels, which RetinaNet asks it for."""
+    """A backbone with a feature pyramid; RetinaNet reads its `out_channels`."""
 
     def __init__(self, backbone: Backbone, features: FeaturePyramidNetwork, channels: int) -> None:
         super().__init__(backbone, features)
@@ -157,10 +157,10 @@ class _Pyramid(nn.Sequential):
 
 
 def build(network: BackboneModule, classes: int, settings: DetectionSettings, seed: int) -> RetinaNet:
-    """RetinaNet on a network, whose weights stay; those of pyramid and heads are drawn from the seed.
+    """RetinaNet on a network, which keeps its weights; those of pyramid and heads are drawn from the seed.
 
-    The pyramid has the network's features at strides 8, 16 and 32 and two coarser levels made from the last.
-    Raises ValueError for a network without these strides.
+    The pyramid has the network's features at strides 8, 16 and 32 and two coarser levels. Raises ValueError
+    for a network without these strides.
     """
     backbone = Backbone(network)
     with drawn_from(seed):
@@ -174,7 +174,7 @@ def build(network: BackboneModule, classes: int, settings: DetectionSettings, se
             max_size=settings.long_side,
             detections_per_img=100,
         )
-    # The heads' first weights are meant for 256 channels; in narrower ones what they say would fade.
+    # The initial weights of the heads suit 256 channels; with fewer channels the outputs would be too small.
     for head in (model.head.classification_head, model.head.regression_head):
         for weight in head.conv.parameters():
             weight.data *= math.sqrt(_CHANNELS / settings.channels)
@@ -182,7 +182,7 @@ def build(network: BackboneModule, classes: int, settings: DetectionSettings, se
 
 
 class DetectionTask(Task):
-    """Training of RetinaNet on the images that have boxes; each is mirrored with probability a half."""
+    """Training of RetinaNet on images with boxes, each mirrored with probability 0.5."""
 
     def __init__(self, model: RetinaNet, data: CocoImages, rng: np.random.Generator) -> None:
         self.model, self.data, self.rng, self.generators = model, data, rng, [rng]
@@ -190,7 +190,7 @@ class DetectionTask(Task):
         self._reader = _reader(data)
 
     def expect(self, indices: np.ndarray) -> None:
-        """Read images (b,) that come next."""
+        """Read the images (b,) of the next batch in advance."""
         self._reader.expect(self.images[indices])
 
     def __len__(self) -> int:
@@ -221,13 +221,13 @@ def _reader(data: CocoImages) -> Reader:
 
 
 def _tensor(device: torch.device, pixels: np.ndarray) -> Tensor:
-    """An image (3, H, W) from 0 to 1."""
+    """An image (3, H, W) with values from 0 to 1."""
     return torch.from_numpy(pixels).to(device).permute(2, 0, 1) / 255
 
 
 @torch.no_grad()
 def detect(model: RetinaNet, data: CocoImages, batch_size: int) -> np.ndarray:
-    """What the model finds: rows (K, 7) of image id, left, top, width, height, score and category id."""
+    """The model's detections: rows (K, 7) of image id, left, top, width, height, score and category id."""
     model.eval()
     device = next(model.parameters()).device
     reader, rows = _reader(data), [np.empty((0, 7))]
@@ -244,11 +244,11 @@ def detect(model: RetinaNet, data: CocoImages, batch_size: int) -> np.ndarray:
 def average_precision(data: CocoImages, detections: np.ndarray) -> dict[str, float]:
     """COCO's AP, AP50, AP75 and those of small, medium and large objects, in percent.
 
-    `detections` as `detect` gives them. NaN for a size that no object has.
+    `detections` are those of `detect`. The result is NaN for sizes without objects.
     """
     with contextlib.redirect_stdout(io.StringIO()):
         truth = COCO(str(data.annotations))
-        # Nothing can be found of a box without an area, which `read_coco` has warned of.
+        # Boxes without an area can't be detected; `read_coco` has warned about them.
         boxes = truth.dataset["annotations"]
         truth.dataset["annotations"] = [box for box in boxes if min(box["bbox"][2:]) > 0]
         truth.createIndex()
@@ -262,7 +262,7 @@ def average_precision(data: CocoImages, detections: np.ndarray) -> dict[str, flo
 
 
 def measure(model: RetinaNet, data: CocoImages, settings: DetectionSettings) -> dict[str, float]:
-    """The `average_precision` of what the model finds, in batches of the training's size."""
+    """The `average_precision` of the model's detections, in batches of the training's size."""
     return average_precision(data, detect(model, data, settings.batch_size))
 
 

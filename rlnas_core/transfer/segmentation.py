@@ -27,20 +27,20 @@ _EVALUATED = {kind.id: kind.train_id for kind in Cityscapes.classes if not kind.
 CLASSES = len(_EVALUATED)
 #: The class, or IGNORED, of each label id.
 CLASS_OF = np.array([_EVALUATED.get(label, IGNORED) for label in range(256)], dtype=np.uint8)
-_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, as the backbone was trained
+_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, as in the backbone's training
 _SCALES = 0.5, 2.0
 _DROPPED = 0.1
 _WIDTH = 256  # channels of the head
 _RATES = 6, 12, 18  # of the head's filters at an output stride of 16
-_NAMED = 5  # mistakes that a message lists
+_NAMED = 5  # mistakes listed in a message
 
 
 @dataclass(frozen=True)
 class SegmentationSettings(TrainingSettings):
-    """DeepLab-v3's training: the paper's crop and iterations, the rest MMSegmentation's for them.
+    """Training of DeepLab-v3: crop and iterations are the paper's, other defaults MMSegmentation's for them.
 
-    The paper's 40,000 iterations are 108 epochs of Cityscapes. `auxiliary` is the weight of the loss of a
-    head on the features at stride 16.
+    The paper's 40,000 iterations are 108 epochs of Cityscapes. `auxiliary` is the loss weight of a head on
+    the features at stride 16.
     """
 
     epochs: int = 108
@@ -56,17 +56,17 @@ class SegmentationSettings(TrainingSettings):
 
 @dataclass(frozen=True)
 class CityImages:
-    """Photographs of one split and the images of their label ids, side by side."""
+    """Photographs of one split, and the images of their label ids in the same order."""
 
     photographs: list[Path]
     labels: list[Path]
 
 
 def read_cityscapes(root: str | Path) -> tuple[CityImages, CityImages]:
-    """The training and validation images of a folder with leftImg8bit/ and gtFine/.
+    """Read the training and validation images of a directory with leftImg8bit/ and gtFine/.
 
-    Raises FileNotFoundError where there are no photographs or a label image is missing, ValueError where one
-    has another size than its photograph.
+    Raises FileNotFoundError without photographs or for a missing label image, and ValueError for a label
+    image of another size than its photograph.
     """
     train, valid = (_read_split(Path(root), split) for split in ("train", "val"))
     return train, valid
@@ -107,7 +107,7 @@ def _size(path: Path) -> str:
 
 
 class ChannelDropout(nn.Module):
-    """Leave out channels in training, drawn for each image; all stay before the first `draw`."""
+    """Set channels to zero in training, drawn for each image by `draw`; none before the first draw."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -115,7 +115,7 @@ class ChannelDropout(nn.Module):
         self._kept: Tensor | None = None
 
     def draw(self, rng: np.random.Generator, images: int, part: slice, device: torch.device) -> None:
-        """Draw the channels that the images of the next batch keep, of which this process has a part."""
+        """Draw the channels that each image of the next batch keeps; this process has `part` of the batch."""
         kept = (rng.random((images, self._channels)) >= _DROPPED) / (1 - _DROPPED)
         self._kept = torch.from_numpy(kept[part].astype(np.float32)).to(device)
 
@@ -125,7 +125,7 @@ class ChannelDropout(nn.Module):
 
 
 class _Context(nn.Sequential):
-    """The mean of an image's features, at each of its pixels."""
+    """The mean of an image's features, copied to each of its pixels."""
 
     def forward(self, x: Tensor) -> Tensor:
         size = x.shape[-2:]
@@ -133,7 +133,7 @@ class _Context(nn.Sequential):
 
 
 class _Pyramid(nn.Module):
-    """DeepLab-v3's pyramid: filters of several dilations and the image's mean, side by side, projected."""
+    """DeepLab-v3's pyramid: projects filters of several dilations and the mean of the image."""
 
     def __init__(self, inputs: int, outputs: int = _WIDTH) -> None:
         super().__init__()
@@ -148,19 +148,19 @@ class _Pyramid(nn.Module):
 
 
 def _layer(inputs: int, outputs: int, kernel: int, **options: int) -> nn.Sequential:
-    # Its norm is over the batch of all processes, as torchvision's isn't.
+    # Unlike torchvision's, its batch norm is over the batch of all processes.
     return layer(inputs, outputs, kernel, stride=1, running=True, activation=nn.ReLU, **options)
 
 
 def _classified(width: int) -> list[nn.Module]:
-    """The end of a head: class scores, without some channels in training."""
+    """The last layers of a head: channel dropout and class scores."""
     return [ChannelDropout(width), nn.Conv2d(width, CLASSES, 1)]
 
 
 def build(network: BackboneModule, seed: int) -> DeepLabV3:
-    """DeepLab-v3 on a network, whose weights stay; those of the heads are drawn from the seed.
+    """DeepLab-v3 on a network, which keeps its weights; those of the heads are drawn from the seed.
 
-    The network's last stage is dilated to an output stride of 16; a second head, for training alone, reads
+    The network's last stage is dilated to an output stride of 16. An auxiliary head, for training only, reads
     the stage before. Raises ValueError for a network without features at strides 8, 16 and 32.
     """
     backbone = Backbone(network, output_stride=16)
@@ -173,7 +173,7 @@ def build(network: BackboneModule, seed: int) -> DeepLabV3:
 
 
 class SegmentationTask(Task):
-    """Training of DeepLab-v3 on crops of photographs that are scaled and mirrored at random."""
+    """Training of DeepLab-v3 on random crops of randomly scaled and mirrored photographs."""
 
     def __init__(
         self, model: DeepLabV3, data: CityImages, settings: SegmentationSettings, rng: np.random.Generator
@@ -185,7 +185,7 @@ class SegmentationTask(Task):
         )
 
     def expect(self, indices: np.ndarray) -> None:
-        """Read images (b,) that come next."""
+        """Read the images (b,) of the next batch in advance."""
         self._reader.expect(indices)
 
     def __len__(self) -> int:
@@ -194,7 +194,7 @@ class SegmentationTask(Task):
     def loss(self, indices: np.ndarray, part: slice) -> tuple[Tensor, None]:
         """Mean loss over the pixels of a part of the batch `indices` (B,).
 
-        Ignored pixels count as without loss, so that the mean over parts is that of the batch.
+        Ignored pixels count with a loss of zero, so that the mean over parts is that of the batch.
         """
         rng, batch = self.rng, len(indices)
         draws = rng.random((batch, 4))[part]
@@ -216,10 +216,10 @@ class SegmentationTask(Task):
     def _crop(
         self, pictures: tuple[Image.Image, Image.Image], draws: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Pixels (crop, crop, 3) and classes (crop, crop) of an image by four numbers from 0 to 1.
+        """Pixels (crop, crop, 3) and classes (crop, crop) of a random crop of an image.
 
-        They say the scale, from where right and down, and whether it is mirrored; what lies beyond the image
-        is of the mean colour and ignored.
+        `draws` are four numbers from 0 to 1: for the scale, the horizontal and vertical position, and
+        mirroring. Pixels beyond the image have the mean colour and are ignored in the loss.
         """
         photograph, labels = pictures
         smallest, largest = _SCALES
@@ -227,7 +227,7 @@ class SegmentationTask(Task):
         whole = np.maximum(1, np.rint(factor * np.array(photograph.size))).astype(int)
         size = np.minimum(whole, self.settings.crop)
         start = np.floor(draws[1:3] * (whole - size + 1))
-        # Of the original only what the crop shows is scaled.
+        # Only the part of the original in the crop is scaled.
         scale = np.tile(photograph.size / whole, 2)
         box = tuple(np.minimum(np.concatenate([start, start + size]) * scale, np.tile(photograph.size, 2)))
         pixels = np.asarray(photograph.resize(tuple(size), Image.Resampling.BILINEAR, box))
@@ -248,16 +248,17 @@ def _identity(data: CityImages) -> list[Any]:
 
 @torch.no_grad()
 def mean_iou(model: nn.Module, data: CityImages) -> float:
-    """Intersection over union of the 19 classes in percent, over all pixels of whole images.
+    """Mean intersection over union of the 19 classes in percent, over all pixels of whole images.
 
-    The mean is over the classes that occur in labels or predictions; `model` gives scores as DeepLabV3 does.
+    The mean is over the classes that occur in labels or predictions. `model` returns scores as DeepLabV3
+    does.
     """
     model.eval()
     device = next(model.parameters(), torch.empty(0)).device
     measure = MulticlassJaccardIndex(
         CLASSES,
         ignore_index=IGNORED,
-        sync_on_compute=False,  # one process measures
+        sync_on_compute=False,  # only one process measures
     ).to(device)
     for photograph, label in zip(data.photographs, data.labels, strict=True):
         image = torch.from_numpy(np.array(read_picture(photograph, "RGB")))[None].to(device)
