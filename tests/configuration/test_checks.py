@@ -178,6 +178,10 @@ def test_defaults_are_filled_in_at_every_depth_and_the_input_is_left_alone():
         ),
         ({"seeds__uniform-once": [0, 0]}, "seeds.uniform-once: got [0, 0]; accepted: no value twice"),
         (
+            {"searches": {"cifar12": "digits"}},
+            "searches: got 'cifar12'; accepted: cifar10, cifar100, imagenet16",
+        ),
+        (
             {"searches": {"cifar10": "photos"}},
             "searches.cifar10: got 'photos', an unknown dataset; accepted: digits",
         ),

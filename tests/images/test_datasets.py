@@ -142,3 +142,11 @@ def test_missing_and_changed_imagenet16_batches_are_named(imagenet16_folder, tmp
     (imagenet16_folder / "val_data").unlink()
     with pytest.raises(FileNotFoundError, match=r"has no val_data.*https://github.com/D-X-Y"):
         prepare("imagenet16-120", tmp_path / "out", 16, path=imagenet16_folder)
+
+
+def test_a_batch_that_would_run_code_is_refused(imagenet16_folder, tmp_path):
+    content = pickle.dumps(print)
+    (imagenet16_folder / "val_data").write_bytes(content)
+    datasets.IMAGENET16_CHECKSUMS["val_data"] = f"md5:{hashlib.md5(content).hexdigest()}"
+    with pytest.raises(ValueError, match=r"val_data can't be read .*refused to load .*print"):
+        prepare("imagenet16-120", tmp_path / "out", 16, path=imagenet16_folder)

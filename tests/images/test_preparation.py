@@ -4,10 +4,12 @@ from functools import partial
 
 import numpy as np
 import pytest
+import torch
 from image_directories import FOLDER, TESTS, as_folder, as_tar, as_zip, image_folder, labels_of, prepared
 from PIL import Image
 
 from rlnas_core.images.arrays import load
+from rlnas_core.images.augmentation import normalise
 from rlnas_core.images.preparation import Reading, inspect, prepare
 
 
@@ -110,3 +112,11 @@ def test_wrong_settings_say_what_was_got_and_what_is_accepted(tmp_path):
         prepare("cifar10", tmp_path / "out", 8, path=tmp_path / "nowhere")
     with pytest.raises(ValueError, match="can't be downloaded"):
         prepare("imagenet16-120", tmp_path / "out", 8)
+
+
+def test_normalised_training_images_have_mean_zero_and_deviation_one(tmp_path):
+    prepare("digits", tmp_path, 8)
+    train = load(tmp_path, "train")
+    images = normalise(torch.from_numpy(np.array(train.images)), train.mean, train.std)
+    assert images.mean().abs() < 1e-5
+    assert abs(images.std() - 1) < 1e-4

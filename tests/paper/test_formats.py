@@ -1,4 +1,5 @@
 import re
+from html.parser import HTMLParser
 
 import pandas as pd
 import pytest
@@ -84,3 +85,18 @@ def test_images_are_named_below_and_other_images_are_no_comparison(tmp_path):
         assert f'"{images}"' in csv or f",{images}," in csv
         assert f"supernets saw {images}" in latex
         assert bool(re.search(r'class="[^"]*\bwithin\b', html)) == bool(sign)
+
+
+def test_html_is_a_whole_table(tmp_path):
+    class Counter(HTMLParser):
+        def __init__(self):
+            super().__init__()
+            self.tags = []
+
+        def handle_starttag(self, tag, attrs):
+            self.tags.append(tag)
+
+    counter = Counter()
+    counter.feed(texts(tidy(runs(1.0, row="D", column="cifar10_test"), 1), 1, tmp_path)[3])
+    assert counter.tags.count("tr") == 2 + 4
+    assert counter.tags.count("td") == 4 * 2
