@@ -4,13 +4,13 @@ from snakemake.utils import min_version
 min_version("9.0")
 
 
-# A configuration of searches or of a model stands alone; any other is laid over the paper's.
+# A configuration with searches or a model is complete; any other extends the paper's.
 if not {"searches", "model"} & config.keys():
 
     configfile: workflow.source_path("config/config.yaml")
 
 
-# With --sdm conda apptainer, jobs run in this image, and their conda environments are made there.
+# With --sdm conda apptainer, jobs run in this image, and their conda environments are created in it.
 container: "docker://condaforge/miniforge3:24.3.0-0"
 
 
@@ -42,7 +42,7 @@ if config["model"]:
     include: "rules/model.smk"
 
 
-# What takes a second isn't worth a place in a cluster's queue.
+# Rules that take a second run locally, not in a cluster's queue.
 localrules:
     all,
     choose_architecture,

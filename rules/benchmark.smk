@@ -1,4 +1,4 @@
-# The benchmark: its accuracies, looked up for what was searched, and how well scores rank the whole space
+# The benchmark: its accuracies, their look-up for searches, and rank correlations of scores
 
 
 rule extract_benchmark:

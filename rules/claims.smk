@@ -1,4 +1,4 @@
-# Does it hold? The paper's claims, tested on its numbers and on this run's
+# The paper's claims, tested on its numbers and on those of this run
 
 
 rule check_claims:

@@ -1,4 +1,4 @@
-# Where the files of a run lie, and what a job may use
+# Paths of a run's files, and resources of jobs
 import sys
 from pathlib import Path
 
@@ -28,11 +28,11 @@ RESULTS = f"results/{config['run']}"
 SUPERNET = "{space}/{dataset}/{labels}/{categories}/{seed}"
 EXPERIMENT = SUPERNET.replace("{space}", "nas_bench_201")
 LARGE = f"{SUPERNET}/{{limit}}/{{search}}"
-# Architectures with a network of their own have the name of a published one or that of an ArchitectureName.
+# Retrained or transferred architectures have the name of a published one or an ArchitectureName.
 RETRAINED = "{space}/{dataset}/{architecture}/{seed}"
 MODEL = f"{RESULTS}/models/{RETRAINED}"
 TRANSFERRED = "{space}/{scenes}/{architecture}/{seed}"
-# What can choose an architecture: table 1's indicators, training-free proxies, and sums of ranks
+# Indicators that can choose an architecture: those of table 1, training-free proxies, and sums of ranks
 INDICATORS = ["angle", "validation-accuracy", "angle-and-accuracy", *PAPER["rankings"]["proxies"]]
 INDICATORS += PAPER["rankings"]["rank_sums"]
 
@@ -55,7 +55,7 @@ wildcard_constraints:
 
 
 def job_setting(job, key):
-    """What a job may use; memory and time are more at each attempt, where a cluster stopped the one before."""
+    """A resource of a job; memory and time grow with each attempt, for jobs stopped by a cluster."""
 
     def setting(wildcards, attempt):
         name = job(wildcards) if callable(job) else job
@@ -71,7 +71,7 @@ def job_resources(job):
 
 
 def report_labels(wildcards):
-    """How the report calls a result that its wildcards tell apart."""
+    """The labels in the report of a result, from its wildcards."""
     return dict(wildcards.items())
 
 
@@ -86,7 +86,7 @@ def dataset_classes(wildcards):
 
 
 def supernet_job(wildcards):
-    """The job that trains a supernet: those of the large spaces have settings of their own."""
+    """The kind of job that trains a supernet; those of the large spaces have separate settings."""
     return "supernet" if wildcards.space == "nas_bench_201" else "large_supernet"
 
 
@@ -98,12 +98,12 @@ def supernet_settings(wildcards):
 
 
 def validation_settings(wildcards):
-    """Images of a validation accuracy, and those that batch norms are recalibrated on."""
+    """Settings of the images on which accuracy is measured and batch norms are recalibrated."""
     return {key: config["validation"][key] for key in ("images", "calibration_images", "calibration_batch")}
 
 
 def accuracy_evolution(wildcards):
-    """Settings of a search by validation accuracy; a random one has one generation."""
+    """Settings of a search by validation accuracy; random search has one generation."""
     if wildcards.search == "random-search":
         none = {"iterations": 1, "keep": 1, "mutations": 0, "crossovers": 0}
         return {"population": config["random_search"]["architectures"], **none}
@@ -131,5 +131,5 @@ def transfer_backbone(wildcards):
 
 
 def test_columns(wildcards):
-    """Test accuracies that a supernet ranks: of the benchmark's datasets that are searched on its images."""
+    """The test accuracies that a supernet ranks: of the benchmark's datasets searched on its images."""
     return [f"{name}_test" for name, dataset in config["searches"].items() if dataset == wildcards.dataset]

@@ -1,4 +1,4 @@
-# From the configuration to the list of experiments: what every table and figure of this run is made of
+# The experiments of every table and figure, from the configuration
 from rlnas_core.configuration.derived import classes, found_architectures, searched_datasets
 from rlnas_core.images.facts import FACTS
 from rlnas_core.labels.methods import METHODS, PRETEXT_TASKS
@@ -8,13 +8,13 @@ from rlnas_core.paper.tables import searched_images
 DATASETS = searched_datasets(config)
 TRAINED_METHODS = {labels: {"labels": labels, "indicator": "angle"} for labels in METHODS}
 
-# Tables of NAS-Bench-201 by what they show, tables of the large spaces, and figures of architectures
+# Tables of NAS-Bench-201 by their content, tables of the large spaces, and figures of architectures
 ACCURACY_TABLES = [1, 6, 7, 12]
 CORRELATION_TABLE = 2
 COST_TABLES = [3, 4, 5, 8, 9, 10, 11]
 ARCHITECTURE_FIGURES = [2, 3, 4, 5]
 
-# What is searched in the large spaces; limits in million FLOPs
+# Searches in the large spaces; limits in million FLOPs
 LARGE_SEARCHES = [
     {
         "space": space,
@@ -34,7 +34,7 @@ LARGE_SEARCHES = [
 
 
 def asked_architectures(space, retraining):
-    """The architectures of a space that a section of the configuration asks for."""
+    """The architectures of a space in a section of the configuration."""
     random = [
         f"random-{draw}-{limit}" for limit in retraining["random"] for draw in range(retraining["draws"])
     ]
@@ -49,7 +49,7 @@ RETRAININGS = [
     for architecture in asked_architectures(space, retraining)
     for seed in retraining["seeds"]
 ]
-# Of these, what is ranked: where random draws make a sample of the space. Scaled channels are no other architecture.
+# Of these, the networks that are ranked, where random draws make a sample of the space. Scaling doesn't make another architecture.
 RANKED_NETWORKS = {
     (space, dataset): [
         name for name in asked_architectures(space, retraining) if not name.endswith("-scaled")
@@ -107,12 +107,12 @@ FIGURES = expand(
 
 
 def table_methods(wildcards):
-    """The methods of a table: what labels train their supernets, and what chooses their architectures."""
+    """The methods of a table: the labels of their supernets, and the indicator that chooses architectures."""
     return PAPER[f"table{wildcards.number}"]["methods"]
 
 
 def table_searches(wildcards):
-    """The datasets of the benchmark in a table, each with the images that are searched for it."""
+    """The datasets of the benchmark in a table, each with the images of its search."""
     of = PAPER[f"table{wildcards.number}"].get("images_of")
     images = config["searches"].get(of)
     return {name: dataset for name, dataset in config["searches"].items() if of is None or dataset == images}
@@ -122,12 +122,12 @@ IMAGES = searched_images(config["searches"], config["datasets"])
 
 
 def table_label(wildcards):
-    """How the report calls a table."""
+    """The labels of a table in the report."""
     return {"table": wildcards.number, "shows": PAPER[f"table{wildcards.number}"]["shows"]}
 
 
 def method_seeds(labels, indicator):
-    """Seeds with which a method runs; what needs validation accuracy may run with fewer."""
+    """The seeds of a method; methods that need validation accuracy may have fewer."""
     seeds = config["seeds"][labels]
     return (
         seeds if indicator == "angle" else [seed for seed in seeds if seed in config["validation"]["seeds"]]
@@ -135,14 +135,14 @@ def method_seeds(labels, indicator):
 
 
 def is_possible(labels, dataset):
-    """Whether images allow a source of labels."""
+    """Whether images support a source of labels."""
     entry = config["datasets"][dataset]
     grey = entry["colours"] == "grey" or (entry["source"] in FACTS and FACTS[entry["source"]].channels == 1)
     return labels != "colorization" or not grey
 
 
 def empty_cells(wildcards):
-    """Why cells of a table are empty: columns that this run doesn't search, rows without seeds or colours."""
+    """Why cells of a table are empty: columns without a search, rows without seeds or colours."""
     searches = table_searches(wildcards)
     notes = {
         f"{name}{part}": f"not measured: {LEFT_OUT.get(name, f'dataset {name} is not part of this run')}"

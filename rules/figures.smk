@@ -1,4 +1,4 @@
-# The paper's figures, and what a run shows beyond it: scatter plots and the ranking during training
+# The paper's figures, and further ones: scatter plots and the ranking during training
 
 
 rule draw_category_figure:
@@ -152,7 +152,7 @@ rule draw_trajectory:
         "../workflow_scripts/draw_trajectory.py"
 
 
-# Untrained angles depend on the scale of the weights: with a small one the constants of norms and pooling weigh more.
+# Untrained angles depend on the scale of the weights: at a small scale the constants of batch norms and pooling weigh more.
 rule draw_initialisations:
     input:
         description=f"{RESULTS}/data/{DATASETS[0]}/dataset.json",

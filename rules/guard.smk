@@ -1,13 +1,13 @@
-# What is checked before the first job: that no other Snakemake runs in this folder, and that the files of the user can be used
+# Checks before the first job: no other Snakemake runs in this directory, and the files of the user can be used
 import socket
 from contextlib import suppress
 
 from rlnas_core.configuration.checks import missing_files, unusable_files
 from rlnas_core.machine.files import obstacles
 
-# Snakemake's own lock outlives a Snakemake that was killed; one of the operating system doesn't. All processes of
-# this workflow share one: a process that gets it exclusively knows that no other is running, and may remove the lock that a
-# killed one left. Hosts may not see each other's locks, so only the host that ran last does this.
+# Snakemake's own lock outlives a killed Snakemake; a lock of the operating system doesn't. All processes of this workflow
+# share one. A process that gets it exclusively knows that no other is running, and may remove the lock of a killed
+# Snakemake. Hosts may not see each other's locks, so only the host that ran last does this.
 if workflow.is_main_process and workflow.modifier.is_main_snakefile():
     with suppress(ImportError, OSError):
         import fcntl
@@ -28,7 +28,7 @@ if workflow.is_main_process and workflow.modifier.is_main_snakefile():
         fcntl.flock(run_lock, fcntl.LOCK_SH)
 
 
-# A dry run plans without the files that only a person can fetch; a real run stops before its first job.
+# A dry run works without the files that have to be fetched by hand; a real run stops before its first job.
 onstart:
     jobs = list(workflow.dag.needrun_jobs())
     keys = {"prepare_dataset": "datasets.{dataset}", "extract_benchmark": "benchmark"}
@@ -45,14 +45,14 @@ onstart:
     try:
         unusable += unusable_files(config, read)
         settings = [value for job in jobs for value in job.params if isinstance(value, dict)]
-        # Another machine may have what this one lacks. To ask torch for devices takes seconds.
+        # On a cluster, other machines may have the devices. Asking torch for devices takes seconds.
         asked = {value.get("device", "auto") for value in settings} - {"auto", "cpu"}
         if asked and workflow.local_exec:
             from rlnas_core.machine.devices import absent
 
             unusable += absent(asked)
     except ImportError:
-        pass  # the jobs have an environment of their own, and check again
+        pass  # jobs have their own environment, and check again
     if unusable:
         raise WorkflowError("the run can't start:\n  " + "\n  ".join(unusable))
 

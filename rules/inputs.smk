@@ -1,20 +1,20 @@
-# What trainings and searches read: the files of a user, labels, architectures, retrained weights
+# Inputs of trainings and searches: files of the user, labels, architectures, retrained weights
 from rlnas_core.benchmark.accuracies import INCLUDED
 
 
 def dataset_files(wildcards):
-    """Files of the user that a dataset is read from; a source that can be downloaded has none."""
+    """The user's files of a dataset; none for a source that is downloaded."""
     settings = config["datasets"][wildcards.dataset]
     return [settings[name] for name in ("path", "labels") if settings[name] is not None]
 
 
 def benchmark_source(wildcards):
-    """The user's benchmark, or the table that the library brings along."""
+    """The user's benchmark, or the table included in the library."""
     return INCLUDED if config["benchmark"]["source"] == "included" else config["benchmark"]["path"] or []
 
 
 def label_file(split):
-    """The labels that a method trains with: fixed ones, true ones to shuffle at each step, or none."""
+    """The labels of a method: fixed ones, true ones to shuffle at each step, or none."""
 
     def path(wildcards):
         if wildcards.labels in FIXED_METHODS:
@@ -27,14 +27,14 @@ def label_file(split):
 
 
 def drawing_inputs(wildcards):
-    """What labels are drawn from: true ones, or else only the number of images."""
+    """The input of drawing labels: the true ones, or only the number of images."""
     if wildcards.labels in TRUTH_METHODS:
         return {"ground_truth": f"{RESULTS}/data/{wildcards.dataset}/{wildcards.split}_labels.npy"}
     return {"images": f"{RESULTS}/data/{wildcards.dataset}/{wildcards.split}_images.npy"}
 
 
 def validation_method(wildcards):
-    """Where the labels of validation images come from: true ones, or as the supernet's own do."""
+    """The method of the validation images' labels: true ones, or that of the supernet."""
     own = wildcards.labels in PRETEXT_TASKS or config["validation"]["labels"] == "training"
     return wildcards.labels if own else "ground-truth"
 
@@ -47,7 +47,7 @@ def validation_labels(wildcards):
 
 
 def architecture_inputs(wildcards):
-    """The search that found an architecture, or the model's choice; none for a published or a random one."""
+    """The search that found an architecture, or the model's choice; none for published or random ones."""
     if config["model"] and wildcards.architecture in CANDIDATES:
         return {"candidates": f"{RESULTS}/choice/candidates.csv"}
     name = ArchitectureName.parse(wildcards.architecture)
@@ -64,7 +64,7 @@ def architecture_inputs(wildcards):
 
 
 def transfer_inputs(wildcards):
-    """The images, real or in miniature, and the weights of a retrained network to begin with, if any."""
+    """The images, original or miniature, and the pretrained weights of the backbone, if any."""
     transfer = config["transfer"][wildcards.scenes]
     miniature = f"{RESULTS}/data/miniature-{wildcards.scenes}"
     inputs = {"scenes": miniature if transfer["source"] == "miniature" else transfer["path"] or []}

@@ -1,4 +1,4 @@
-# Labels that stay the same for the whole training: true ones, uniform once, shuffle once
+# Labels that stay fixed during training: true labels, uniform once, shuffle once
 
 
 rule draw_labels:

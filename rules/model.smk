@@ -1,4 +1,4 @@
-# From images to a model: one architecture of several supernets, its comparison, the model, a summary
+# From images to a model: one architecture from several supernets, its comparison, the model, a summary
 
 
 rule choose_candidates:
@@ -80,7 +80,7 @@ rule draw_label_curve:
         "../workflow_scripts/draw_label_curve.py"
 
 
-# Without labels the model is the found architecture with the weights that its training would begin with.
+# Without labels the model is the architecture found, with its initial weights.
 rule initialise_network:
     input:
         architecture=f"{RESULTS}/architectures/{{space}}/{{architecture}}.csv",

@@ -1,17 +1,17 @@
-# What the rules of a model read: supernets of several seeds, the networks that are compared
+# Inputs of the rules of a model: supernets of several seeds, and the networks to compare
 from rlnas_core.configuration.derived import model_limit
 
 OWN = config["model"]
 MODEL_SPACE, LABELLED = OWN["space"], OWN["labelled"] or OWN["images"]
 FOUND_MODEL = f"{RESULTS}/model"
 RETRAINED_SEEDS = config["retraining"][MODEL_SPACE][LABELLED]["seeds"]
-# A cell of residual blocks is in NAS-Bench-201 alone; each seed has a random architecture of its own.
+# Only NAS-Bench-201 contains a cell of residual blocks; each seed has its own random architecture.
 FIXED_CANDIDATES = ["found", "structure", *(["residual"] if MODEL_SPACE == "nas_bench_201" else [])]
 CANDIDATES = [*FIXED_CANDIDATES, *(f"random-{seed}" for seed in RETRAINED_SEEDS)]
 
 
 def candidate_runs(datasets, names):
-    """Trainings as wildcards of their files, a list each; a random architecture is trained with its own seed."""
+    """Trainings as lists of wildcards; a random architecture is trained with its own seed."""
     runs = [
         (MODEL_SPACE, dataset, name, seed)
         for dataset in datasets
@@ -29,14 +29,14 @@ CURVE = candidate_runs(CURVE_DATASETS, ["found", "structure"])
 
 
 def model_statistics(wildcards):
-    """Statistics of the supernets that a model is chosen by."""
+    """Statistics of the supernets from which the model is chosen."""
     of = {"space": MODEL_SPACE, "dataset": OWN["images"], "categories": classes(config, OWN["images"])}
     statistics = f"{RESULTS}/supernets/{SUPERNET}/statistics.npz"
     return [statistics.format(labels="uniform-once", seed=seed, **of) for seed in OWN["seeds"]]
 
 
 def limit_settings(wildcards):
-    """The limit of a network and the sizes that it is counted for."""
+    """The limit of the network, with the sizes for which cost is counted."""
     return vars(model_limit(config))
 
 
@@ -48,7 +48,7 @@ def model_evolution(wildcards):
 
 
 def found_network(wildcards):
-    """The network that becomes the model: of the first seed, or untrained where there are no labels."""
+    """The network that becomes the model: that of the first seed, or untrained without labels."""
     of = {"space": MODEL_SPACE, "dataset": LABELLED, "architecture": "found"}
     kind = "retrained" if OWN["labelled"] else "untrained"
     inputs = {
@@ -62,7 +62,7 @@ def found_network(wildcards):
 
 
 def summary_inputs(wildcards):
-    """What a summary shows besides the choice: the comparison where there are labels, the curve if it was asked for."""
+    """Inputs of the summary besides the choice: the comparison with labels, and the curve if configured."""
     inputs = {"description": f"{RESULTS}/data/{OWN['images']}/dataset.json"}
     if OWN["labelled"]:
         inputs["comparison"] = f"{RESULTS}/choice/comparison.csv"

@@ -1,7 +1,7 @@
-# What rankings read: the scores of everything that ranks a space or a sample of it, and what they cost
+# Inputs of rankings: scores of a space or a sample of it, and their runtimes
 from types import SimpleNamespace
 
-# The scores whose ranks are added, by the indicator whose file holds them; the authors add ranks without logarithms.
+# Scores whose ranks are added, by the indicator whose file contains them; the authors add ranks without logarithms.
 RANK_SUMS = {"angle-and-accuracy": {"angle": ["angle"], "validation-accuracy": ["validation-accuracy"]}}
 RANK_SUMS |= PAPER["rankings"]["rank_sums"]
 
@@ -22,7 +22,7 @@ def rank_sum_scores(wildcards):
 
 
 def rankings(dataset):
-    """What ranks the space on an image dataset: labels, indicator and seeds of each."""
+    """The rankings of the space on an image dataset: labels, indicator and seeds of each."""
     asked, proxies, sums = config["proxies"], PAPER["rankings"]["proxies"], PAPER["rankings"]["rank_sums"]
     methods = [
         method
@@ -30,7 +30,7 @@ def rankings(dataset):
         if dataset in table_searches(SimpleNamespace(number=number)).values()
         for method in PAPER[f"table{number}"]["methods"].values()
     ]
-    methods.sort(key=lambda of: of != PAPER["table2"]["methods"]["D"])  # the paper's own comes first
+    methods.sort(key=lambda of: of != PAPER["table2"]["methods"]["D"])  # the paper's method comes first
     for labels, indicator in dict.fromkeys((of["labels"], of["indicator"]) for of in methods):
         if is_possible(labels, dataset):
             yield labels, indicator, method_seeds(labels, indicator)
@@ -45,7 +45,7 @@ def rankings(dataset):
 
 
 def ranking_jobs(labels, indicator, run):
-    """Jobs whose time a ranking takes, as their runtimes are called."""
+    """The jobs that a ranking needs, by the names of their runtimes."""
     rankings, experiment = PAPER["rankings"], EXPERIMENT.format(**run)
     if parts := rankings["rank_sums"].get(indicator):
         return [job for part in parts for job in ranking_jobs(labels, part, run)]
@@ -58,7 +58,7 @@ def ranking_jobs(labels, indicator, run):
 
 
 def ranking_run(labels, indicator, dataset, seed):
-    """Files of a ranking: its scores, the runtimes of what they took, and statistics of a training."""
+    """Files of a ranking: its scores, the runtimes of its jobs, and statistics of a training."""
     run = {
         "dataset": dataset,
         "labels": labels,
@@ -81,7 +81,7 @@ RANKINGS = [
     for labels, indicator, seeds in rankings(dataset)
     for seed in seeds
 ]
-# What a run makes of its rankings of the whole space.
+# The results of a run from its rankings of the whole space
 RANKED = [
     f"{RESULTS}/{file}"
     for file in (
@@ -94,7 +94,7 @@ RANKED = [
 
 
 def ranking_inputs(wildcards):
-    """Files of everything that ranks the space."""
+    """Files of all rankings of the space."""
     return {
         "scores": [run["scores"] for run in RANKINGS],
         "runtimes": sorted({file for run in RANKINGS for file in run["runtimes"]}),
@@ -115,7 +115,7 @@ def random_labels(wildcards):
 
 
 def network_inputs(wildcards):
-    """Files of everything that ranks networks of a large space, and of their accuracies."""
+    """Files of all rankings of a large space's networks, and of their accuracies."""
     of = {"space": wildcards.space, "dataset": wildcards.dataset}
     searched = [run for run in LARGE_SEARCHES if of.items() <= run.items()]
     retrained = [run for run in RETRAININGS if of.items() <= run.items()]

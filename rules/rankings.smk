@@ -1,7 +1,7 @@
-# Beyond the paper: training-free proxies, everything that ranks the enumerated space in one table, and whether it holds elsewhere
+# Beyond the paper: training-free proxies, all rankings of the enumerated space in one table, and rankings of large spaces
 
 
-# Labels are random unless the experiment says otherwise; proxies that need none don't look at them.
+# Labels are random unless the experiment says otherwise; proxies that need none ignore them.
 rule score_proxy:
     input:
         images=f"{RESULTS}/data/{{dataset}}/train_images.npy",
@@ -117,7 +117,7 @@ rule build_explorer:
         "../workflow_scripts/build_explorer.py"
 
 
-# Random labels: what ranks networks of a large space sees no true one.
+# Random labels, so that rankings of a large space use no true label.
 rule score_networks:
     input:
         architectures=ranked_architectures,

@@ -1,4 +1,4 @@
-# From an architecture to the accuracy of its own network, and to a model for use elsewhere
+# From an architecture to the accuracy of its stand-alone network, and to a model for use elsewhere
 
 
 rule choose_architecture:

@@ -22,7 +22,7 @@ rule score_angle:
         "../workflow_scripts/score_angle.py"
 
 
-# True labels are seen here alone, and only where configuration or method ask for them.
+# Only these rules read true labels, and only if the configuration or the method needs them.
 rule score_validation_accuracy:
     input:
         weights=f"{RESULTS}/supernets/{EXPERIMENT}/weights.safetensors",
@@ -95,7 +95,7 @@ rule search_randomly:
         "../workflow_scripts/search_randomly.py"
 
 
-# The large spaces are not enumerated: statistics alone score what evolution proposes, and bound what it can miss.
+# The large spaces are not enumerated: statistics score the architectures of evolution, and bound all others.
 rule search_large_space:
     input:
         statistics=f"{RESULTS}/supernets/{SUPERNET}/statistics.npz",
@@ -131,7 +131,7 @@ rule search_large_space:
         "../workflow_scripts/search_large_space.py"
 
 
-# Random search is evolution's first generation alone.
+# Random search is the first generation of evolution.
 rule search_by_accuracy:
     input:
         weights=f"{RESULTS}/supernets/{SUPERNET}/weights.safetensors",

@@ -1,4 +1,4 @@
-# Supernets: trained with one source of labels, or untrained for the bias of the angle
+# Supernets: trained with one source of labels, or untrained to measure the bias of the angle
 
 
 rule train_supernet:

@@ -1,9 +1,9 @@
-# What tables and figures read: the results of the methods and searches that belong into each
+# Inputs of tables and figures: the results of their methods and searches
 from types import SimpleNamespace
 
 
 def method_runs(methods, searches=config["searches"]):
-    """Runs of methods on every image dataset at their number of classes, one a seed."""
+    """Runs of methods on every image dataset at its number of classes, one per seed."""
     return [
         {
             "dataset": dataset,
@@ -38,7 +38,7 @@ def category_files(pattern):
 
 
 def first_seed_file(pattern):
-    """The file of RLNAS on the images that were searched for a benchmark dataset, with its first seed."""
+    """The file of RLNAS with its first seed, on the images searched for a benchmark dataset."""
 
     def path(wildcards):
         dataset = config["searches"][wildcards.benchmark_dataset]
@@ -54,25 +54,25 @@ def first_seed_file(pattern):
 
 
 def table_architectures(wildcards):
-    """What a table's methods find."""
+    """The accuracies of the architectures that a table's methods find."""
     pattern = f"{RESULTS}/searches/{EXPERIMENT}/{{search}}/best.csv"
     return method_files(pattern, table_methods(wildcards), table_searches(wildcards))
 
 
-# The architectures that a run finds. Tables read them, too, but one that was deleted is made again only if asked for.
+# The architectures that a run finds. Tables read them too, but a deleted one is only made again on request.
 SEARCHES = [f"{RESULTS}/searches/{LARGE}/best.csv".format(**search) for search in LARGE_SEARCHES] + sorted(
     {path for number in ACCURACY_TABLES for path in table_architectures(SimpleNamespace(number=number))}
 )
 
 
 def rank_correlations(wildcards):
-    """How well a table's methods rank the whole space."""
+    """The rank correlations of a table's methods."""
     pattern = f"{RESULTS}/ranking/{EXPERIMENT}/{{indicator}}.csv"
     return method_files(pattern, table_methods(wildcards), table_searches(wildcards))
 
 
 def large_searches(kind, *files):
-    """Files of the searches in the large spaces that belong into a numbered table or figure."""
+    """Files of the searches in the large spaces for a numbered table or figure."""
 
     def paths(wildcards):
         of = PAPER[f"{kind}{wildcards.number}"]
@@ -92,7 +92,7 @@ def large_searches(kind, *files):
 
 
 def cost_inputs(wildcards):
-    """Files of architectures, retrained or transferred, that belong into a table by its space and scenes."""
+    """Files of retrained or transferred architectures for a table, by its space and scenes."""
     of = PAPER[f"table{wildcards.number}"]
     spaces, scenes = [of["space"], *of.get("also", [])], of.get("scenes")
     retrained = [run for run in RETRAININGS if run["space"] in spaces]

@@ -1,7 +1,7 @@
-# The paper's tables, its numbers beside the measured ones; rlnas_core/paper/paper.yaml says what each is of
+# The paper's tables, with measured numbers beside its own; rlnas_core/paper/paper.yaml describes each
 
 
-# Costs of published architectures need no data and stand in every run; accuracies where retrained.
+# Costs of published architectures need no data and are in every run; accuracies need retraining.
 rule tabulate_costs:
     input:
         unpack(cost_inputs),

@@ -1,4 +1,4 @@
-# From an architecture to detection on COCO and segmentation of Cityscapes, with its retrained network as backbone
+# Detection on COCO and segmentation of Cityscapes, with an architecture's retrained network as backbone
 
 
 rule make_miniature:

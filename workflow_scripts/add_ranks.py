@@ -1,4 +1,4 @@
-"""Score the whole space by its ranks under several scores, or their logarithms, added."""
+"""Score the whole space by the sum of its ranks, or of their logarithms, under several scores."""
 
 import pandas as pd
 

@@ -1,4 +1,4 @@
-"""Build one page that shows every ranking of a first seed against every accuracy."""
+"""Build one page that shows every ranking with the first seed against every accuracy."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Write down one architecture of a large space: a published one, one that a search found, or a random one."""
+"""Write one architecture of a large space: published, found by a search, or random."""
 
 import numpy as np
 import pandas as pd

@@ -1,4 +1,4 @@
-"""Choose one architecture by several supernets, and those that it is compared with."""
+"""Choose an architecture from several supernets, and the architectures to compare it with."""
 
 import numpy as np
 import pandas as pd

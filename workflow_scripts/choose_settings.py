@@ -1,4 +1,4 @@
-"""Write the configuration of a search on own images, and print what was chosen; run by `make search`."""
+"""Write the configuration of a search on a user's own images and print the choices; run by `make search`."""
 
 import argparse
 import re

@@ -1,4 +1,4 @@
-"""Put the paper's numbers, those of the authors' repositories and this run's side by side."""
+"""Compare this run's numbers with those of the paper and of the authors' repositories."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Draw what angles of untrained supernets find and how they rank, by the scale of the weights."""
+"""Draw tau and accuracy of the angles of untrained supernets against the scale of the weights."""
 
 from dataclasses import replace
 from itertools import product

@@ -1,4 +1,4 @@
-"""Draw the labels of a split once, before training."""
+"""Draw the labels of a split once before training."""
 
 import numpy as np
 
@@ -13,7 +13,7 @@ if truth := snakemake.input.get("ground_truth"):
     count = len(ground_truth)
 else:
     ground_truth, count = None, len(read_array(snakemake.input.images, mmap_mode="r"))
-# Training labels come from the seed alone, as in the reference; other images have a stream of their own.
+# Training labels depend on the seed alone, as in the reference; other images have a separate stream.
 seed = [int(wildcards.seed)] if wildcards.split == "train" else [int(wildcards.seed), 1]
 labels = draw_fixed_labels(
     wildcards.labels, ground_truth, count, int(wildcards.categories), np.random.default_rng(seed)

@@ -1,4 +1,4 @@
-"""Draw Kendall's tau of every method, the paper's number beside the measured one."""
+"""Draw Kendall's tau of every method, with the paper's number beside the measured one."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Draw every architecture's angle against its accuracy, the chosen one marked."""
+"""Draw every architecture's angle against its accuracy, and mark the chosen one."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Write a retrained network as a model to use elsewhere."""
+"""Export a retrained network as a model for use elsewhere."""
 
 import pandas as pd
 

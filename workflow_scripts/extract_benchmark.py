@@ -1,4 +1,4 @@
-"""Bring the benchmark's accuracies into one table and compare it with the included one."""
+"""Extract the benchmark's accuracies to one table and compare it with the included one."""
 
 import job
 from rlnas_core.benchmark import accuracies

@@ -1,4 +1,4 @@
-"""Write the weights that the training of an architecture would begin with."""
+"""Write the initial weights of the training of an architecture."""
 
 import torch
 

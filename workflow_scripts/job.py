@@ -1,4 +1,4 @@
-"""What every script starts with: the library on the path; the job's threads, log and experiment."""
+"""Set up every script: the library on the path, and the job's threads, log and experiment."""
 
 import json
 import logging
@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 _UNTIL_THE_END = ExitStack()
 
-# A job that outlives its Snakemake keeps the folder locked; rules/guard.smk looks.
+# A job that outlives its Snakemake keeps the directory locked; rules/guard.smk checks this lock.
 with suppress(ImportError, OSError):
     import fcntl
 
@@ -30,7 +30,7 @@ with suppress(ImportError, OSError):
 def start(snakemake: Any) -> Callable[[str], None]:
     """Keep torch to the job's threads, send tracebacks to its log too, and return a function to log with."""
     _limit_threads(snakemake)
-    # The job began the log before it started processes.
+    # The job created the log before it started its processes.
     mode = "a" if "RANK" in os.environ else "w"
     logging.basicConfig(
         filename=snakemake.log[0], filemode=mode, format="%(asctime)s %(message)s", level=logging.INFO
@@ -64,7 +64,7 @@ def take_devices(snakemake: Any, name: str, log: Callable[[str], None]) -> None:
 
     if "RANK" in os.environ:
         processes.end_with_parent()
-        return  # the job reserved them
+        return  # reserved by the job
     count = max(1, snakemake.resources.get("gpu", 0))
     reserved = _UNTIL_THE_END.enter_context(
         devices.reserve(name, count, snakemake.config["jobs_per_gpu"], log=log)
@@ -76,7 +76,7 @@ def take_devices(snakemake: Any, name: str, log: Callable[[str], None]) -> None:
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count)]
     threads = str(max(1, snakemake.threads // count))
     environment = devices.environment(reserved) | {"OMP_NUM_THREADS": threads}
-    # When a job is killed, no process of it may keep running on devices that are free again.
+    # When a job is killed, none of its processes may keep running on the released devices.
     command, die = [sys.executable, *launcher, sys.argv[0]], processes.end_with_parent
     job = subprocess.Popen(command, env=environment, preexec_fn=die)
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -108,7 +108,7 @@ def accuracy_scorer(snakemake: Any, space: Any, log: Callable[[str], None]) -> A
     settings, seed = SupernetSettings(**params.supernet), int(snakemake.wildcards.seed)
     take_devices(snakemake, settings.device, log)
     train, valid = (load(Path(given.description).parent, split) for split in ("train", "valid"))
-    # Validation images have a stream of their own, as in `draw_labels`; pretext tasks draw a class an image.
+    # Validation images have a separate stream, as in `draw_labels`; pretext tasks draw a class per image.
     labels = label_source(
         params.labels,
         read_array(given.labels) if given.labels else None,

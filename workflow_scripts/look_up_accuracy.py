@@ -1,4 +1,4 @@
-"""Look up the accuracy of the architecture that a search found, and the range of those that tie with it."""
+"""Look up the accuracy of the architecture found, and the range of those with the same score."""
 
 import pandas as pd
 

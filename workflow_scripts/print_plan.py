@@ -1,4 +1,4 @@
-"""Print what a run costs that is not yet done; no rule's script, but that of `make plan`."""
+"""Print the estimated cost of a run's remaining jobs; run by `make plan`, not by a rule."""
 
 import argparse
 import logging
@@ -72,7 +72,7 @@ def main() -> None:
         except Exception as error:
             api.print_exception(error)
             sys.exit(1)
-        # Snakemake's interface gives no jobs; the workflow behind it is what the Snakefile calls `workflow`.
+        # Snakemake's API doesn't return jobs; its internal workflow, the Snakefile's `workflow`, does.
         config, dag = workflow._workflow.globals["config"], workflow._workflow.dag
         jobs = [(one.name, dict(one.wildcards.items())) for one in dag.needrun_jobs(exclude_finished=False)]
     if not jobs:

@@ -1,4 +1,4 @@
-"""Rank the whole space by what needs no supernet: weights and multiply-adds."""
+"""Rank the whole space by weights and multiply-adds, without a supernet."""
 
 import job
 from rlnas_core.benchmark.accuracies import read_extracted

@@ -1,4 +1,4 @@
-"""Score the whole space by the angle, and by what else the same statistics tell."""
+"""Score the whole space by the angle, and by other indicators from the same statistics."""
 
 import pandas as pd
 

@@ -1,4 +1,4 @@
-"""Score the architectures whose networks are trained by every training-free proxy that their space allows."""
+"""Score the architectures of trained networks by every training-free proxy that supports their space."""
 
 import job
 from rlnas_core.machine.files import read_results

@@ -1,4 +1,4 @@
-"""Search a large space by angle within a FLOPs limit: by evolution, and to optimality."""
+"""Search a large space by angle within a FLOPs limit: by evolution, and for the exact optimum."""
 
 import numpy as np
 import pandas as pd

@@ -1,4 +1,4 @@
-"""Draw architectures at random and keep the one with the highest validation accuracy."""
+"""Draw random architectures and keep the one with the highest validation accuracy."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Write what a search found, and what it was compared with, on one page."""
+"""Summarise the architecture found and its comparison on one page."""
 
 from pathlib import Path
 

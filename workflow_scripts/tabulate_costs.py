@@ -1,4 +1,4 @@
-"""Tabulate what architectures cost and what their networks reach, beside what the paper says."""
+"""Tabulate costs and accuracies of architectures' networks, beside the paper's."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Measure how well everything that ranks a large space agrees with networks trained by themselves."""
+"""Measure how well rankings of a large space agree with accuracies of stand-alone networks."""
 
 from pathlib import Path
 

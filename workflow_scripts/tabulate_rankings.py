@@ -1,4 +1,4 @@
-"""Measure every ranking of the whole space seed by seed, and show quality beside cost."""
+"""Measure every ranking of the whole space for each seed, and show quality beside cost."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Train a supernet on one source of labels and keep the statistics of its weights."""
+"""Train a supernet on one source of labels and write the statistics of its weights."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -36,5 +36,5 @@ model, statistics = train_supernet(
 if job.leads():
     statistics.save(snakemake.output.statistics)
     save_weights(model, snakemake.output.weights, **dict(snakemake.wildcards), settings=asdict(settings))
-    # Not before: a disk that is full by now mustn't cost the training.
+    # Only after writing the results: a full disk must not cost the training.
     remove_checkpoint(snakemake.params.checkpoint)

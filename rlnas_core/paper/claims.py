@@ -1,4 +1,4 @@
-"""Do the paper's claims hold? Each is tested by one rule, on the paper's numbers and on those of a run."""
+"""Test the paper's claims by one rule, on the paper's numbers and on those of a run."""
 
 import html
 import textwrap
@@ -33,7 +33,7 @@ _TOLD = 2  # comparisons or reasons in a summary
 
 
 class Estimate(NamedTuple):
-    """A value and its interval; all nan where there is none."""
+    """A value and its interval; all NaN if there is none."""
 
     value: float = np.nan
     low: float = np.nan
@@ -41,7 +41,7 @@ class Estimate(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """What was compared in a column: the run's and the paper's estimate, and where each has to lie."""
+    """A comparison in a column: the run's and the paper's estimate, and the region claimed for each."""
 
     column: str
     compared: str
@@ -53,12 +53,12 @@ class Comparison(NamedTuple):
 
 
 def check(tables: Mapping[int, pd.DataFrame], categories: pd.DataFrame | None) -> pd.DataFrame:
-    """Return every comparison that paper.yaml's claims and findings rest on, a row each, with `COLUMNS`.
+    """Return all comparisons of paper.yaml's claims and findings, one per row, with the columns `COLUMNS`.
 
-    `tables` are a run's tidy tables by number; `categories` are its runs of figure 1: dataset, classes,
-    categories, seed, tau. The paper's numbers are tested by the same rule: a comparison holds where the 95%
-    interval lies within the region that the claim names, doesn't where it lies outside, and can't be told
-    apart from no difference where it lies across the border. `reason` says why something wasn't measured.
+    `tables` are a run's tidy tables by number. `categories` are its runs of figure 1, with the columns
+    dataset, classes, categories, seed and tau. A comparison holds if the 95% interval lies inside the claimed
+    region, doesn't hold if it lies outside, and can't be told apart from no difference if it crosses the
+    border. The paper's numbers are tested by the same rule. `reason` says why a comparison wasn't measured.
     """
     lines = []
     for section in ("claims", "findings"):
@@ -74,16 +74,16 @@ def check(tables: Mapping[int, pd.DataFrame], categories: pd.DataFrame | None) -
 
 
 def summarise(comparisons: pd.DataFrame) -> pd.DataFrame:
-    """Return a row a claim, from what `check` returns.
+    """Summarise the comparisons of `check`, one row per claim.
 
-    Its columns are claim, says, unit, of_paper, paper, run, verdict and note. A claim holds where all its
-    measured comparisons do, and doesn't where one doesn't.
+    Returns the columns claim, says, unit, of_paper, paper, run, verdict and note. A claim holds if all its
+    measured comparisons do, and doesn't hold if one doesn't.
     """
     return pd.DataFrame(_summary(cells) for _, cells in comparisons.groupby("claim", sort=False))
 
 
 def judge(estimate: Estimate, region: tuple[float, float]) -> str:
-    """Return the verdict on an estimate whose interval has to lie within a region."""
+    """Return the verdict on a claim that the interval of an estimate lies inside a region."""
     if np.isnan(estimate.value):
         return NOT_MEASURED
     if region[0] < estimate.low and estimate.high < region[1]:
@@ -94,8 +94,8 @@ def judge(estimate: Estimate, region: tuple[float, float]) -> str:
 def difference(one: Cell, two: Cell) -> Estimate:
     """Return the difference of two means with its t interval; the standard deviation is pooled over both.
 
-    A mean of infinitely many runs is exact, as one that knows no seed is. The interval is everything where
-    neither of the others is of two runs.
+    A mean of infinitely many runs is exact, such as one that doesn't depend on a seed. The interval is
+    infinite if no other mean is of at least two runs.
     """
     value = one["mean"] - two["mean"]
     drawn = [cell for cell in (one, two) if np.isfinite(cell["runs"])]
@@ -145,7 +145,7 @@ def _of_rows(asked: Mapping[str, Any], table: pd.DataFrame) -> Iterator[Comparis
         estimate = _mean if asked["kind"] == "zero" else difference
         own, paper = estimate(*pair), estimate(*map(_published, pair))
         margin = asked.get("margin", 0)
-        if margin == "paper":  # which then says nothing about itself
+        if margin == "paper":  # which can't be a test of itself
             margin, paper = abs(paper.value), Estimate(paper.value)
         (own, region), (paper, of_paper) = (_region(asked["kind"], one, margin) for one in (own, paper))
         reasons = [cell["note"] for cell in pair if np.isnan(cell["mean"])]
@@ -155,7 +155,7 @@ def _of_rows(asked: Mapping[str, Any], table: pd.DataFrame) -> Iterator[Comparis
 
 
 def _region(kind: str, estimate: Estimate, margin: float) -> tuple[Estimate, tuple[float, float]]:
-    """What is judged, and where it has to lie."""
+    """The estimate to judge, and the region claimed for it."""
     if kind == "above":
         return estimate, (-margin, np.inf)
     if kind == "zero":
@@ -178,7 +178,7 @@ def _of_columns(asked: Mapping[str, Any], table: pd.DataFrame) -> Iterator[Compa
 
 
 def _of_costs(asked: Mapping[str, Any], table: pd.DataFrame) -> Iterator[Comparison]:
-    """Each measured cost against the published one, which is rounded, in percent."""
+    """Each measured cost relative to the published one, which is rounded, in percent."""
     known = table[table["column"].isin(COSTS) & table[["mean", "paper_mean"]].notna().all(axis=1)]
     if known.empty:
         yield Comparison("params", "", Estimate(), Estimate(), (0, 0), (0, 0), ["not measured"])
@@ -212,13 +212,13 @@ def _of_categories(asked: Mapping[str, Any], categories: pd.DataFrame | None) ->
 
 
 def _published(cell: Cell) -> dict[str, Any]:
-    """The paper's number as a cell: of three runs, or exact where it gives no standard deviation."""
+    """The paper's number as a cell: of three runs, or exact without a standard deviation."""
     runs = np.inf if np.isnan(cell["paper_std"]) else 3
     return {"mean": cell["paper_mean"], "std": cell["paper_std"], "runs": runs, "low": np.nan, "high": np.nan}
 
 
 def _mean(cell: Cell) -> Estimate:
-    """A mean with the t interval over its runs; of one run with the interval that it brings along."""
+    """A mean with the t interval over its runs; for one run, with the interval in its cell."""
     if np.isinf(cell["runs"]):
         return Estimate(*[cell["mean"]] * 3)
     if cell["runs"] > 1:
@@ -258,7 +258,7 @@ def _summary(cells: pd.DataFrame) -> dict[str, Any]:
 
 
 def _note(cells: pd.DataFrame, measured: pd.DataFrame) -> str:
-    """Which comparisons fail, or else why some couldn't be told apart or measured, in short."""
+    """A short note: the comparisons that fail, or else why some are undecided or not measured."""
     failed = measured[measured["verdict"] == FAILS]
     names = [f"{one['compared']} ({title(one['column'])})" for one in failed.to_dict("records")]
     if names:
@@ -275,13 +275,13 @@ def _some(texts: Iterable[str]) -> str:
 
 
 def _overall(verdicts: Iterable[str]) -> str:
-    """The verdict on all comparisons, from those on each; empty where there are none."""
+    """The overall verdict from those on single comparisons; empty if there are none."""
     given = set(verdicts)
     return next((one for one in (FAILS, OPEN, HOLDS) if one in given), "")
 
 
 def _told(cells: pd.DataFrame, value: str, verdict: str) -> str:
-    """The verdict, and the smallest and the largest of the numbers that it is of, column by column."""
+    """The verdict, with the smallest and largest of its numbers in each column."""
     spans = []
     for column, numbers in cells.groupby("column", sort=False)[value]:
         if known := sorted({f"{number:+.3g}" for number in numbers.dropna()}, key=float):
@@ -291,9 +291,9 @@ def _told(cells: pd.DataFrame, value: str, verdict: str) -> str:
 
 
 def write(comparisons: pd.DataFrame, stem: Path | str, images: Sequence[str]) -> None:
-    """Write comparisons as STEM.csv, and the claims that rest on them as STEM.md, STEM.html and STEM.txt.
+    """Write comparisons as STEM.csv, and the claims as STEM.md, STEM.html and STEM.txt.
 
-    `images` are lines that say what the supernets saw.
+    `images` are lines on the images of the supernets.
     """
     claims = summarise(comparisons)
     heading = {True: "The paper's claims", False: "Findings of this project"}

@@ -1,4 +1,4 @@
-"""Every number of NAS-Bench-201 in the paper, in the authors' repositories and in a run, side by side."""
+"""Compare every NAS-Bench-201 number of the paper and the authors' repositories with a run."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,13 +16,13 @@ _PAPERS_RUNS = 3
 
 
 def compare(tables: Mapping[int, pd.DataFrame], searches: Mapping[str, str]) -> pd.DataFrame:
-    """Return a row for each cell that the paper or the authors' repositories have a number of.
+    """Return a row for each cell with a number of the paper or of the authors' repositories.
 
-    `tables` are a run's tidy tables by number; `searches` names the images that each dataset of the benchmark
-    is searched on. The paper searches each on its own: where a run takes CIFAR-10's for all, it gets no
-    verdict against the paper on the others, but one against the authors' taus of a supernet of CIFAR-10. A
-    verdict is by the claims' rule, the 95% interval of the difference: above or below where it lies on one
-    side of 0, and else can't be told apart; numbers without a standard deviation stand for themselves.
+    `tables` are a run's tidy tables by number; `searches` names the images on which each dataset of the
+    benchmark is searched. The paper searches each dataset on its own images. If a run uses CIFAR-10's for
+    all, the other datasets get no verdict against the paper, but one against the authors' taus of a supernet
+    of CIFAR-10. Verdicts follow the rule of the claims: above or below if the 95% interval of the difference
+    lies on one side of 0, and else can't be told apart. Numbers without a standard deviation count as exact.
     """
     cells = pd.concat([table.assign(table=number) for number, table in tables.items()], ignore_index=True)
     cells["images"] = cells["images"].fillna("") if "images" in cells else ""  # empty cells of a CSV are NaN
@@ -40,7 +40,7 @@ def compare(tables: Mapping[int, pd.DataFrame], searches: Mapping[str, str]) -> 
 
 
 def _verdict(cell: Cell, of: str, runs: int) -> str:
-    """How a run's mean stands to another of so many runs; empty where one of them is missing."""
+    """Whether a run's mean is above or below another mean of `runs` runs; empty if either is missing."""
     known = {"mean": cell[f"{of}_mean"], "std": cell[f"{of}_std"]}
     apart = difference(cell, known | {"runs": np.inf if np.isnan(known["std"]) else runs})
     if np.isnan(apart.value):
@@ -51,7 +51,7 @@ def _verdict(cell: Cell, of: str, runs: int) -> str:
 
 
 def _of_authors(cell: Cell) -> tuple[float, float]:
-    """Mean and standard deviation of the authors' repository for a cell of table 2; nan where it has none."""
+    """Mean and standard deviation in the authors' repository for a cell of table 2, or NaN."""
     given = []
     if cell["table"] == 2:
         authors = PAPER["authors"]

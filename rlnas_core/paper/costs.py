@@ -1,4 +1,4 @@
-"""Tables 3 to 5 and 8 to 11: what networks of the large spaces cost and reach, beside what the paper says."""
+"""Tables 3 to 5 and 8 to 11: costs and results of networks of the large spaces, beside the paper's."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -26,9 +26,9 @@ def cost_table(
 ) -> pd.DataFrame:
     """Return a table of costs in millions and accuracies in percent, as `tidy` does.
 
-    `searches` are rows of searches' best.csv, `architectures` of chosen architectures, `accuracies` and
-    `measures` of retrained and transferred networks; `sources` says where each name of scenes has its images
-    from. Costs of published architectures are counted and need none of these.
+    `searches` are rows of searches' best.csv, `architectures` rows of chosen architectures, and `accuracies`
+    and `measures` rows of retrained and transferred networks. `sources` gives the source of each name of
+    scenes. Costs of published architectures are counted and need none of these.
     """
     accuracies, measures = list(accuracies), list(measures)
     cells = _Cells(number, {run["architecture"] for run in measures})
@@ -42,7 +42,7 @@ def cost_table(
 
 
 class _Cells:
-    """The cells of a table as they are added, and why others stay empty."""
+    """Collects the cells of a table, and the reasons for empty ones."""
 
     def __init__(self, number: int, transferred: set[str]) -> None:
         self.number, self.transferred = number, transferred
@@ -54,7 +54,7 @@ class _Cells:
         self.never: dict[str, str] = {}
 
     def row_of(self, name: str) -> tuple[str, Any]:
-        """The row of an architecture, the paper's or one of this run, and the seed of its search."""
+        """The row of an architecture, of the paper or of this run, and the seed of its search."""
         own = ArchitectureName.parse(name)
         if own is None:
             return self.published[name].rows[self.number] if name in self.published else name, ""
@@ -77,7 +77,7 @@ class _Cells:
         self.measured += [(row, "params", seed, params / 1e6), (row, "flops", seed, macs / 1e6)]
 
     def add_published(self) -> None:
-        """Add the costs of published architectures, and where the paper's numbers disagree with them."""
+        """Add the costs of published architectures, with notes where the paper's numbers differ."""
         for entry in self.published.values():
             row = entry.rows[self.number]
             (params,), (macs,) = entry.space.cost(entry.genes[None], **entry.network)
@@ -86,7 +86,7 @@ class _Cells:
             self.remarks |= {(row, column): why for column, why in disagrees.items()}
 
     def add_search(self, search: Record) -> None:
-        """Add the costs of what a search found."""
+        """Add the costs of the architecture that a search found."""
         limit = None if search["limit"] == "none" else int(search["limit"])
         method = _METHODS[search["labels"], search["search"]]
         of = search["seed"], limit, search["dataset"], search["categories"]
@@ -98,7 +98,7 @@ class _Cells:
         self.add_costs(row, own.seed, search["params"], search["macs"])
 
     def add_chosen(self, architectures: Iterable[Record]) -> None:
-        """Add the costs of chosen architectures that no search has a row of."""
+        """Add the costs of chosen architectures without a row of a search."""
         known = {(row, seed) for row, _, seed, _ in self.measured}
         for choice in architectures:
             row, seed = self.row_of(choice["architecture"])
@@ -106,9 +106,9 @@ class _Cells:
                 self.add_costs(row, seed, choice["params"], choice["macs"])
 
     def add_measure(self, run: Record, sources: Mapping[str, str]) -> None:
-        """Add what a trained network reached.
+        """Add a result of a trained network.
 
-        The paper's accuracies are those on ImageNet; anything else has columns of its own.
+        The paper's accuracies are on ImageNet; results on other images get their own columns.
         """
         if not self.holds(run["architecture"]):
             return
@@ -123,7 +123,7 @@ class _Cells:
             )
 
     def table(self) -> pd.DataFrame:
-        """All cells beside the paper's, with the reasons of those that are empty."""
+        """All cells beside the paper's, with the reasons for empty ones."""
         cells = pd.DataFrame(self.measured, columns=["row", "column", "seed", "value"])
         cells["note"] = [self.remarks.get(cell) for cell in zip(cells["row"], cells["column"], strict=True)]
         paper = paper_numbers(self.number)

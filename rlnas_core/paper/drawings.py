@@ -27,14 +27,14 @@ _COLOURS = {
     "nor_conv_3x3": "#0072B2",
 }
 _KERNEL_COLOURS = {3: "#0072B2", 5: "#E69F00", 7: "#D55E00"}
-# Where the two inputs, the four nodes and the output of a cell stand.
+# Positions of the two inputs, the four nodes and the output of a cell
 _PLACES = [(0, 1.15), (0, -1.15), (2.0, 1.15), (3.6, -1.15), (5.2, 1.15), (6.8, -1.15), (8.6, 0)]
 _CELL_PLACES = np.array([(0, 0), (2.1, 1.4), (4.7, -1.4), (6.8, 0)])  # of NAS-Bench-201's nodes
 _NAMES = ["$c_{k-2}$", "$c_{k-1}$", "0", "1", "2", "3", "$c_k$"]
 
 
 def found(searches: Iterable[Mapping[str, Any]]) -> dict[str, np.ndarray]:
-    """Return the genes that this run's searches found, by titles with all that tells the searches apart."""
+    """Return the genes that this run's searches found, by titles that distinguish the searches."""
     drawn = {}
     for search in searches:
         within = "" if search["limit"] == "none" else f" within {search['limit']}M"
@@ -44,7 +44,7 @@ def found(searches: Iterable[Mapping[str, Any]]) -> dict[str, np.ndarray]:
 
 
 def draw_cells(architectures: Mapping[str, np.ndarray]) -> Figure:
-    """Draw the normal and the reduction cell of DARTS architectures (28,), a column an architecture."""
+    """Draw the normal and the reduction cell of DARTS architectures (28,), one column per architecture."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(8.2 * len(architectures), 6.6), layout="constrained")
         axes = figure.subplots(2, len(architectures), squeeze=False)
@@ -58,7 +58,7 @@ def draw_cells(architectures: Mapping[str, np.ndarray]) -> Figure:
 
 
 def draw_cell(genes: np.ndarray) -> Figure:
-    """Draw the cell of an architecture (6,) of NAS-Bench-201, without its edges that are `none`."""
+    """Draw the cell of a NAS-Bench-201 architecture (6,), without its `none` edges."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(6.6, 3.2), layout="constrained")
         axes = figure.subplots()
@@ -95,7 +95,7 @@ def _draw_cell(axes: Axes, pairs: list[tuple[str, int]]) -> None:
 
 
 def _connect(axes: Axes, source: int, target: int, colour: str, label: str = "") -> None:
-    """An arrow between nodes; where it would run along others of its row, bent away from the middle."""
+    """Draw an arrow between nodes, bent away from the middle if others lie in its row."""
     start, end = np.array(_PLACES[source]), np.array(_PLACES[target])
     level = start[1] == end[1]
     bend = 0.0
@@ -103,7 +103,7 @@ def _connect(axes: Axes, source: int, target: int, colour: str, label: str = "")
         bend = -0.28 if start[1] > 0 else 0.28
     elif not level and source < 2:
         bend = 0.08 if start[1] > 0 else -0.08
-    # Where labels of neighbouring arrows keep apart.
+    # Positions at which labels of neighbouring arrows don't overlap
     share = 0.5 if level else 0.68 if source < 2 and target == 5 else 0.36
     _arrow(axes, start, end, bend, share, colour, label)
 
@@ -111,7 +111,7 @@ def _connect(axes: Axes, source: int, target: int, colour: str, label: str = "")
 def _arrow(
     axes: Axes, start: np.ndarray, end: np.ndarray, bend: float, share: float, colour: str, label: str
 ) -> None:
-    """A bent arrow between two places with a label at a share of its way."""
+    """Draw a bent arrow between two points, with a label at a share of its length."""
     axes.add_patch(
         FancyArrowPatch(
             tuple(start),
@@ -128,7 +128,7 @@ def _arrow(
     )
     if label:
         way = end - start
-        # The quadratic curve's own point at that share.
+        # The point of the quadratic curve at that share
         control = (start + end) / 2 + bend * np.array([way[1], -way[0]])
         x, y = (1 - share) ** 2 * start + 2 * share * (1 - share) * control + share**2 * end
         turn = np.degrees(np.arctan2(way[1], way[0]))
@@ -148,10 +148,10 @@ def _arrow(
 
 
 def draw_blocks(architectures: Mapping[str, np.ndarray]) -> Figure:
-    """Draw MobileNet-like architectures (21,) as chains of blocks, a row an architecture.
+    """Draw MobileNet-like architectures (21,) as chains of blocks, one row per architecture.
 
-    A block is as tall as its kernel and as wide as its expansion; below it stands its number of output
-    channels, where that changes.
+    The height of a block shows its kernel, the width its expansion. Its number of output channels is written
+    below it where that changes.
     """
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(13, 1.9 * len(architectures) + 0.5), layout="constrained")

@@ -1,4 +1,4 @@
-"""One self-contained page that shows every ranking of the enumerated space against every accuracy."""
+"""A self-contained page that shows every ranking of the enumerated space against every accuracy."""
 
 import base64
 import json
@@ -25,14 +25,14 @@ from rlnas_core.spaces import NASBench201
 from rlnas_core.spaces.nas_bench_201 import CONV_3X3, EDGES
 
 LIMIT = 5_000_000
-"""Bytes that a page may have."""
+"""Largest size of a page in bytes."""
 
 
 def explorer(space: NASBench201, rankings: Mapping[str, Ranking], accuracies: pd.DataFrame) -> str:
     """Return an HTML page of rankings of all architectures, and their accuracies in percent (columns).
 
-    Places count from 1, the best; architectures that tie share the best of their places. Raises ValueError
-    where the page would be larger than `LIMIT`.
+    Places count from 1, the best; tied architectures share their best place. Raises ValueError if the page is
+    larger than `LIMIT`.
     """
     genes = space.enumerate()
     params, _ = space.cost(genes)
@@ -82,18 +82,18 @@ def _tau(scores: np.ndarray, accuracies: pd.Series) -> float | None:
 
 
 def _script(value: Any) -> str:
-    """JSON that can't end the script it stands in."""
+    """JSON that can't close the script element that contains it."""
     return json.dumps(value, separators=(",", ":")).replace("<", "\\u003c")
 
 
 def _numbered(text: str) -> str:
-    """Number Bokeh's models from 0 on, which counts on through the process."""
+    """Renumber Bokeh's models from 0, since Bokeh numbers them throughout the process."""
     numbers: dict[str, int] = {}
     return re.sub(r'"p\d+"', lambda match: f'"p{numbers.setdefault(match[0], len(numbers))}"', text)
 
 
 def _plot() -> Any:
-    """The empty plot, which the page's script fills."""
+    """The empty plot; the page's script fills it."""
     fields: dict[str, list[float]] = {"x": [], "y": [], "c": [], "i": []}
     plot = figure(
         name="figure",

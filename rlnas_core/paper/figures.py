@@ -1,6 +1,7 @@
 """The figures: tau by method, the paper's figure 1, angle against accuracy, and tau during training.
 
-Input is tidy, one row a run; output is a matplotlib `Figure`, which `save` writes, always the same bytes.
+Inputs are tidy tables with one row per run. Outputs are matplotlib figures; `save` writes equal figures as
+equal bytes.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,7 +20,7 @@ from matplotlib.ticker import MaxNLocator
 from rlnas_core.benchmark.ranking import kendall
 from rlnas_core.paper.tables import panel, title
 
-# Okabe and Ito's colours, apart in every kind of colour vision; markers and dashes tell lines apart too.
+# Okabe and Ito's colours, for all kinds of colour vision; markers and dashes distinguish lines too.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#555555")
 _MARKERS = ("o", "s", "^", "D", "v", "P")
 _DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))
@@ -34,7 +35,7 @@ _METHODS = {
     "D/operation-average-control": "its control: structure alone",
 }
 METHODS = tuple(_METHODS)
-"""Rows of table 2 that `draw_methods` is drawn of by default."""
+"""Rows of table 2 that `draw_methods` draws by default."""
 STYLE: Any = {
     "axes.grid": True,
     "axes.axisbelow": True,
@@ -61,9 +62,9 @@ _METADATA: dict[str, dict[str, Any]] = {
 def draw_figure1(results: pd.DataFrame, images: Mapping[str, str]) -> Figure:
     """Draw figure 1: test accuracy and Kendall's tau against the number of random-label categories.
 
-    `results` has the columns dataset, classes (their true number, which is marked in red; none of unlabelled
-    images), categories, seed, accuracy (percent) and tau; lines are means over seeds, bands a sample standard
-    deviation to either side. `images` are those of each dataset, as `tables.searched_images` names them.
+    `results` has the columns dataset, classes, categories, seed, accuracy (percent) and tau. The true number
+    of classes is marked in red, if images are labelled. Lines are means over seeds, bands one sample standard
+    deviation on either side. `images` are those of each dataset, as in `tables.searched_images`.
     """
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(10, 4.6), layout="constrained")
@@ -94,10 +95,10 @@ def draw_figure1(results: pd.DataFrame, images: Mapping[str, str]) -> Figure:
 
 
 def draw_methods(table: pd.DataFrame, rows: Sequence[str] = METHODS) -> Figure:
-    """Draw Kendall's tau of each method, the paper's number beside the measured one, a panel a dataset.
+    """Draw Kendall's tau of each method, the paper's number beside the measured one, one panel per dataset.
 
-    `table` is the tidy table 2; `rows` are those that are drawn, from top to bottom. A bar is the t interval
-    of the mean over seeds, of one run the bootstrap interval over architectures.
+    `table` is the tidy table 2; `rows` are the rows to draw from top to bottom. A bar is the t interval of
+    the mean over seeds or, for one run, the bootstrap interval over architectures.
     """
     with mpl.rc_context(STYLE):
         datasets = [str(name) for name in dict.fromkeys(table["column"])]
@@ -134,9 +135,9 @@ def draw_scatter(
 ) -> Figure:
     """Draw each architecture's angle (N,) in radians against its accuracy (N,) in percent, as counts.
 
-    `chosen` is the row of the architecture that the search chose, `images` says what it searched.
-    Architectures without a live path have angle 0 by definition; they and the lowest 5% of accuracies lie
-    outside the view, which says how many they are.
+    `chosen` is the row of the architecture that the search chose; `images` says on which images.
+    Architectures without a live path have angle 0 by definition. They and the lowest 5% of accuracies lie
+    outside the view; their number is written in it.
     """
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(6.4, 5.0), layout="constrained")
@@ -173,10 +174,10 @@ def draw_scatter(
 
 
 def draw_trajectory(taus: pd.DataFrame, images: Mapping[str, str]) -> Figure:
-    """Draw Kendall's tau after each epoch, a panel a dataset and a line a method.
+    """Draw Kendall's tau after each epoch, one panel per dataset and one line per method.
 
-    `taus` has the columns dataset, method, seed, epoch and tau; thick lines are means over seeds, thin ones
-    are the seeds.
+    `taus` has the columns dataset, method, seed, epoch and tau. Thick lines are means over seeds, thin lines
+    single seeds.
     """
     with mpl.rc_context(STYLE):
         datasets = list(dict.fromkeys(taus["dataset"]))
@@ -205,10 +206,10 @@ def draw_trajectory(taus: pd.DataFrame, images: Mapping[str, str]) -> Figure:
 
 
 def draw_initialisations(results: pd.DataFrame) -> Figure:
-    """Draw what untrained angles find and how they rank against the scale of the weights, a column a dataset.
+    """Draw tau and accuracy of untrained angles against the scale of the weights, one column per dataset.
 
-    `results` has the columns dataset, initialisation, scale, seed, tau and accuracy (percent); lines are
-    means over seeds, points the seeds. The scale 1 is that of table 7's rows.
+    `results` has the columns dataset, initialisation, scale, seed, tau and accuracy (percent). Lines are
+    means over seeds, points single seeds. The rows of table 7 have scale 1.
     """
     with mpl.rc_context(STYLE):
         datasets = list(dict.fromkeys(results["dataset"]))
@@ -233,10 +234,10 @@ def draw_initialisations(results: pd.DataFrame) -> Figure:
 
 
 def draw_label_curve(results: pd.DataFrame) -> Figure:
-    """Draw how accuracy on held-out images grows with the number of labels a class, a line an architecture.
+    """Draw accuracy on held-out images against the number of labels per class, one line per architecture.
 
-    `results` has the columns architecture, labels (of a class, on average), seed and accuracy (percent);
-    lines are means over seeds, bands a sample standard deviation to either side.
+    `results` has the columns architecture, labels (per class, on average), seed and accuracy (percent). Lines
+    are means over seeds, bands one sample standard deviation on either side.
     """
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(6.4, 4.4), layout="constrained")
@@ -254,18 +255,18 @@ def draw_label_curve(results: pd.DataFrame) -> Figure:
 
 
 def save(figure: Figure, stem: Path | str) -> None:
-    """Write a figure as STEM.svg, STEM.pdf and STEM.png, without dates or anything else that changes."""
+    """Write a figure as STEM.svg, STEM.pdf and STEM.png; equal figures give equal bytes."""
     stem = Path(stem)
     stem.parent.mkdir(parents=True, exist_ok=True)
     with mpl.rc_context(STYLE):
         figure.draw_without_rendering()
-        figure.set_layout_engine("none")  # or each format, and each call, would shift the axes a little
+        figure.set_layout_engine("none")  # otherwise each format and call would shift the axes a little
         for extension, metadata in _METADATA.items():
             figure.savefig(stem.with_name(f"{stem.name}.{extension}"), metadata=metadata)
 
 
 def _draw_runs(axes: Axes, runs: pd.DataFrame, value: str, place: int, label: str) -> pd.Series:
-    """Draw the mean over seeds with a band of a standard deviation, and return the mean."""
+    """Draw the mean over seeds with a band of one standard deviation; return the mean."""
     groups = runs.groupby("categories")[value]
     mean, std = groups.mean(), groups.std().fillna(0)
     look: Any = {"color": COLOURS[place], "linestyle": _DASHES[place], "marker": _MARKERS[place]}

@@ -1,4 +1,4 @@
-"""The paper's tables as people read them: Markdown, LaTeX and HTML, made from the tidy table."""
+"""Write the paper's tables as Markdown, LaTeX and HTML, from the tidy table."""
 
 import html
 from collections.abc import Callable, Iterable
@@ -34,9 +34,9 @@ PAGE = (
 def write(table: pd.DataFrame, number: int, stem: Path | str) -> None:
     """Write a tidy table as STEM.csv, STEM.md, STEM.tex (booktabs and graphicx) and STEM.html.
 
-    Paper and measured value have columns of their own. A column of which nothing was measured is named below
-    the table with the reason, so that its numbers of the paper stand in the CSV alone, as intervals, runs and
-    the notes of single cells do; HTML shows these where the pointer rests on a cell.
+    Paper and measured values have separate columns. A column without measured values is named below the table
+    with the reason; its numbers of the paper are in the CSV only. Intervals, numbers of runs and notes on
+    single cells are in the CSV, and in HTML when the pointer rests on a cell.
     """
     texts = {"md": _markdown(table, number), "tex": _latex(table, number), "html": _html(table, number)}
     write_texts(stem, table, **texts)
@@ -56,7 +56,7 @@ def _caption(table: pd.DataFrame, number: int) -> str:
 
 
 def _columns(table: pd.DataFrame) -> list[tuple[str, str]]:
-    """The columns that are shown, each as (column, "paper" or "measured")."""
+    """The columns to show, as (column, "paper" or "measured")."""
     filled = table.set_index("column")[["paper_mean", "mean"]].notna().groupby(level=0, sort=False).any()
     shown = filled[filled["mean"]] if filled["mean"].any() else filled
     kinds = {"paper": "paper_mean", "measured": "mean"}
@@ -64,7 +64,7 @@ def _columns(table: pd.DataFrame) -> list[tuple[str, str]]:
 
 
 def _cells(table: pd.DataFrame, number: int) -> pd.DataFrame:
-    """What is read, by row title and (column title, kind); a dash stands for what was not measured."""
+    """Cell texts by row title and (column title, kind), with a dash for values that were not measured."""
     decimals = paper_table(number)["decimals"]
 
     def text(cell: Cell, kind: str) -> str:
@@ -88,12 +88,12 @@ def _spread(table: pd.DataFrame, text: Callable[[Cell, str], str]) -> pd.DataFra
 
 
 def _beyond(table: pd.DataFrame, number: int) -> int:
-    """How many rows are the paper's; those that it doesn't have follow."""
+    """The number of the paper's rows; rows of this run alone follow them."""
     return len(paper_table(number)["rows"])
 
 
 def _notes(table: pd.DataFrame) -> list[str]:
-    """What all measured cells of a column share, and why nothing stands where nothing was measured."""
+    """Notes that all measured cells of a column share, and reasons for empty columns and rows."""
     shown = {column for column, kind in _columns(table) if kind == "measured"}
     empty = table[table["mean"].isna()]
     of_rows, of_columns = empty[empty["column"].isin(shown)], empty[~empty["column"].isin(shown)]
@@ -110,7 +110,7 @@ def _notes(table: pd.DataFrame) -> list[str]:
 
 
 def images_of(table: pd.DataFrame) -> list[str]:
-    """Return a line for each kind of images that the supernets of a tidy table saw."""
+    """Return a line for each kind of images on which the supernets of a tidy table were trained."""
     seen = table[table["images"].fillna("") != ""]
     return [
         f"{_list(names)}: supernets saw {images}"
@@ -148,7 +148,7 @@ def _latex(table: pd.DataFrame, number: int) -> str:
 
 
 def latex_table(body: str, caption: str, label: str, notes: Iterable[str] = ()) -> str:
-    """Return a LaTeX table of a tabular that pandas' Styler made, as wide as a line at most."""
+    """Return a LaTeX table from a tabular of pandas' Styler, at most as wide as a line."""
     lines = [
         "% needs the packages booktabs and graphicx",
         r"\begin{table}",
@@ -164,7 +164,7 @@ def latex_table(body: str, caption: str, label: str, notes: Iterable[str] = ()) 
 
 
 def tex(text: str) -> str:
-    """Return text as LaTeX shows it."""
+    """Return text with LaTeX's special characters escaped."""
     return "".join(_TEX.get(character, character) for character in text)
 
 
@@ -195,7 +195,7 @@ def _html(table: pd.DataFrame, number: int) -> str:
 def page(name: str, table: str, notes: Iterable[str], beyond: int | None = None) -> str:
     """Return a whole HTML page of a table that pandas' Styler made, with notes below it.
 
-    `beyond` is the number of the row before which a line is drawn.
+    A line is drawn before row `beyond`, if given.
     """
     rule = "" if beyond is None else f".rlnas tbody tr:nth-child({beyond + 1}){{border-top:1px solid}}"
     below = [f"<li>{html.escape(note)}</li>" for note in notes]

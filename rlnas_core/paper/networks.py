@@ -1,4 +1,4 @@
-"""Rankings of a space without a table of accuracies, against networks trained by themselves."""
+"""Compare rankings of a large space with accuracies of stand-alone networks."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ _LABELS = "uniform-once"
 
 @dataclass(frozen=True)
 class SeedScores:
-    """Scores (N,) of one seed, and what they need of images and training."""
+    """Scores (N,) of one seed, and whether they need images, labels and training."""
 
     row: str
     needs: str
@@ -40,9 +40,10 @@ def collect(
     pooling: str = "reference",
     **network: Any,
 ) -> list[SeedScores]:
-    """Return everything that ranks architectures (N, genes), proxies and supernets by their seeds.
+    """Return the scores of architectures (N, genes) by every ranking of a run.
 
-    `proxies` has a row an architecture and a column a score. Sizes of the `network` are those of `cost`.
+    `statistics` of supernets and `proxies` are by seed. `proxies` has one row per architecture and one column
+    per score. `network` gives the sizes for `cost`.
     """
     sizes = zip(("parameters", "macs"), space.cost(genes, **network), strict=True)
     found = [SeedScores(name, "", 0, np.asarray(size, np.float64)) for name, size in sizes]
@@ -63,11 +64,12 @@ def collect(
 
 
 def measure(rankings: Iterable[SeedScores], accuracies: pd.DataFrame, resamples: int) -> pd.DataFrame:
-    """Return how well rankings agree with accuracies in percent, a row an architecture, a column a seed.
+    """Return how well rankings agree with accuracies.
 
-    `tau` is Kendall's tau-b with the mean accuracy over seeds, `low` and `high` its 95% interval over
-    networks, `rho` Spearman's; `tau_one` is the mean of tau-b with each seed's accuracies. Rows of `CEILING`
-    say how well the accuracies of two seeds agree: no ranking can be expected beyond that `tau_one`.
+    `accuracies` are in percent, with one row per architecture and one column per seed. `tau` is Kendall's
+    tau-b with the mean accuracy over seeds, `low` and `high` its 95% interval over networks, and `rho`
+    Spearman's rho. `tau_one` is the mean of tau-b with the accuracies of each seed. The row `CEILING` is the
+    agreement between two seeds, the largest `tau_one` that a ranking can be expected to reach.
     """
     mean, columns = accuracies.mean(axis=1).to_numpy(), [of.to_numpy() for _, of in accuracies.items()]
     rows = []
@@ -87,7 +89,7 @@ def measure(rankings: Iterable[SeedScores], accuracies: pd.DataFrame, resamples:
 
 
 def write(measured: pd.DataFrame, networks: int, stem: Path | str) -> None:
-    """Write what `measure` gives as STEM.csv, and as people read it, best first, as STEM.md."""
+    """Write the result of `measure` as STEM.csv, and as a readable table, best first, as STEM.md."""
     values = measured.columns.drop(["row", "needs", "seed"])
     grouped = measured.groupby(["row", "needs"], sort=False)[list(values)]
     means, spread = grouped.mean(), grouped.std()

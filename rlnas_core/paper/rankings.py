@@ -1,4 +1,4 @@
-"""The table and the figure of all rankings of the enumerated space: quality beside cost and needs."""
+"""The table and the figure of all rankings of the enumerated space: quality, cost and requirements."""
 
 import html
 from collections.abc import Iterable, Mapping
@@ -32,7 +32,7 @@ _COLUMNS = {
     "top": ("best", 2),
     "top_permille": ("best 0.1%", 2),
 }
-"""How measures of `ranking.measures` are headed, and with how many decimals they stand."""
+"""Headings and decimals of the measures of `ranking.measures`."""
 _KEY = "tau_discounted_connected"
 _NAMED = {
     "uniform-once/angle",
@@ -47,7 +47,7 @@ _NAMED = {
 
 @dataclass
 class Ranking:
-    """Scores (15625,) of the whole space, what they need, and which jobs made them: runtime file to share."""
+    """Scores (15625,) of the whole space, their needs, and the share in each job, by its runtime file."""
 
     scores: np.ndarray
     needs: str
@@ -55,11 +55,11 @@ class Ranking:
 
 
 def label_rows(results: pd.DataFrame, baselines: pd.DataFrame, table: Mapping[str, Any]) -> pd.DataFrame:
-    """Return rankings with the `row` of a table of paper.yaml that each belongs to.
+    """Return rankings with the `row` of a table of paper.yaml to which each belongs.
 
-    Beside the measures `results` has the columns labels, indicator, seed and column; `baselines` has
-    indicator, which names its rows, and column. What else the sums of the angle give follows as
-    METHOD/INDICATOR, for the table's `indicator_rows`.
+    Besides measures, `results` has the columns labels, indicator, seed and column; `baselines` has column and
+    indicator, which names its rows. Other indicators from the sums of the angle follow as METHOD/INDICATOR,
+    for the table's `indicator_rows`.
     """
     methods = {(method["labels"], method["indicator"]): row for row, method in table["methods"].items()}
     rows, others = [], [baselines.assign(row=baselines["indicator"], seed=0)]
@@ -79,8 +79,8 @@ def collect(
 ) -> dict[tuple[str, int], dict[str, Ranking]]:
     """Return every ranking by (image dataset, seed) and row.
 
-    A run has dataset, labels, seed and indicator, its file of scores, the runtimes of its jobs, and the
-    statistics of its supernet where earlier epochs are to be ranked by too.
+    A run has dataset, labels, seed and indicator, its file of scores and the runtimes of its jobs. It has the
+    statistics of its supernet if earlier epochs are ranked too.
     """
     found: dict[tuple[str, int], dict[str, Ranking]] = {}
     for run in runs:
@@ -108,7 +108,7 @@ def collect(
 
 
 def needs(labels: str, indicator: str) -> str:
-    """Return what a ranking needs of images, labels and training; random labels are no need."""
+    """Return whether a ranking needs images, true labels and training, as text."""
     proxies, sums = PAPER["rankings"]["proxies"], PAPER["rankings"]["rank_sums"]
     wanted: set[str] = set()
     for part in sums.get(indicator, [indicator]):
@@ -122,7 +122,7 @@ def needs(labels: str, indicator: str) -> str:
 
 
 def _stands_alone(indicator: str) -> bool:
-    """Whether a ranking is named without labels: what needs none, and sums, which are of random ones."""
+    """Whether a ranking's name has no labels: it needs none, or is a sum with random labels."""
     proxy = PAPER["rankings"]["proxies"].get(indicator)
     return indicator in PAPER["rankings"]["rank_sums"] or (
         proxy is not None and "labels" not in proxy["needs"]
@@ -140,13 +140,13 @@ def core_seconds(rankings: Iterable[Mapping[str, Ranking]]) -> dict[str, float]:
 
 
 def _seconds(file: str) -> float:
-    """CPU time of a job, or its duration where Snakemake could not measure that."""
+    """CPU time of a job, or its duration if Snakemake could not measure CPU time."""
     runtime = pd.read_csv(file, sep="\t", na_values=["-", "NA"]).iloc[0]
     return float(runtime["cpu_time"] if runtime.get("cpu_time", 0) > 0 else runtime["s"])
 
 
 def summarise(measured: pd.DataFrame) -> pd.DataFrame:
-    """Return row, needs, column, runs, and the mean and MEASURE_std of each measure, seeds summarised.
+    """Summarise seeds: return row, needs, column, runs, and mean and MEASURE_std of each measure.
 
     `measured` has the columns row, needs, seed and column, and all `ranking.measures`. Rows are sorted by
     their mean tau-b on connected architectures over the columns, the best first.
@@ -160,9 +160,9 @@ def summarise(measured: pd.DataFrame) -> pd.DataFrame:
 
 
 def lay_out(table: pd.DataFrame, costs: Mapping[str, float]) -> pd.DataFrame:
-    """Return what people read of what `summarise` gives: text, a row a ranking, quoted ones last.
+    """Return the result of `summarise` as text, one row per ranking, quoted rankings last.
 
-    `costs` are in core seconds. A cell holds one value for each of the table's columns.
+    `costs` are in core seconds. A cell has one value for each column of the table.
     """
     datasets = list(dict.fromkeys(table["column"]))
 
@@ -189,7 +189,7 @@ def lay_out(table: pd.DataFrame, costs: Mapping[str, float]) -> pd.DataFrame:
 
 
 def write(table: pd.DataFrame, costs: Mapping[str, float], stem: Path | str) -> None:
-    """Write STEM.csv, tidy and without costs, and as people read it STEM.md, STEM.tex and STEM.html."""
+    """Write STEM.csv, tidy and without costs, and readable tables STEM.md, STEM.tex and STEM.html."""
     shown = lay_out(table, costs)
     datasets = " / ".join(map(title, dict.fromkeys(table["column"])))
     caption = f"{PAPER['rankings']['caption']} {datasets}."
@@ -212,9 +212,9 @@ def write(table: pd.DataFrame, costs: Mapping[str, float], stem: Path | str) -> 
 def draw(table: pd.DataFrame, costs: Mapping[str, float]) -> Figure:
     """Draw each ranking's Kendall's tau on connected architectures against its cost in core seconds.
 
-    A point is the mean over the datasets, a bar their range; filled where no true label is needed. Named are
-    those that nothing cheaper beats, the angle, and the best known proxies. What needs no computation stands
-    at the left edge, published numbers are lines.
+    A point is the mean over datasets and a bar their range; points are filled if no true label is needed.
+    Rankings that no cheaper one beats, the angle and the best-known proxies are named. Rankings without
+    computation are at the left edge, and published numbers are lines.
     """
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(10, 6.2), layout="constrained")

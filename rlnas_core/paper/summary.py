@@ -1,4 +1,4 @@
-"""What a search on somebody's own images found, on one page of Markdown."""
+"""Summarise a search on a user's own images on one page of Markdown."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -22,11 +22,11 @@ def summarise(
     limit: Limit,
     seconds: Mapping[str, float],
 ) -> str:
-    """Return a page on what was found, in Markdown.
+    """Return a page on the architecture found, in Markdown.
 
-    `tables` are `candidates` and `agreement` of `search.choice`, and where there are labels `comparison` of
-    `model.comparison` and `curve` (columns architecture, labels, accuracy). `dataset` is dataset.json,
-    `seconds` what jobs took, by rule.
+    `tables` are `candidates` and `agreement` of `search.choice` and, with labels, `comparison` of
+    `model.comparison` and `curve` (columns architecture, labels, accuracy). `dataset` is dataset.json;
+    `seconds` are the durations of jobs by rule.
     """
     candidates = tables["candidates"].set_index("architecture")
     found = candidates.loc["found"]

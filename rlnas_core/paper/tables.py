@@ -1,4 +1,4 @@
-"""The paper's tables with measured numbers beside its own, as tidy data; `formats` shows them."""
+"""The paper's tables with measured numbers beside its own, as tidy data; `formats` writes them."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,13 +17,13 @@ OTHER = "not the paper's images"
 _PAPERS_IMAGES = {"cifar10": "cifar10", "cifar100": "cifar100", "imagenet16": "imagenet16-120"}
 
 Cell = Mapping[Any, Any]
-"""A line of a tidy table, by `COLUMNS`."""
+"""A row of a tidy table, by `COLUMNS`."""
 
 
 def paper_numbers(number: int) -> pd.DataFrame:
     """Return the cells of the paper's table as row, column, paper_mean, paper_std, in its order.
 
-    Raises `ValueError` on a number that isn't one of the paper's tables.
+    Raises `ValueError` for a number that isn't one of the paper's tables.
     """
     table = paper_table(number)
     cells = []
@@ -35,10 +35,10 @@ def paper_numbers(number: int) -> pd.DataFrame:
 
 
 def searched_images(searches: Mapping[str, str], datasets: Mapping[str, Any]) -> dict[str, str]:
-    """Return what the supernets saw that were searched for each dataset of the benchmark, as text.
+    """Return the images of the supernets that are searched for each dataset of the benchmark, as text.
 
-    `searches` names an entry of `datasets`, as the configuration does. The text ends with `OTHER` where the
-    paper searched other images: its numbers are no comparison then.
+    `searches` maps datasets of the benchmark to names in `datasets`, as in the configuration. The text ends
+    with `OTHER` if the paper searched on other images; its numbers can't be compared then.
     """
     texts = {}
     for name, dataset in searches.items():
@@ -57,15 +57,15 @@ def tidy(
 ) -> pd.DataFrame:
     """Summarise measured values over seeds and join them with the cells of the paper's table.
 
-    `measured` has one row a run: row, column, seed, value, and where there are such, note (shown beside the
-    mean) and low and high (a 95% interval of the value). Rows and columns that the paper doesn't have
-    follow its own. `notes` maps a column or row to the reason why its empty cells were not measured; a
-    column's reason comes first. `never` maps a row whose empty cells no run can fill to the reason, before
-    all others. `images` says of a dataset of the benchmark what its supernets saw, as `searched_images`.
+    `measured` has one row per run with row, column, seed and value, and optionally note (shown beside the
+    mean), low and high (a 95% interval of the value). Rows and columns that the paper doesn't have follow its
+    own. `notes` maps a column or row to the reason why its empty cells were not measured; the column's reason
+    takes precedence. `never` does the same, with highest precedence, for rows whose empty cells no run can
+    fill. `images` are those of `searched_images`.
 
-    Returns the columns `COLUMNS`, one line for every cell; runs is 0 and mean empty where nothing was
-    measured, std is empty below two runs. Raises `ValueError` on missing columns and on a seed that stands
-    twice in a cell.
+    Returns the columns `COLUMNS`, one row per cell. In cells without measured values, runs is 0 and mean is
+    empty; std is empty for fewer than two runs. Raises `ValueError` for missing columns and for a seed that
+    occurs twice in a cell.
     """
     absent = {"row", "column", "seed", "value"} - set(measured.columns)
     if absent:
@@ -95,10 +95,10 @@ def tidy(
 
 
 def not_run(column: str, space: str, scenes: str | None, measured: bool) -> str:
-    """Return why a network's accuracy is missing, with the key that asks for it.
+    """Return why a network's accuracy is missing, with the configuration key that would add it.
 
-    `scenes` is what the table's networks are transferred to, if anything; `measured` says whether other cells
-    of the column were, so that the images are there.
+    `scenes` are those to which the table's networks are transferred, if any. `measured` says whether other
+    cells of the column were measured, so that the images exist.
     """
     *own, measure = column.split("/")
     if measure in ("top1", "top5"):
@@ -117,18 +117,18 @@ def not_run(column: str, space: str, scenes: str | None, measured: bool) -> str:
 
 
 def panel(name: str, images: str) -> str:
-    """Return how a figure calls a dataset of the benchmark, with images that aren't the paper's."""
+    """Return the title of a dataset of the benchmark in figures, with images other than the paper's."""
     others = images.removesuffix(f", {OTHER}")
     return title(name) if others == images else f"{title(name)}\nsearched on {others}"
 
 
 def title(name: str) -> str:
-    """Return how a row or column is shown: `D` is D (RLNAS), `imagenet/SPOS` is ImageNet: SPOS."""
+    """Return the title of a row or column: `D` is D (RLNAS), `imagenet/SPOS` is ImageNet: SPOS."""
     return ": ".join(PAPER["titles"].get(part, part) for part in name.split("/"))
 
 
 def paper_table(number: int) -> dict[str, Any]:
-    """Return what paper.yaml says of a numbered table; raises `ValueError` where the paper has none."""
+    """Return the entry of a numbered table in paper.yaml; raises `ValueError` if there is none."""
     if f"table{number}" not in PAPER:
         raise ValueError(f"table: got {number}; the paper's tables are 1 to 12")
     return PAPER[f"table{number}"]
@@ -152,11 +152,11 @@ def _summary(runs: pd.DataFrame) -> dict[str, Any]:
 
 
 def agreement(cell: Cell) -> str:
-    """Return how a measured mean stands to the paper's: `within` its spread, `above`, `below`, or empty.
+    """Return whether a measured mean is `within` the spread of the paper's, `above` or `below` it, or empty.
 
-    The spread is twice the standard deviation that the paper gives, or this run's where it gives none; of
-    parameters and FLOPs 1%, and half of the last digit that the paper prints. Empty where something is
-    missing or the supernets saw other images than the paper's.
+    The spread is twice the paper's standard deviation, or this run's if the paper gives none. For parameters
+    and FLOPs it is 1%, and half of the last digit that the paper prints. The result is empty if a number is
+    missing or the supernets were trained on other images than the paper's.
     """
     if OTHER in cell["images"]:
         return ""
@@ -171,7 +171,7 @@ def agreement(cell: Cell) -> str:
 
 
 def number_of(mean: float, std: float, decimals: int) -> str:
-    """Return a mean, and where there is one its standard deviation, as text; empty where there is no mean."""
+    """Return a mean, with its standard deviation if there is one, as text; empty without a mean."""
     if np.isnan(mean):
         return ""
     number = f"{mean:.{decimals}f}" + ("" if np.isnan(std) else f" ± {std:.{decimals}f}")
