@@ -21,7 +21,7 @@ def _choice(text: str) -> tuple[str, Any]:
 
 
 def main() -> None:
-    """Look at the images, choose, print the choices and write the configuration."""
+    """Survey the images, choose settings, print the choices and write the configuration."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("images", type=Path, help="a directory or archive of images")
     parser.add_argument("output", type=Path, help="the configuration to write")

@@ -28,7 +28,7 @@ with suppress(ImportError, OSError):
 
 
 def start(snakemake: Any) -> Callable[[str], None]:
-    """Keep torch to the job's threads, send tracebacks to its log too, and return a function to log with."""
+    """Limit torch to the job's threads, write tracebacks to its log, and return a log function."""
     _limit_threads(snakemake)
     # The job created the log before it started its processes.
     mode = "a" if "RANK" in os.environ else "w"
@@ -51,14 +51,14 @@ def _limit_threads(snakemake: Any) -> None:
 
 
 def leads() -> bool:
-    """Whether this process is the job's only or first one, which writes the outputs."""
+    """Whether this is the first process of the job, which writes the outputs."""
     return int(os.environ.get("RANK", "0")) == 0
 
 
 def take_devices(snakemake: Any, name: str, log: Callable[[str], None]) -> None:
-    """Hold as many devices of that name as the job has GPUs until it ends; for several, start a process each.
+    """Reserve a device for each GPU of the job until it ends; for several, start one process per device.
 
-    Those run the same script again, each with a part of every batch, and the job ends with them.
+    These processes run the same script, each with a part of every batch, and the job ends with them.
     """
     from rlnas_core.machine import devices, processes
 
@@ -85,7 +85,7 @@ def take_devices(snakemake: Any, name: str, log: Callable[[str], None]) -> None:
 
 
 def training_run(snakemake: Any, log: Callable[[str], None]) -> Any:
-    """Return what every training job tells `loop.fit`: where its log, record and checkpoint go."""
+    """Return the `Run` of a training job: its log, record and checkpoint."""
     from rlnas_core.training.loop import Run
 
     checkpoint, minutes = Path(snakemake.params.checkpoint), snakemake.config["save_minutes"]
@@ -124,7 +124,7 @@ def accuracy_scorer(snakemake: Any, space: Any, log: Callable[[str], None]) -> A
 
 
 def proxy_batch(snakemake: Any, device: str, log: Callable[[str], None]) -> tuple[Any, Any]:
-    """Return the images and labels that a proxy looks at, drawn by the job's seed, on its device."""
+    """Return the images and labels of a proxy, drawn with the job's seed, on its device."""
     import numpy as np
     import torch
 
@@ -141,19 +141,19 @@ def proxy_batch(snakemake: Any, device: str, log: Callable[[str], None]) -> tupl
 
 
 def read_description(file: str) -> dict[str, Any]:
-    """Return what dataset.json says of prepared images."""
+    """Return the dataset.json of prepared images."""
     return json.loads(Path(file).read_text(encoding="utf-8"))
 
 
 def experiment(snakemake: Any) -> dict[str, Any]:
-    """Return the columns that say which experiment a row of a tidy file belongs to."""
+    """Return the columns that identify the experiment of a row in a tidy file."""
     names = ("dataset", "labels", "categories", "seed")
     wildcards = {name: snakemake.wildcards[name] for name in names}
     return {"space": "nas_bench_201", **wildcards}
 
 
 def of_searches(runs: "pd.DataFrame", searches: dict[str, str]) -> "pd.DataFrame":
-    """Return the test rows of each benchmark dataset, from the images searched for it and under its name."""
+    """Return the test rows of each benchmark dataset under its name, from the images searched for it."""
     import pandas as pd
 
     return pd.concat(

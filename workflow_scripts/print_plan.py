@@ -44,7 +44,7 @@ def _setting(text: str) -> tuple[str, Any]:
 
 
 def main() -> None:
-    """Ask Snakemake for the jobs, as `snakemake --dry-run` with the same options does, and add them up."""
+    """Get the jobs from Snakemake, as in `snakemake --dry-run` with the same options, and add them up."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("targets", nargs="*", help="files to make [all]")
     parser.add_argument("--configfile", nargs="*", type=_file, default=[])
