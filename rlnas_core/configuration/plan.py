@@ -14,20 +14,20 @@ from rlnas_core.images.facts import FACTS
 from rlnas_core.spaces import SearchSpace, get, published
 
 _CPU = Path("/proc/cpuinfo")
-#: Core seconds of a training step of any size, and multiply-adds a second beyond them, by the widest vectors
-#: of the processor (`benchmarks/throughput.py`), in float32, on this project's kernels where it has some.
-#: The others were measured with AVX-512 when NAS-Bench-201 took 1.6 times as long as in docs/results.md,
-#: which is taken off here.
+#: Fixed core seconds of a training step, and multiply-adds per second beyond them, by the widest vectors of
+#: the processor (`benchmarks/throughput.py`), in float32, with this project's kernels if they support it. The
+#: large spaces were measured with AVX-512 when NAS-Bench-201 took 1.6 times as long as in docs/results.md;
+#: the numbers are corrected for this.
 SPEEDS = {
     "avx512": {"nas_bench_201": (0.001, 70e9), "darts": (0.019, 19e9), "mobilenet": (0.19, 32e9)},
     "avx2": {"nas_bench_201": (0.0016, 32e9), "darts": (0.0465, 4.4e9), "mobilenet": (0.585, 17e9)},
 }
 for speeds in SPEEDS.values():
     speeds["chain"] = speeds["mobilenet"]
-#: The same of a forward pass of NAS-Bench-201's networks on torch's own operations, and how many of them a
-#: proxy takes an architecture, measured at 8x8 pixels.
+#: The same for a forward pass of NAS-Bench-201's networks on torch; and below, the number of such
+#: passes that a proxy takes per architecture, measured at 8x8 pixels.
 EAGERS = {"avx512": (0.006, 20e9), "avx2": (0.0024, 23e9)}
-#: Which of them is this processor's; others than x86-64 count as the slower.
+#: The key for this processor; processors other than x86-64 count as the slower one.
 VECTORS = "avx512" if "avx512f" in (_CPU.read_text() if _CPU.exists() else "") else "avx2"
 SPEED, EAGER = SPEEDS[VECTORS], EAGERS[VECTORS]
 PROXY_PASSES = {
@@ -38,11 +38,11 @@ PROXY_PASSES = {
 GPU_TFLOPS = 2.3
 SCRIPT, PICTURE = 2.0, 0.004  # core seconds to start a script, and to decode a photograph
 TRAINING_STEP = 3  # forward passes: the backward pass takes two
-#: Training images with anything to learn, how many usual photographs one is to decode, and a miniature has.
+#: Training images with objects, decoding time of one in photographs of usual size, and images of a miniature.
 SCENES = {"coco": (117_266, 1.6, 40), "cityscapes": (2_975, 11, 40)}
-#: What torch's FlopCounterMode counts on networks of the paper's size: by how much a network costs more as a
-#: backbone of the same pixels (DeepLab-v3 dilates its last stage), multiply-adds of pyramid and heads
-#: for a pixel of the image, and their parameters.
+#: Counts of torch's FlopCounterMode on networks of the paper's size: the relative cost of a network as a
+#: backbone at the same image size (DeepLab-v3 dilates its last stage), multiply-adds of pyramid and heads per
+#: pixel of the image, and their parameters.
 TRANSFERS = {
     ("coco", "darts"): (1.0, 148e3, 10.9e6),
     ("coco", "mobilenet"): (0.92, 147e3, 9.2e6),
@@ -131,14 +131,14 @@ def describe(table: pd.DataFrame, gpu_tflops: float) -> str:
     shown.loc["total"] = shown.sum()
     largest = table["checkpoint"].max() / 1e9
     notes = f"""
-FLOPs are the multiply-adds of networks, CPU hours what they take one core of a cloud machine, within
-a factor of two: divide by your cores. GPU hours replace CPU hours on a GPU that
-reaches {gpu_tflops:g} TFLOP/s (--gpu-tflops) at two operations a multiply-add: {GPU_TFLOPS:g} is what an H100
-reaches in NAS-Bench-201's supernets in float32; other networks were not timed. All else takes the
-other CPU hours. Unfinished trainings keep checkpoints of up to {_number(largest)} GB each.
+FLOPs are the multiply-adds of networks; CPU hours are their hours on one core of a cloud machine, within a
+factor of two: divide by your cores. GPU hours replace CPU hours on a GPU that reaches {gpu_tflops:g} TFLOP/s
+(--gpu-tflops) at two operations per multiply-add; {GPU_TFLOPS:g} is the speed of an H100 in NAS-Bench-201's
+supernets in float32, and other networks were not timed. Other CPU hours are those of everything else.
+Unfinished trainings keep checkpoints of up to {_number(largest)} GB each.
 """
     if len(unknown := shown.index[shown["10^15 FLOPs"].isna()]):
-        notes += f"?, and not in the total: nobody has measured {', '.join(unknown)}.\n"
+        notes += f"? was not measured and is not in the total: {', '.join(unknown)}.\n"
     return f"{shown.map(_number).to_string(index_names=False)}\n{notes}"
 
 
