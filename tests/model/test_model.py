@@ -142,7 +142,9 @@ def test_a_model_is_loaded_with_a_new_classifier_for_other_classes(saved):
 
 def test_what_is_no_model_is_refused(saved, tmp_path):
     model, folder = saved
-    with pytest.raises(FileNotFoundError, match=r"has no model.json, weights.safetensors; give the directory of an exported"):
+    with pytest.raises(
+        FileNotFoundError, match=r"has no model.json, weights.safetensors; give the directory"
+    ):
         rlnas_core.load_model(tmp_path)
     (tmp_path / "weights.safetensors").write_bytes((folder / "weights.safetensors").read_bytes())
     (tmp_path / "model.json").write_text("{}")
