@@ -32,9 +32,11 @@ LARGE = f"{SUPERNET}/{{limit}}/{{search}}"
 RETRAINED = "{space}/{dataset}/{architecture}/{seed}"
 MODEL = f"{RESULTS}/models/{RETRAINED}"
 TRANSFERRED = "{space}/{scenes}/{architecture}/{seed}"
-# Indicators that can choose an architecture: those of table 1, training-free proxies, and sums of ranks
-INDICATORS = ["angle", "validation-accuracy", "angle-and-accuracy", *PAPER["rankings"]["proxies"]]
-INDICATORS += PAPER["rankings"]["rank_sums"]
+# Scores whose ranks are added, by the indicator whose file contains them; the authors add ranks without logarithms.
+RANK_SUMS = {"angle-and-accuracy": {"angle": ["angle"], "validation-accuracy": ["validation-accuracy"]}}
+RANK_SUMS |= PAPER["rankings"]["rank_sums"]
+# Indicators that can choose an architecture: the paper's, training-free proxies, and sums of ranks
+INDICATORS = ["angle", "validation-accuracy", *PAPER["rankings"]["proxies"], *RANK_SUMS]
 
 
 wildcard_constraints:

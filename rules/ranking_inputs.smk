@@ -1,10 +1,6 @@
 # Inputs of rankings: scores of a space or a sample of it, and their runtimes
 from types import SimpleNamespace
 
-# Scores whose ranks are added, by the indicator whose file contains them; the authors add ranks without logarithms.
-RANK_SUMS = {"angle-and-accuracy": {"angle": ["angle"], "validation-accuracy": ["validation-accuracy"]}}
-RANK_SUMS |= PAPER["rankings"]["rank_sums"]
-
 
 def rank_sum_parts(wildcards):
     """The scores whose ranks are added."""
@@ -46,13 +42,11 @@ def rankings(dataset):
 
 def ranking_jobs(labels, indicator, run):
     """The jobs that a ranking needs, by the names of their runtimes."""
-    rankings, experiment = PAPER["rankings"], EXPERIMENT.format(**run)
-    if parts := rankings["rank_sums"].get(indicator):
-        return [job for part in parts for job in ranking_jobs(labels, part, run)]
-    if indicator in rankings["proxies"]:
+    experiment = EXPERIMENT.format(**run)
+    if parts := RANK_SUMS.get(indicator):
+        return list(dict.fromkeys(job for part in parts for job in ranking_jobs(labels, part, run)))
+    if indicator in PAPER["rankings"]["proxies"]:
         return [f"score_proxy/{experiment}/{indicator}"]
-    if indicator == "angle-and-accuracy":
-        return ranking_jobs(labels, "angle", run)[:1] + ranking_jobs(labels, "validation-accuracy", run)
     scored = f"score_{indicator.replace('-', '_')}/{experiment}"
     return [scored, f"train_supernet/{experiment}"] if labels in [*METHODS, *PRETEXT_TASKS] else [scored]
 

@@ -54,7 +54,7 @@ def first_seed_file(pattern):
 
 
 def table_architectures(wildcards):
-    """The accuracies of the architectures that a table's methods find."""
+    """The files of the architectures that a table's methods find."""
     pattern = f"{RESULTS}/searches/{EXPERIMENT}/{{search}}/best.csv"
     return method_files(pattern, table_methods(wildcards), table_searches(wildcards))
 
