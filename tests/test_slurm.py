@@ -10,13 +10,13 @@ from test_workflow import ROOT, TINY, of_this_workflow
 
 PROFILE = ROOT / "profiles/slurm"
 # Two trainings that are long enough to be stopped, one after the other since the node has one GPU; too little
-# memory to prepare the images in; and what follows a search in a large space, once.
-RETRAINING = TINY["retraining"]["darts"]["digits"] | {"random": []}
+# memory to prepare the images in; and one training of each other kind.
+RETRAINING = TINY["retraining"]["darts"]["digits"] | {"random": [], "found": False}
 CONFIG = TINY | {
     "seeds": {labels: [] for labels in TINY["seeds"]} | {"uniform-once": [0, 1]},
     "validation": {"seeds": []},
     "figure1": {"categories": [], "seeds": []},
-    "large_spaces": {"darts": {"digits": TINY["large_spaces"]["darts"]["digits"] | {"limits": [600]}}},
+    "large_spaces": {},
     "retraining": {"darts": {"digits": RETRAINING}},
     "transfer": {"coco": TINY["transfer"]["coco"]},
     "supernet": TINY["supernet"] | {"channels": 2, "epochs": 80},
