@@ -78,6 +78,27 @@ def test_the_configurations_reference_is_that_of_the_schema():
     assert written == "\n" + reference(schema)
 
 
+@pytest.mark.parametrize(
+    ("key", "line"),
+    [
+        ({"default": [0, 1]}, "- `key` (default: `[0, 1]`): What."),
+        ({"default": None}, "- `key` (default: `null`): What."),
+        ({"default": "auto"}, "- `key` (default: `auto`): What."),
+        ({"default": {}}, "- `key` (default: `{}`): What."),
+        ({"default": {"a": True}}, "- `key` (default: `{a: true}`): What."),
+        ({}, "- `key` (required): What."),
+    ],
+)
+def test_the_reference_shows_defaults_as_yaml(key, line):
+    assert reference({"properties": {"key": {"description": "What.", **key}}}) == f"{line}\n"
+
+
+def test_the_reference_marks_required_keys():
+    required = re.findall(r"^ *required: \[(.+)\]$", (ROOT / "config/schema.yaml").read_text(), re.MULTILINE)
+    marked = re.findall(r"^- `(\w+)` \(required\)", (ROOT / "config/README.md").read_text(), re.MULTILINE)
+    assert {*marked, "datasets"} == set(", ".join(required).split(", "))  # datasets has a section
+
+
 def defaults(schema, *path):
     for name in path:
         schema = schema[name]

@@ -75,10 +75,10 @@ def _is_mapping(key: Mapping[str, Any]) -> bool:
 
 
 def _default(key: Mapping[str, Any]) -> str:
-    if "default" not in key or key["default"] == {}:
-        return ""
+    if "default" not in key:
+        return " (required)"
     text = yaml.safe_dump(key["default"], default_flow_style=True, width=1000)
-    return f" [{text.removesuffix('...' + chr(10)).strip()}]"
+    return f" (default: `{text.removesuffix('...' + chr(10)).strip()}`)"
 
 
 def _values(key: Mapping[str, Any]) -> str:
