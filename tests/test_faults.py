@@ -175,9 +175,9 @@ def test_a_run_killed_20_times_ends_with_the_same_bytes(undisturbed, tmp_path):
 def test_networks_whose_trainings_are_killed_end_with_the_same_bytes(tmp_path):
     rng = np.random.default_rng(0)
     retraining = TINY["retraining"]["darts"]["digits"]
-    network = retraining["network"] | {"epochs": 40}
+    network = retraining["network"] | {"epochs": 12}
     transfer = {
-        scenes: entry | {"training": entry["training"] | {"epochs": 6}}
+        scenes: entry | {"training": entry["training"] | {"epochs": 3}}
         for scenes, entry in TINY["transfer"].items()
     }
     settings = SMALL | {

@@ -32,8 +32,17 @@ def sums(space, seed):
     return np.concatenate([[[3.0, 5.0, 4.0]], np.stack([dot, initial, initial], axis=1)])
 
 
-@pytest.mark.parametrize("measure", ["flops", "params"])
-@pytest.mark.parametrize("space", [NASBench201(), DARTS("any"), MobileNet()], ids=lambda space: space.name)
+@pytest.mark.parametrize(
+    ("space", "measure"),
+    [
+        (NASBench201(), "flops"),
+        (NASBench201(), "params"),
+        (DARTS("any"), "params"),
+        (MobileNet(), "flops"),
+        (MobileNet(), "params"),
+    ],
+    ids=lambda value: getattr(value, "name", value),
+)
 def test_choice_keeps_the_limit_at_the_stated_size_in_every_space(space, measure):
     """No random architecture within the limit has a larger angle."""
     free = Limit(np.inf, measure, SIZES[space.name])
