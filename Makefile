@@ -1,10 +1,10 @@
-# make demo    the whole pipeline in minutes, with nothing to download
-# make docs    the documentation as a site, in site/
-# make test    linters and the whole test suite
-# make plan    what a run will cost before it starts   (CONFIG="FILE ..." DATA=DIR GPU_TFLOPS=NUMBER)
-# make quick   the paper's tables on CIFAR-10, 10 of the 250 epochs   (DATA=DIR where it can't be downloaded)
-# make laptop  the same with the paper's whole schedule
-# make search  from a folder or archive of images to a model   (IMAGES=PATH, RUN=NAME, LABELS=CSV, SET="KEY=VALUE ...")
+# make demo    run the whole pipeline in minutes, without downloads
+# make docs    build the documentation as a site in site/
+# make test    run the linters and all tests
+# make plan    estimate what a run will cost   (CONFIG="FILE ..." DATA=DIR GPU_TFLOPS=NUMBER)
+# make quick   make the paper's tables on CIFAR-10 with 10 of the 250 epochs   (DATA=DIR without internet)
+# make laptop  the same with all 250 epochs
+# make search  search an architecture for a directory or an archive of images   (IMAGES=PATH, RUN=NAME, LABELS=CSV, SET="KEY=VALUE ...")
 
 PYTHON ?= python3
 CORES ?= 2
@@ -16,7 +16,7 @@ SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 OF_DATA := $(if $(DATA),--config "data=$(abspath $(DATA))")
 RUN ?= search
 
-# What is wrong with a path is said before anything is installed.
+# Missing paths are reported before anything is installed.
 $(foreach key,IMAGES LABELS DATA,$(if $($(key)),\
 	$(if $(shell test -e "$($(key))" && echo exists),,$(error $(key): got $($(key)), which doesn't exist))))
 ifneq ($(filter search,$(MAKECMDGOALS)),)
@@ -40,7 +40,7 @@ demo quick laptop: $(INSTALLED)
 	$(SNAKEMAKE) --configfile config/$@.yaml $(OF_DATA)
 	$(SNAKEMAKE) --configfile config/$@.yaml $(OF_DATA) --report results/$@/report.html
 	@cat results/$@/claims.txt
-	@echo "The report is at $(CURDIR)/results/$@/report.html, the tables and figures beside it."
+	@echo "The report is $(CURDIR)/results/$@/report.html; tables/ and figures/ are in the same directory."
 
 test: lint
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder --durations=20
@@ -61,17 +61,17 @@ format: $(INSTALLED)
 docs: $(INSTALLED)
 	$(BIN)/python -m rlnas_core.configuration.reference
 	$(BIN)/mkdocs build --strict --quiet
-	@echo "The documentation is at $(CURDIR)/site/index.html."
+	@echo "The documentation is $(CURDIR)/site/index.html."
 
-# Everything that pyproject.toml asks for, but for what torch brings along for one kind of GPU on one system.
+# Lock all dependencies of pyproject.toml, except those of torch that are for one kind of GPU and one system.
 lock:
 	rm -rf $(VENV)-lock && $(PYTHON) -m venv $(VENV)-lock
 	$(VENV)-lock/bin/python -m pip install --quiet --editable ".[workflow,export,dev]"
 	$(VENV)-lock/bin/python -m pip freeze --exclude-editable | grep -Ev '^(nvidia-|cuda-|triton)' > requirements.txt
 	rm -rf $(VENV)-lock
 
-# Python compiles a module when it is first imported, once for all jobs; compiling all of torch here would add half of
-# the time.
+# Python compiles a module at its first import, once for all jobs, so it has to be allowed to write the result.
+# Compiling all of torch here would take half as long again.
 unexport PYTHONDONTWRITEBYTECODE
 $(INSTALLED): requirements.txt
 	$(PYTHON) -m venv $(VENV)

@@ -1,11 +1,15 @@
-"""Where the dip of Kendall's tau in mid-training comes from: the angle with one of its parts changed.
+"""Find the cause of the dip of Kendall's tau in mid-training: change one part of the angle at a time.
 
     python benchmarks/dip.py results/laptop cifar10
 
-reads the supernets of a run and writes docs/measurements/dip.csv: labels, seed, epoch, change, and tau on the
-three datasets. The changes are `none`; `pooling shrinks`, its constants becoming shorter with training as the
-3x3 kernels do; `no shared weights`, those of stem, reduction blocks and classifier left out; and `shared
-weights turn as operations`, their angle replaced by the mean of the operations'.
+reads the supernets of a run and writes docs/measurements/dip.csv: labels, seed, epoch, change, and tau on
+the three datasets. The changes are
+
+- `none`;
+- `pooling shrinks`: the constants of average pooling become shorter with training, as the 3x3 kernels do;
+- `no shared weights`: the weights of stem, reduction blocks and classifier are left out;
+- `shared weights turn as operations`: the angle of the shared weights is replaced by the mean of the
+  operations' angles.
 """
 
 import sys
@@ -31,7 +35,7 @@ DOT, INITIAL, FINAL = range(3)
 
 
 def changed(sums: np.ndarray) -> dict[str, np.ndarray]:
-    """The sums (G, 3) of weight groups, shared weights first, by what was changed in them."""
+    """Sums of weight groups (G, 3), shared weights first, after each change."""
     operations = sums[1:].reshape(SPACE.num_genes, -1, 3)
     kernels = operations[:, CONV_3X3].sum(axis=0)
     shrunk, turned, bare = sums.copy(), sums.copy(), sums.copy()
@@ -51,7 +55,7 @@ def changed(sums: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def main(run: str, images: str) -> None:
-    """Write the taus of every supernet of a run that was trained on these images."""
+    """Write the taus of all supernets of a run that were trained on this dataset."""
     accuracies = read_extracted(Path(run) / "benchmark/accuracies.csv")
     genes = SPACE.enumerate()
     usage, rows = SPACE.usage(genes), []

@@ -1,8 +1,8 @@
-"""What a GPU makes of RLNAS: a training step in every way to run it, trainings that share it, scoring.
+"""Measure RLNAS on a GPU: a step with each kernel and precision, trainings that share the GPU, scoring.
 
     python benchmarks/gpu.py [PART ...] [--out FILE] [--seconds NUMBER]
 
-prints a table for each part and writes FILE (JSON); parts that FILE already holds are not measured again.
+prints a table for each part and writes FILE (JSON). Parts that FILE has already are not measured again.
 """
 
 import argparse
@@ -35,7 +35,7 @@ from rlnas_core.training.optimiser import SGD
 from rlnas_core.training.supernet import SupernetSettings, SupernetTask, build
 
 DEVICE = torch.device("cuda")
-LAUNCH = 3e-6  # seconds that a GPU takes at least from one small kernel to the next
+LAUNCH = 3e-6  # seconds from one small kernel to the next, at least
 STEPS_OF_A_SUPERNET = 250 * 391
 SHARED = (1, 2, 4, 8)
 Step = Callable[[], Any]
@@ -54,7 +54,7 @@ def random_labels(data: ImageArray) -> FixedLabels:
 
 
 def task_step(space: str, settings: SupernetSettings, side: int) -> Step:
-    """A training step as the workflow takes it, images and labels included."""
+    """A training step as in the workflow, with loading of images and labels."""
     data = images(max(25_000 if side < 64 else 2_048, settings.batch_size), side)
     seeds = np.random.SeedSequence(0).spawn(3)
     labels = random_labels(data)
@@ -79,7 +79,7 @@ def task_step(space: str, settings: SupernetSettings, side: int) -> Step:
 
 
 def plain_step(side: int) -> Step:
-    """The same network as research code runs it: eager, NCHW, float32, torch's SGD; its images are fixed."""
+    """A step of the same network in ordinary PyTorch: eager, NCHW, float32, torch's SGD, fixed images."""
     set_precision("float32")
     space, settings = get("nas_bench_201"), SupernetSettings()
     model = build(space, 10, 3, settings, 0).to(DEVICE)
@@ -99,13 +99,13 @@ def plain_step(side: int) -> Step:
 
 
 def set_precision(precision: str) -> None:
-    """Let float32 be what it says, or TensorFloat-32."""
+    """Use TensorFloat-32 for float32 operations, unless the precision is float32."""
     torch.backends.cudnn.allow_tf32 = precision != "float32"
     torch.backends.cuda.matmul.allow_tf32 = precision != "float32"
 
 
 def timed(step: Step, seconds: float) -> dict[str, float]:
-    """Median and spread of the milliseconds a step takes, memory, kernels and the time they run."""
+    """Milliseconds per step (median, fastest, slowest), memory in MiB, kernels per step and their time."""
     for _ in range(12):
         step()
     torch.cuda.synchronize()
@@ -131,7 +131,7 @@ def timed(step: Step, seconds: float) -> dict[str, float]:
 
 
 def step_part(seconds: float) -> list[dict[str, Any]]:
-    """The NAS-Bench-201 supernet at full size, in every way to run it."""
+    """A step of the NAS-Bench-201 supernet at full size, with each kernel and precision."""
     space, rng = get("nas_bench_201"), np.random.default_rng(1)
     model = build(space, 10, 3, SupernetSettings(), 0).to(DEVICE)
     batch, flops = torch.randn(64, 3, 32, 32, device=DEVICE), []
@@ -150,7 +150,7 @@ def step_part(seconds: float) -> list[dict[str, Any]]:
             return
         row |= {"GFLOP": np.mean(flops) / 1e9, "floor_ms": 1e3 * LAUNCH * row["kernels"]}
         row["hours"] = row["ms"] * STEPS_OF_A_SUPERNET / 3.6e6
-        rows.append({"way": name, **how, **row})
+        rows.append({"method": name, **how, **row})
         print(rows[-1], flush=True)
 
     add("plain eager, NCHW", plain_step(32), precision="float32", **{"cudnn.benchmark": False})
@@ -166,7 +166,7 @@ def step_part(seconds: float) -> list[dict[str, Any]]:
 
 @contextlib.contextmanager
 def multi_process_service(wanted: bool) -> Iterator[dict[str, str]]:
-    """NVIDIA's MPS in a folder of its own; the environment in which processes use it."""
+    """Start NVIDIA's MPS in a temporary directory; yield the environment variables of its clients."""
     if not wanted:
         yield {}
         return
@@ -192,16 +192,16 @@ def share_part(seconds: float) -> list[dict[str, Any]]:
                     print(f"MPS {mps}: {error}", file=sys.stderr)
                     break
                 rows.append({
-                    "MPS": mps, "way": "graph" if kernels == "auto" else "eager", "trainings": count,
-                    "steps a second": sum(rates), "ms a step each": 1e3 * count / sum(rates),
-                    "supernets an hour": 3600 * sum(rates) / STEPS_OF_A_SUPERNET,
+                    "MPS": mps, "method": "graph" if kernels == "auto" else "eager", "trainings": count,
+                    "steps per second": sum(rates), "ms per step each": 1e3 * count / sum(rates),
+                    "supernets per hour": 3600 * sum(rates) / STEPS_OF_A_SUPERNET,
                 })  # fmt: skip
                 print(rows[-1], flush=True)
     return rows
 
 
 def shared(count: int, kernels: str, seconds: float, environment: dict[str, str]) -> list[float]:
-    """Steps a second of each of several processes that train at the same time."""
+    """Steps per second of each of several processes that train at the same time."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, __file__, "--worker", kernels, "--seconds", str(seconds), "--meet", folder]
         workers = [
@@ -217,7 +217,7 @@ def shared(count: int, kernels: str, seconds: float, environment: dict[str, str]
 
 
 def work(kernels: str, seconds: float, meet: str) -> None:
-    """Train until the time is up, together with others that meet in a folder; print steps a second."""
+    """Train for some seconds once all processes have a file in `meet`; print steps per second."""
     torch.set_num_threads(1)
     torch.backends.cudnn.benchmark = True
     step = task_step("nas_bench_201", SupernetSettings(kernels=kernels), 32)
@@ -237,7 +237,7 @@ def work(kernels: str, seconds: float, meet: str) -> None:
 
 
 def large_part(seconds: float) -> list[dict[str, Any]]:
-    """Supernets of the large spaces on ImageNet's image size."""
+    """A step of the supernets of the large spaces at ImageNet's image size."""
     darts = SupernetSettings(imagenet=True, affine=True, channels=48, cells=14, clip_value=5, batch_size=64)
     mobilenet = SupernetSettings(clip_value=5, batch_size=64)
     torch.backends.cudnn.benchmark = True
@@ -246,13 +246,15 @@ def large_part(seconds: float) -> list[dict[str, Any]]:
         for precision in ("float32", "tensorfloat32", "bfloat16"):
             step = task_step(space, replace(settings, precision=precision), 224)
             row = timed(step, seconds)
-            rows.append({"space": space, "precision": precision, "images a second": 64e3 / row["ms"], **row})
+            rows.append(
+                {"space": space, "precision": precision, "images per second": 64e3 / row["ms"], **row}
+            )
             print(rows[-1], flush=True)
     return rows
 
 
 def scoring_part(seconds: float) -> list[dict[str, Any]]:
-    """Validation accuracy of architectures under a supernet: batch-norm statistics and accuracy for each."""
+    """Scoring by validation accuracy: batch-norm statistics and accuracy of each architecture."""
     space, data, rows = get("nas_bench_201"), images(25_000, 32), []
     genes = space.sample(24, np.random.default_rng(2))
     for calibration, count in ((2_048, 10_000), (512, 2_048)):
@@ -264,7 +266,7 @@ def scoring_part(seconds: float) -> list[dict[str, Any]]:
             scorer(space, model, data, data, random_labels(data), **amounts, seed=0, device="cuda")(genes)
         took = (time.monotonic() - started) / len(genes)
         rows.append({
-            "calibration images": calibration, "images": count, "ms an architecture": 1e3 * took,
+            "calibration images": calibration, "images": count, "ms per architecture": 1e3 * took,
             "minutes for all 5,273": took * 5273 / 60,
         })  # fmt: skip
         print(rows[-1], flush=True)
@@ -275,13 +277,13 @@ PARTS = {"step": step_part, "share": share_part, "large": large_part, "scoring":
 
 
 def main() -> None:
-    """Measure the parts that aren't there yet."""
+    """Measure the parts that the file does not have, and print all."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("parts", nargs="*", help=f"of {', '.join(PARTS)}; all where none is named")
+    parser.add_argument("parts", nargs="*", help=f"parts to measure: {', '.join(PARTS)} (default: all)")
     parser.add_argument("--out", type=Path, default=Path("gpu.json"))
-    parser.add_argument("--seconds", type=float, default=4, help="how long each way is measured")
+    parser.add_argument("--seconds", type=float, default=4, help="for each measurement (default: 4)")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     parser.add_argument("--meet", help=argparse.SUPPRESS)
     arguments = parser.parse_args()

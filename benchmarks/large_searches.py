@@ -1,9 +1,9 @@
-"""What the searches of a run in the large spaces found: agreement over seeds, exact optimum, structure.
+"""Summarise the searches of a run in the large spaces: agreement of seeds, exact optimum, structure.
 
     python benchmarks/large_searches.py results/large
 
-prints three tables, of all searches by angle that are there and of their supernets' weights, and a line for
-each architecture.
+prints three tables and a line for each architecture found: agreement of seeds and exact optimum of all
+searches by angle, rank correlation of the angle with structure, and angles of the supernets' weights.
 """
 
 import sys
@@ -25,12 +25,12 @@ KEYS = ["space", "dataset", "labels", "limit"]
 
 
 def alike(genes: np.ndarray) -> float:
-    """Mean share of equal genes over all pairs of architectures (N, genes), in percent."""
+    """Equal genes in percent, mean over all pairs of architectures (N, genes)."""
     return 100 * float(np.mean([(one == other).mean() for one, other in combinations(genes, 2)]))
 
 
 def by_chance(name: str, limit: str, seeds: int) -> tuple[float, float]:
-    """Mean and 95th percentile of `alike` for so many random architectures within a limit."""
+    """Mean and 95th percentile of `alike` for random architectures within a limit, one per seed."""
     most = np.inf if limit == "none" else 1e6 * int(limit)
     drawn = random_architectures(get(name), np.random.default_rng(0), PAIRS * seeds, most)
     shares = [alike(genes) for genes in drawn.reshape(PAIRS, seeds, -1)]
@@ -38,7 +38,7 @@ def by_chance(name: str, limit: str, seeds: int) -> tuple[float, float]:
 
 
 def read(run: Path, name: str) -> pd.DataFrame:
-    """The rows of one file of every search by angle, with the search's keys."""
+    """Rows of the file NAME.csv of all searches by angle, with each search's keys."""
     rows = []
     for file in sorted(run.glob(f"searches/*/*/*/*/*/*/angle/{name}.csv")):
         *_, space, dataset, labels, _, seed, limit, _, _ = file.parts
@@ -48,7 +48,7 @@ def read(run: Path, name: str) -> pd.DataFrame:
 
 
 def turned(run: Path) -> pd.DataFrame:
-    """Angle in radians of the weights that all architectures share, and of each operation's of all genes."""
+    """Angles in radians of the shared weights and of each operation's weights over all genes."""
     rows = []
     for file in sorted(run.glob("supernets/*/*/*/*/*/statistics.npz")):
         *_, name, dataset, labels, _, seed, _ = file.parts
@@ -73,7 +73,7 @@ def turned(run: Path) -> pd.DataFrame:
 
 
 def main(run: Path) -> None:
-    """Print the tables of a run, results/RUN."""
+    """Print the tables of the run in results/RUN."""
     best, optimum, structure = (read(run, name) for name in ("best", "optimum", "structure"))
     found = []
     for key, rows in optimum.groupby(KEYS, sort=False):
@@ -84,14 +84,14 @@ def main(run: Path) -> None:
         line |= {
             "angle of the optimum": f"{rows['score'].min():.3f} to {rows['score'].max():.3f}",
             "proven": f"{rows['proven'].astype(str).eq('True').sum()} of {len(rows)}",
-            "evolution below by at most": f"{gap:.4f}",
-            "evolution finds it": f"{same} of {len(rows)}",
+            "evolution below the optimum by at most": f"{gap:.4f}",
+            "evolution finds the optimum": f"{same} of {len(rows)}",
         }
         if len(rows) > 1:
             mean, high = by_chance(key[0], limit, len(rows))
             for name, of in (("evolution", evolved), ("optimum", rows)):
-                line[f"genes alike, {name}"] = f"{alike(space.from_string(of['arch'].tolist())):.0f}%"
-            line["by chance (95%)"] = f"{mean:.0f}% ({high:.0f}%)"
+                line[f"equal genes, {name}"] = f"{alike(space.from_string(of['arch'].tolist())):.0f}%"
+            line["equal genes by chance (95%)"] = f"{mean:.0f}% ({high:.0f}%)"
         found.append(line)
     print(pd.DataFrame(found).to_markdown(index=False), end="\n\n")
     taus = structure.pivot_table(

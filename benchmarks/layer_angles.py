@@ -1,10 +1,10 @@
-"""Write docs/measurements/layer_angles.csv: what else the statistics of supernets rank with.
+"""Write docs/measurements/layer_angles.csv: rankings by other values from the statistics of supernets.
 
     python benchmarks/layer_angles.py results/RUN DATASET
 
-A row is an idea: Kendall's tau-b with each dataset's accuracies on the connected architectures and on all,
-mean and standard deviation over seeds, and the margin over its control: the same formula with each layer's
-value replaced by its operation's average.
+Each row of the file is one idea and has, on the connected architectures or on all, Kendall's tau-b with a
+dataset's accuracies, mean and standard deviation over seeds, and the margin over its control. The control
+is the same formula with each layer's value replaced by the average of its operation.
 """
 
 import sys
@@ -32,7 +32,7 @@ CONVOLUTIONS = [CONV_1X1, CONV_3X3]
 
 
 def score(layers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Sum times mean of layers' values (cells, 6, 5) over live edges, and of operations' averages."""
+    """Sum times mean of layers' values (cells, 6, 5) over live edges, and its control."""
     kept = np.zeros_like(layers)
     kept[..., CONVOLUTIONS] = layers[..., CONVOLUTIONS]
     counted = len(layers) * np.maximum((LIVE & (GENES != NONE) & (GENES != SKIP)).sum(axis=1), 1)
@@ -45,13 +45,13 @@ def score(layers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def added(layers: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The same with the logarithms of the ranks of other scores (15625,) added."""
+    """As `score`, with the logarithms of the ranks of other scores (15625,) added."""
     own, control = score(layers)
     return add_ranks([own, other]), add_ranks([control, other])
 
 
 def trajectory(folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Layers' angles and lengths, the first being 1, (T, cells, 6, 5), and the T - 1 learning rates."""
+    """Layers' angles and lengths (T, cells, 6, 5), relative to the first, and the T - 1 learning rates."""
     dot, initial, now = np.moveaxis(Statistics.load(folder / "statistics.npz").operations, -1, 0)
     lengths = np.sqrt(np.where(initial > 0, initial * now, 1))
     angles = np.arccos(np.clip(np.where(initial > 0, dot / lengths, 1), -1, 1))
@@ -62,7 +62,7 @@ def trajectory(folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def ideas(folder: Path, dataset: str) -> Iterator[tuple[str, tuple[np.ndarray, np.ndarray]]]:
-    """Every idea's scores (15625,) and its control's, once a seed."""
+    """Yield each idea with its scores (15625,) and its control's, once per seed."""
     supernets = folder / "supernets/nas_bench_201" / dataset
     seeds = sorted((supernets / "uniform-once/10").iterdir())
     final = {}
@@ -106,7 +106,7 @@ def ideas(folder: Path, dataset: str) -> Iterator[tuple[str, tuple[np.ndarray, n
 
 
 def main(folder: Path, dataset: str) -> None:
-    """Measure, write and show."""
+    """Compute, write and print the table."""
     accuracies = read_table(INCLUDED)
     connected = (SPACE.canonical(GENES) == GENES).all(axis=1)
     rows = [

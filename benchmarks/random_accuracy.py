@@ -1,10 +1,10 @@
-"""Why validation accuracy ranks under weights that random labels trained (method C): which images are drawn.
+"""Measure how the ranking of method C (random labels, validation accuracy) depends on the images drawn.
 
     python benchmarks/random_accuracy.py results/RUN DATASET
 
-Evaluates 400 random architectures under the supernet of seed 0 on 12 times 512 validation images. Prints how
-many images get the most frequent class, and Kendall's tau with CIFAR-10's test accuracy for each 512 and for
-all. It takes eight minutes of a core.
+evaluates 400 random architectures with the supernet of seed 0 on 12 draws of 512 validation images. It
+prints the share of images with the most frequent predicted class, and Kendall's tau with CIFAR-10's test
+accuracy for each draw and for all images together. It takes eight minutes of one core.
 """
 
 import sys
@@ -44,13 +44,13 @@ def main() -> None:
         with network.calibrated(calibration, path):
             answers[place] = [network(images, path).argmax(1).numpy() for images in batches]
     frequent = np.array([100 * np.bincount(own.ravel()).max() / own.size for own in answers])
-    print(f"images with the most frequent class: {frequent.mean():.1f}%, {frequent.min():.1f}% at least")
+    print(f"images with the most frequent class: mean {frequent.mean():.1f}%, minimum {frequent.min():.1f}%")
     right = answers == np.load(run / f"data/{dataset}/valid_labels.npy")[chosen]
     accuracies = read_table(INCLUDED)["cifar10_test"].to_numpy()[space.index(genes)]
     taus = np.array([kendall(right[:, draw].mean(1), accuracies) for draw in range(DRAWS)])
-    print("tau by 512 images:", *(f"{tau:.2f}" for tau in taus))
-    print(f"their mean and standard deviation: {taus.mean():.3f} ± {taus.std(ddof=1):.3f}")
-    print(f"by all {chosen.size}: {kendall(right.mean((1, 2)), accuracies):.3f}")
+    print("Kendall's tau for each 512 images:", *(f"{tau:.2f}" for tau in taus))
+    print(f"mean and standard deviation: {taus.mean():.3f} ± {taus.std(ddof=1):.3f}")
+    print(f"Kendall's tau for all {chosen.size} images: {kendall(right.mean((1, 2)), accuracies):.3f}")
 
 
 if __name__ == "__main__":

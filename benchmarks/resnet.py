@@ -1,10 +1,11 @@
-"""Compare the networks of a search with a ResNet-18 of as many FLOPs, on the same images and settings.
+"""Compare the networks of a search with a ResNet-18 of as many FLOPs, with the same images and settings.
 
     python benchmarks/resnet.py results/RUN
 
-The run has to have labels. ResNet-18 is that of small images: a 3x3 convolution, no pooling, torchvision's
-basic blocks, two in each of four stages, with the most channels that take no more FLOPs than the
-architecture found. It is trained with the settings and seeds of the others. Prints the comparison.
+prints the comparison. The run needs labels. The ResNet-18 is the variant for small images: a 3x3
+convolution, no pooling, torchvision's basic blocks, two in each of four stages. It has the largest number
+of channels with which it has no more FLOPs than the architecture found. It is trained with the settings
+and seeds of the other networks.
 """
 
 import json
@@ -32,7 +33,7 @@ STAGES = 4
 
 
 def resnet18(channels: int, classes: int, in_channels: int) -> nn.Module:
-    """ResNet-18 for small images, with so many channels in its first stage."""
+    """ResNet-18 for small images, with a given number of channels in the first stage."""
     layers: list[nn.Module] = [nn.Conv2d(in_channels, channels, 3, padding=1, bias=False)]
     layers += [nn.BatchNorm2d(channels), nn.ReLU()]
     width = channels
@@ -44,14 +45,14 @@ def resnet18(channels: int, classes: int, in_channels: int) -> nn.Module:
 
 
 def flops(network: nn.Module, in_channels: int, image_size: int) -> float:
-    """Multiply-adds of a network for one image."""
+    """FLOPs (multiply-adds) of a network for one image."""
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         network.eval()(torch.zeros(1, in_channels, image_size, image_size))
     return counter.get_total_flops() / 2
 
 
 def main() -> None:
-    """Train ResNet-18 with every seed, then print accuracies and by how much the found network is better."""
+    """Train ResNet-18 with each seed; print accuracies and by how much the network found is better."""
     run = Path(sys.argv[1])
     config = json.loads((run / "model/model.json").read_text(encoding="utf-8"))
     space, name = config["space"], config["made_by"]["dataset"]
@@ -76,7 +77,7 @@ def main() -> None:
     network = resnet18(channels, **sizes)
     weights = sum(weight.numel() for weight in network.parameters())
     taken = flops(network, sizes["in_channels"], dataset["image_size"])
-    print(f"ResNet-18 of {channels} channels: {weights:,} parameters, {taken:,.0f} FLOPs; found {most:,.0f}")
+    print(f"ResNet-18, {channels} channels: {weights:,} parameters, {taken:,.0f} FLOPs (found: {most:,.0f})")
     architecture: Any = SimpleNamespace(
         name="resnet18",
         sizes=(),

@@ -1,9 +1,9 @@
-"""Draw docs/measurements/tau_by_epoch.csv, the angle's rank correlation by epoch at several image sizes.
+"""Draw docs/measurements/tau_by_epoch.csv: Kendall's tau of the angle by epoch, at several image sizes.
 
     python benchmarks/tau_by_epoch.py
 
-The file has a row for each epoch of each supernet: image_size, labels, seed, epoch and Kendall's tau on the
-three datasets; `results/RUN/ranking/` holds the same numbers of a run.
+The file has a row for each epoch of each supernet: image_size, labels, seed, epoch and Kendall's tau on
+the three datasets. `results/RUN/ranking/` has the same numbers for a run.
 """
 
 import sys
@@ -27,7 +27,7 @@ AUTHORS = PAPER["authors"]["by_epoch"]["ground-truth"]
 
 
 def main() -> None:
-    """Write tau_by_epoch.png beside the file."""
+    """Write tau_by_epoch.png to the directory of the file."""
     taus = pd.read_csv(FOLDER / "tau_by_epoch.csv")
     with rc_context(STYLE):
         figure = Figure(figsize=(8.5, 4.6), layout="constrained")

@@ -1,4 +1,10 @@
-"""Core seconds of a training step by its multiply-adds, for `rlnas_core.configuration.plan`."""
+"""Measure the core seconds of training steps against their FLOPs, for `rlnas_core.configuration.plan`.
+
+    python benchmarks/throughput.py
+
+prints milliseconds per step and GFLOP/s (multiply-adds) of each network on one core, and the line through
+the networks of each search space.
+"""
 
 import sys
 import time
@@ -34,7 +40,7 @@ MEASURED: list[tuple[str, dict[str, Any], int, int]] = [  # space, sizes, image 
 
 
 def main() -> None:
-    """Print a line for each network, and for each space the line through its networks."""
+    """Print each network's measurement, and for each space the line fitted to its networks."""
     torch.set_num_threads(1)
     points: dict[str, list[tuple[float, float]]] = {}
     for name, sizes, image_size, batch in MEASURED:
@@ -53,7 +59,7 @@ def main() -> None:
                 F.cross_entropy(network(images, path), target).backward()
                 optimiser.step(0.025)
                 times[repeat, number] = time.process_time() - started
-        step = times.min(axis=0).mean()  # other work on the machine only makes a step longer
+        step = times.min(axis=0).mean()  # minimum, since other processes only make a step longer
         known = {key: value for key, value in sizes.items() if key != "affine"}
         known |= {} if name != "darts" else {"imagenet": settings.imagenet}
         macs = space.cost(np.concatenate(paths), image_size=image_size, classes=10, **known)[1].mean()
@@ -65,7 +71,7 @@ def main() -> None:
         )
     for name, measured in points.items():
         macs, step = np.array(measured).T
-        # Relative errors count, so that small networks do too.
+        # Relative errors are minimised, so that small networks count as well.
         constant, slope = np.linalg.lstsq(
             np.stack([1 / step, macs / step], 1), np.ones(len(step)), rcond=None
         )[0]

@@ -1,4 +1,4 @@
-"""A training step of the supernet against the same network in float32 NCHW eager mode, in one run."""
+"""Compare a training step of the supernet with the same network in float32 NCHW eager mode, in one run."""
 
 import argparse
 import functools
@@ -20,7 +20,7 @@ from rlnas_core.training.supernet import SupernetSettings, build
 
 
 def main() -> None:
-    """Print the median milliseconds a step of both and their ratio; both walk the same paths."""
+    """Print the median milliseconds per step of both and their ratio; both use the same paths."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--image-size", type=int, default=32)
     parser.add_argument("--threads", type=int, default=2)
@@ -56,7 +56,7 @@ def main() -> None:
             if step >= 3:
                 times[name].append(time.perf_counter() - started)
     plain, ours = (1e3 * float(np.median(times[name])) for name in ("plain", "ours"))
-    print(f"plain {plain:.1f} ms, ours {ours:.1f} ms, ours / plain {ours / plain:.2f}")
+    print(f"eager {plain:.1f} ms, this project {ours:.1f} ms, this project / eager {ours / plain:.2f}")
 
 
 if __name__ == "__main__":

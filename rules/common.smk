@@ -18,7 +18,7 @@ from rlnas_core.paper.numbers import PAPER
 from rlnas_core.search.names import ArchitectureName
 
 try:
-    with open(workflow.source_path("../config/schema.yaml")) as schema:
+    with open(workflow.source_path("../config/schemas/config.schema.yaml")) as schema:
         config, LEFT_OUT = leave_out_missing(resolve_paths(validate(config, yaml.safe_load(schema))))
 except ConfigurationError as error:
     raise WorkflowError(str(error))

@@ -1,5 +1,6 @@
 """What the files of the repository promise each other."""
 
+import json
 import os
 import re
 import subprocess
@@ -21,6 +22,8 @@ from rlnas_core.training.standalone import RetrainingSettings
 from rlnas_core.training.supernet import SupernetSettings
 
 ROOT = Path(__file__).parents[1]
+SCHEMA_FILE = ROOT / "config/schemas/config.schema.yaml"
+SCHEMA = yaml.safe_load(SCHEMA_FILE.read_text())
 RULE_FILES = sorted((ROOT / "rules").glob("*.smk"))
 ENVIRONMENTS = sorted((ROOT / "envs").glob("*.yaml"))
 DIRECTIVES = ["input", "output", "params", "log", "benchmark", "threads", "resources", "conda", "script"]
@@ -73,38 +76,56 @@ def test_the_lock_has_all_that_the_package_asks_for():
 
 def test_the_configurations_reference_is_that_of_the_schema():
     """`make docs` generates it."""
-    schema = yaml.safe_load((ROOT / "config/schema.yaml").read_text())
     written = (ROOT / "config/README.md").read_text().partition(MARK)[2]
-    assert written == "\n" + reference(schema)
+    assert written == "\n" + reference(SCHEMA)
 
 
-def defaults(schema, *path):
+@pytest.mark.parametrize(
+    ("key", "line"),
+    [
+        ({"default": [0, 1]}, "- `key` (default: `[0, 1]`): What."),
+        ({"default": None}, "- `key` (default: `null`): What."),
+        ({"default": "auto"}, "- `key` (default: `auto`): What."),
+        ({"default": {}}, "- `key` (default: `{}`): What."),
+        ({"default": {"a": True}}, "- `key` (default: `{a: true}`): What."),
+        ({}, "- `key` (required): What."),
+    ],
+)
+def test_the_reference_shows_defaults_as_yaml(key, line):
+    assert reference({"properties": {"key": {"description": "What.", **key}}}) == f"{line}\n"
+
+
+def test_the_reference_marks_required_keys():
+    required = re.findall(r"^ *required: \[(.+)\]$", SCHEMA_FILE.read_text(), re.MULTILINE)
+    marked = re.findall(r"^- `(\w+)` \(required\)", (ROOT / "config/README.md").read_text(), re.MULTILINE)
+    assert {*marked, "datasets"} == set(", ".join(required).split(", "))  # datasets has a section
+
+
+def defaults(*path):
+    entry = SCHEMA["$defs"]
     for name in path:
-        schema = schema[name]
-    return {name: key.get("default") for name, key in schema["properties"].items()}
+        entry = entry[name]
+    return {name: key.get("default") for name, key in entry["properties"].items()}
 
 
 def test_settings_and_schema_have_the_same_defaults():
-    schema = yaml.safe_load((ROOT / "config/schema.yaml").read_text())
-    supernet = defaults(schema, "$defs", "supernet")
+    supernet = defaults("supernet")
     assert supernet == {name: getattr(SupernetSettings(), name) for name in supernet}
-    network = defaults(schema, "$defs", "retrained_space", "additionalProperties", "properties", "network")
+    network = defaults("retrained_space", "additionalProperties", "properties", "network")
     assert network.pop("channels") is None  # the architecture's own
     assert network == {name: getattr(RetrainingSettings(), name) for name in network}
 
 
 def test_searches_can_name_every_proxy_and_sum_of_ranks():
-    schema = yaml.safe_load((ROOT / "config/schema.yaml").read_text())["properties"]
+    schema = SCHEMA["properties"]
     rankings = PAPER["rankings"]
     assert schema["proxies"]["properties"]["names"]["items"]["enum"] == list(rankings["proxies"])
     assert schema["indicator"]["enum"] == ["angle", *rankings["proxies"], *rankings["rank_sums"]]
 
 
 def test_seeds_are_of_every_label_method_and_of_untrained_supernets():
-    schema = yaml.safe_load((ROOT / "config/schema.yaml").read_text())
-    seeds = [
-        name for name in schema["properties"]["seeds"]["properties"] if not name.startswith("untrained-")
-    ]
+    names = SCHEMA["properties"]["seeds"]["properties"]
+    seeds = [name for name in names if not name.startswith("untrained-")]
     assert sorted(seeds) == sorted([*METHODS, *PRETEXT_TASKS])
 
 
@@ -182,6 +203,38 @@ def test_the_library_never_imports_snakemake():
 def test_the_version_is_the_same_everywhere():
     assert f"\nversion: {__version__}\n" in (ROOT / "CITATION.cff").read_text()
     assert (ROOT / "CHANGELOG.md").read_text().split("## ")[1].startswith(__version__)
+
+
+def test_the_workflow_catalog_finds_what_it_shows():
+    """As its generate-catalog.py reads a repository."""
+    assert (ROOT / "Snakefile").exists()
+    assert not (ROOT / "workflow").exists()  # Snakefile and rules would have to be in it
+    readme = (ROOT / "README.md").read_text().lower()
+    assert "snakemake" in readme
+    assert "workflow" in readme
+    usage = yaml.safe_load((ROOT / ".snakemake-workflow-catalog.yml").read_text())["usage"]
+    assert set(usage) == {"software-stack-deployment", "report"}
+    assert set(usage["software-stack-deployment"]) <= {"conda", "apptainer", "apptainer+conda"}
+    assert (ROOT / "config/README.md").exists()
+    table = json.loads(json.dumps(SCHEMA))["properties"]  # its parameter table
+    assert [name for name, key in table.items() if not key.get("description")] == []
+    assert not re.search(r"description: \"[^\"]*\|", SCHEMA_FILE.read_text())  # cells of that table
+
+
+CATALOG = """
+import sys
+absent = ["matplotlib", "PIL", "scipy", "sklearn", "safetensors", "torch", "torchvision"]
+sys.modules.update(dict.fromkeys(absent))
+from snakemake.cli import main
+main(["--lint"])
+"""
+
+
+def test_the_workflow_catalog_can_lint_it():
+    """It has Snakemake, NumPy and pandas, but nothing else that the jobs need."""
+    linted = subprocess.run([sys.executable, "-c", CATALOG], cwd=ROOT, capture_output=True, text=True)
+    assert linted.returncode == 0, linted.stderr
+    assert "good condition" in linted.stderr
 
 
 def test_links_between_documents_lead_somewhere():

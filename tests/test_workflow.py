@@ -112,7 +112,7 @@ def of_this_workflow(directory, *arguments, config=None, check=True):
     return snakemake(directory, "--snakefile", str(ROOT / "Snakefile"), *arguments, check=check)
 
 
-# What tests of killed runs and of SLURM compare; one supernet of each space is made again, and what is found with it.
+# Compared by tests of killed runs and of SLURM. One supernet of each space is trained again, and searched.
 SHARED = re.compile(
     "results/tiny/(?:data|benchmark|labels|architectures|retrained|transferred|.*/synflow"
     "|scores/(?!.*/uniform-once/)|supernets/(?!.*/uniform-once/10/0/)|searches/mobilenet/digits/ground-truth/)"

@@ -129,39 +129,30 @@ def choose_settings(
     plan = _plan(book, space, survey, reading["split"])
     sizes, image_size = _choose_sizes(book, plan, survey)
     search_epochs, epochs = _choose_epochs(book, plan, sizes, image_size)
-    dataset = {
+    images = {
         "source": "image-folder",
         "path": str(path),
         "classes": plan.classes,
         "image_size": image_size,
         **reading,
     }
-    searched, trained = "images", "images"
-    datasets = {searched: dataset}
-    if plan.labelled and labels is not None:
-        # The search uses all images without labels; the list of labels is read for training only.
-        trained = "labelled"
-        datasets = {searched: {**dataset, "split": None}, trained: {**dataset, "labels": str(labels)}}
-    datasets |= {f"few{count}": {**datasets[trained], "per_class": count} for count in plan.few}
+    datasets = _datasets(plan, images, labels)
+    trained = "labelled" if "labelled" in datasets else "images"
+    sizes |= _CLIPPING[space]
     config = {
         "run": run,
         "datasets": datasets,
-        "retraining": {space: _retraining(plan, trained, {**sizes, **_CLIPPING[space]}, epochs)},
+        "retraining": {space: _retraining(plan, trained, sizes, epochs)},
         "model": {
             "space": space,
-            "images": searched,
+            "images": "images",
             "labelled": trained if plan.labelled else None,
             "few": [f"few{count}" for count in plan.few],
             "seeds": plan.seeds,
             "limit": _limit(book.given),
         },
+        **_supernet(plan, {**sizes, "epochs": search_epochs, "batch_size": plan.batch}),
     }
-    supernet = {**sizes, **_CLIPPING[space], "epochs": search_epochs, "batch_size": plan.batch}
-    if space == "nas_bench_201":
-        config["supernet"] = supernet
-    else:
-        config["supernet"] = {"batch_size": plan.batch}
-        config["large_spaces"] = {space: {searched: {"supernet": {**supernet, "nesterov": False}}}}
     return config, book.chosen
 
 
@@ -243,6 +234,26 @@ def _choose_epochs(book: _Book, plan: _Plan, sizes: Mapping[str, Any], image_siz
         why = f"of each network, {_FEWEST[1]} to {_MOST[1]} by the time"
         network = book("retraining_epochs", network, why)
     return supernet, network
+
+
+def _datasets(plan: _Plan, images: Mapping[str, Any], labels: Path | str | None) -> dict[str, Any]:
+    """Images of the search, those with a list of labels, and those with few labels per class."""
+    datasets = {"images": images}
+    if plan.labelled and labels is not None:
+        # The search uses all images without labels; the list of labels is read for training only.
+        datasets = {"images": {**images, "split": None}, "labelled": {**images, "labels": str(labels)}}
+    trained = datasets.get("labelled", images)
+    return datasets | {f"few{count}": {**trained, "per_class": count} for count in plan.few}
+
+
+def _supernet(plan: _Plan, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of supernets, which are in another section for large spaces."""
+    if plan.space == "nas_bench_201":
+        return {"supernet": settings}
+    return {
+        "supernet": {"batch_size": plan.batch},
+        "large_spaces": {plan.space: {"images": {"supernet": {**settings, "nesterov": False}}}},
+    }
 
 
 def _retraining(plan: _Plan, trained: str, sizes: Mapping[str, Any], epochs: int) -> dict[str, Any]:

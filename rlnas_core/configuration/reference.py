@@ -12,7 +12,8 @@ import yaml
 from rlnas_core.configuration.schema import resolved
 
 CONFIG = Path(__file__).parents[2] / "config"
-MARK = "<!-- From here on made from schema.yaml by `make docs`. -->\n"
+SCHEMA = CONFIG / "schemas/config.schema.yaml"  # where the Snakemake workflow catalog looks for it
+MARK = "<!-- From here on made from schemas/config.schema.yaml by `make docs`. -->\n"
 _BOUNDS = {
     "minimum": "at least {}",
     "exclusiveMinimum": "more than {}",
@@ -75,10 +76,10 @@ def _is_mapping(key: Mapping[str, Any]) -> bool:
 
 
 def _default(key: Mapping[str, Any]) -> str:
-    if "default" not in key or key["default"] == {}:
-        return ""
+    if "default" not in key:
+        return " (required)"
     text = yaml.safe_dump(key["default"], default_flow_style=True, width=1000)
-    return f" [{text.removesuffix('...' + chr(10)).strip()}]"
+    return f" (default: `{text.removesuffix('...' + chr(10)).strip()}`)"
 
 
 def _values(key: Mapping[str, Any]) -> str:
@@ -93,7 +94,7 @@ def _values(key: Mapping[str, Any]) -> str:
 def main() -> None:
     """Generate config/README.md."""
     readme = CONFIG / "README.md"
-    schema = yaml.safe_load((CONFIG / "schema.yaml").read_text(encoding="utf-8"))
+    schema = yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
     text = readme.read_text(encoding="utf-8").partition(MARK)[0]
     readme.write_text(text + MARK + "\n" + reference(schema), encoding="utf-8")
 

@@ -4,12 +4,12 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
-from rlnas_core.model.loading import DESCRIPTION, WEIGHTS, Model
+from rlnas_core import __version__
+from rlnas_core.model.loading import DESCRIPTION, WEIGHTS, Model, ModelDescription
 from rlnas_core.paper.drawings import draw_blocks, draw_cell, draw_cells
 from rlnas_core.spaces import get
 from rlnas_core.training.checkpoint import save_weights, versions
@@ -22,6 +22,53 @@ _UNTRAINED = (
     "**not trained**, since the images had no labels: they are those that a training begins with. Its "
     "scores, one for each random label, mean nothing until it is trained"
 )
+_CARD = """\
+# {title}
+
+An image classifier whose architecture was found or chosen in the search space `{space}` and whose weights
+were {weights}.
+
+![architecture](architecture.png)
+
+## Data
+
+- dataset: {dataset}
+- images: {colours}, {size} pixels a side ({crop} image)
+- {classes}
+
+## Network
+
+{network}
+
+## Accuracy on validation images
+
+{accuracies}
+
+## Limits
+
+The accuracy holds for images like those of the dataset. Scores are not calibrated probabilities, and every
+image is given one of the classes above, also one that shows none of them.
+
+## Use
+
+Install the library from a checkout of the RLNAS workflow; version {version} made this model:
+
+```sh
+pip install RLNAS/  # the path of the checkout
+```
+
+```python
+from PIL import Image
+from rlnas_core import load_model
+
+model = load_model(".")  # this directory
+scores = model(Image.open("photo.jpg")).softmax(1)[0]
+print(model.description.class_names[scores.argmax()], scores.max().item())
+```
+
+`{onnx}` takes `images`, uint8 (batch, {size}, {size}, {channels}), and gives `scores`; ONNX Runtime alone
+runs it. All that made the model is in `model.json`.
+"""
 
 
 def save_model(model: Model, folder: str | Path, accuracies: Mapping[str, float] | None = None) -> None:
@@ -97,62 +144,32 @@ def _random_images(model: Model) -> np.ndarray:
 def card(model: Model, accuracies: Mapping[str, float]) -> str:
     """Return the model card in Markdown: data, search, network, accuracy, limits, how to load it."""
     of, made_by = model.description, dict(model.description.made_by)
-    sizes: dict[str, Any] = {"classes": len(of.class_names), **of.sizes}
-    cost = get(of.space).cost
-    if of.space == "nas_bench_201":
-        sizes |= {"in_channels": of.in_channels, "image_size": of.image_size}
-        macs = f"{cost(of.genes[None], **sizes)[1][0] / 1e6:.2f} million FLOPs (multiply-adds)"
-    else:
-        macs = f"{cost(of.genes[None])[1][0] / 1e6:.1f} million FLOPs as a network for ImageNet at 224 pixels"
     weights = sum(weight.numel() for weight in model.network.parameters())
-    measured = [f"- {name}: {value:.2f}%" for name, value in accuracies.items()]
+    network = [f"architecture: `{of.arch}`", f"{weights / 1e6:.3f} million parameters, {_flops(of)}"]
+    network += [f"{name}: {value}" for name, value in of.sizes.items()]
     names = [str(name) for name in of.class_names]
-    shown = ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
-    trained = made_by.get("trained", True)
-    weights_are = "trained on labelled images" if trained else _UNTRAINED
-    lines = [
-        f"# {made_by.get('architecture', of.arch)}",
-        "",
-        "An image classifier whose architecture was found or chosen in the search space "
-        f"`{of.space}` and whose weights were {weights_are}.",
-        "",
-        "![architecture](architecture.png)",
-        "",
-        "## Data",
-        "",
-        f"- dataset: {made_by.get('dataset', 'not recorded')}",
-        f"- images: {'grey' if of.in_channels == 1 else 'colour'}, {of.image_size} pixels a side "
-        f"({of.crop} image)",
-        f"- {len(names)} classes: {shown}",
-        "",
-        "## Network",
-        "",
-        f"- architecture: `{of.arch}`",
-        f"- {weights / 1e6:.3f} million parameters, {macs}",
-        *(f"- {name}: {value}" for name, value in of.sizes.items()),
-        "",
-        "## Accuracy on validation images",
-        "",
-        *(measured or ["not measured"]),
-        "",
-        "## Limits",
-        "",
-        "The accuracy holds for images like those of the dataset. Scores are not calibrated probabilities, "
-        "and every image is given one of the classes above, also one that shows none of them.",
-        "",
-        "## Use",
-        "",
-        "```python",
-        "from PIL import Image",
-        "from rlnas_core import load_model",
-        "",
-        'model = load_model(".")  # this directory',
-        'scores = model(Image.open("photo.jpg")).softmax(1)[0]',
-        "print(model.description.class_names[scores.argmax()], scores.max().item())",
-        "```",
-        "",
-        f"`{ONNX}` takes `images`, uint8 (batch, {of.image_size}, {of.image_size}, {of.in_channels}), and "
-        "gives `scores`. All that made the model is in `model.json`.",
-        "",
-    ]
-    return "\n".join(lines)
+    more = f" and {len(names) - 20} more" if len(names) > 20 else ""
+    return _CARD.format(
+        title=made_by.get("architecture", of.arch),
+        space=of.space,
+        weights="trained on labelled images" if made_by.get("trained", True) else _UNTRAINED,
+        dataset=made_by.get("dataset", "not recorded"),
+        colours="grey" if of.in_channels == 1 else "colour",
+        crop=of.crop,
+        classes=f"{len(names)} classes: {', '.join(names[:20])}{more}",
+        network="\n".join(f"- {line}" for line in network),
+        accuracies="\n".join(f"- {name}: {value:.2f}%" for name, value in accuracies.items())
+        or "not measured",
+        version=__version__,
+        onnx=ONNX,
+        size=of.image_size,
+        channels=of.in_channels,
+    )
+
+
+def _flops(of: ModelDescription) -> str:
+    cost = get(of.space).cost
+    if of.space != "nas_bench_201":
+        return f"{cost(of.genes[None])[1][0] / 1e6:.1f} million FLOPs as a network for ImageNet at 224 pixels"
+    sizes = {"classes": len(of.class_names), "in_channels": of.in_channels, "image_size": of.image_size}
+    return f"{cost(of.genes[None], **of.sizes, **sizes)[1][0] / 1e6:.2f} million FLOPs (multiply-adds)"

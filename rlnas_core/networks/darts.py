@@ -174,6 +174,25 @@ class Cell(nn.Module):
         return torch.cat(nodes[INPUTS:], dim=1)
 
 
+def _stems(
+    in_channels: int, channels: int, imagenet: bool, running: bool
+) -> tuple[nn.Module, nn.Module, int]:
+    """The layers that make the two inputs of the first cell, and their output channels."""
+    if not imagenet:
+        width = 3 * channels
+        stem = nn.Sequential(convolution(in_channels, width, 3), norm(width, True, running))
+        return stem, nn.Identity(), width
+    stem = nn.Sequential(
+        convolution(in_channels, channels // 2, 3, 2),
+        norm(channels // 2, True, running),
+        nn.ReLU(),
+        convolution(channels // 2, channels, 3, 2),
+        norm(channels, True, running),
+    )
+    second = nn.Sequential(nn.ReLU(), convolution(channels, channels, 3, 2), norm(channels, True, running))
+    return stem, second, channels
+
+
 class Supernet(SupernetModule):
     """The DARTS supernet (Sec. 4.2): every operation of every edge of every cell.
 
@@ -205,24 +224,8 @@ class Supernet(SupernetModule):
         self.dilated_norm = dilated_norm
         choices = choices or [tuple(range(len(DARTS.operations)))] * (2 * len(EDGES))
         self.stem_stride = 8 if imagenet else 1
-        if imagenet:
-            self.stem = nn.Sequential(
-                convolution(in_channels, channels // 2, 3, 2),
-                norm(channels // 2, True, running),
-                nn.ReLU(),
-                convolution(channels // 2, channels, 3, 2),
-                norm(channels, True, running),
-            )
-            self.second_stem: nn.Module = nn.Sequential(
-                nn.ReLU(), convolution(channels, channels, 3, 2), norm(channels, True, running)
-            )
-            inputs = (channels, channels)
-        else:
-            self.stem = nn.Sequential(
-                convolution(in_channels, 3 * channels, 3), norm(3 * channels, True, running)
-            )
-            self.second_stem = nn.Identity()
-            inputs = (3 * channels, 3 * channels)
+        self.stem, self.second_stem, width = _stems(in_channels, channels, imagenet, running)
+        inputs = (width, width)
         self.reduces = reduces(cells)
         self.groups = (cells, len(choices), len(DARTS.operations))
         self.cells, self.widths = nn.ModuleList(), []

@@ -127,41 +127,16 @@ class DARTS(SearchSpace):
 
         `imagenet` selects the ImageNet stem. The auxiliary head isn't counted.
         """
+        fixed, last, side = _stem_cost(channels, image_size, imagenet)
         table = np.zeros((2, 2, len(EDGES), len(self.operations)), dtype=np.int64)
-        fixed = np.zeros(2, dtype=np.int64)
-        if imagenet:
-            side = -(-image_size // 2)
-            fixed += convolution(3, channels // 2, 3, side)
-            side = -(-side // 2)
-            fixed += convolution(channels // 2, channels, 3, side)
-            side = -(-side // 2)
-            fixed += convolution(channels, channels, 3, side)
-            before, last = channels, channels
-        else:
-            side = image_size
-            fixed += convolution(3, 3 * channels, 3, side)
-            before = last = 3 * channels
-        width = channels
+        width, before = channels, last
         for reducing in reduces(cells):
             width *= 1 + reducing
             # The input layers bring both inputs to this cell's width and the later input's resolution.
             fixed += convolution(before, width, 1, side) + convolution(last, width, 1, side)
-            after = -(-side // 2) if reducing else side
-            for edge, (source, _) in enumerate(EDGES):
-                halves = reducing and source < INPUTS
-                for operation, kernel in KERNELS.items():
-                    unit = (
-                        convolution(1, width, kernel, after)
-                        + convolution(width, width, 1, after)
-                        - (2 * width, 0)
-                    )
-                    table[:, int(reducing), edge, operation] += unit * (
-                        2 if operation in (SEP_3, SEP_5) else 1
-                    )
-                if halves:
-                    table[:, 1, edge, SKIP] += convolution(width, width, 1, after)
+            side = -(-side // 2) if reducing else side
+            table[:, int(reducing)] += _cell_cost(width, side, reducing)
             before, last = last, NODES * width
-            side = after
         fixed += linear(last, classes)
         return fixed, table.reshape(2, self.num_genes, len(self.operations))
 
@@ -246,3 +221,26 @@ class DARTS(SearchSpace):
             except ValueError as error:
                 raise ValueError(f"{string!r}: {error}") from error
         return np.array(rows, dtype=np.int8).reshape(-1, self.num_genes)
+
+
+def _stem_cost(channels: int, side: int, imagenet: bool) -> tuple[np.ndarray, int, int]:
+    """Parameters and multiply-adds (2,) of the stem, its output channels and their side."""
+    if not imagenet:
+        return convolution(3, 3 * channels, 3, side), 3 * channels, side
+    cost = np.zeros(2, dtype=np.int64)
+    for inputs, outputs in itertools.pairwise((3, channels // 2, channels, channels)):
+        side = -(-side // 2)
+        cost += convolution(inputs, outputs, 3, side)
+    return cost, channels, side
+
+
+def _cell_cost(width: int, side: int, reducing: bool) -> np.ndarray:
+    """Parameters and multiply-adds (2, 14, 8) of a cell's operations, whose outputs have this side."""
+    cost = np.zeros((2, len(EDGES), len(DARTS.operations)), dtype=np.int64)
+    for operation, kernel in KERNELS.items():
+        unit = convolution(1, width, kernel, side) + convolution(width, width, 1, side) - (2 * width, 0)
+        cost[:, :, operation] = (unit * (2 if operation in (SEP_3, SEP_5) else 1))[:, None]
+    if reducing:
+        halved = [source < INPUTS for source, _ in EDGES]
+        cost[:, halved, SKIP] = convolution(width, width, 1, side)[:, None]
+    return cost

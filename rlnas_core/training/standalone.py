@@ -190,14 +190,7 @@ def retrain(
         run.log(f"{space.to_string(np.asarray(genes)[None])[0]}: {weights:.3f} million parameters")
     task = _Network(model, train, valid, settings, draws, device)
     key = [space.name, np.asarray(genes), seed, device.type, *train.identity(), *valid.identity()]
-    fit(
-        task,
-        settings,
-        order_seed,
-        device=device,
-        key=key,
-        run=run,
-    )
+    fit(task, settings, order_seed, device=device, key=key, run=run)
     if task.best:
         model.load_state_dict(task.best)
     return model.cpu(), task.accuracies

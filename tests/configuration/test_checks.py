@@ -23,7 +23,8 @@ from rlnas_core.configuration.checks import (
 from rlnas_core.configuration.derived import classes
 
 CONFIG = Path(__file__).parents[2] / "config"
-SCHEMA = yaml.safe_load((CONFIG / "schema.yaml").read_text())
+SCHEMA_FILE = CONFIG / "schemas/config.schema.yaml"
+SCHEMA = yaml.safe_load(SCHEMA_FILE.read_text())
 DEMO = {"run": "x", "datasets": {"digits": {"source": "digits"}}, "searches": {"cifar10": "digits"}}
 
 
@@ -304,7 +305,7 @@ def test_checks_before_a_run_import_only_what_reads_its_files():
     code = f"""
 import sys, yaml
 from rlnas_core.configuration.checks import resolve_paths, unusable_files, validate
-config = resolve_paths(validate({DEMO}, yaml.safe_load(open({str(CONFIG / "schema.yaml")!r}))))
+config = resolve_paths(validate({DEMO}, yaml.safe_load(open({str(SCHEMA_FILE)!r}))))
 assert not unusable_files(config, set())
 assert "torch" not in sys.modules
 assert not unusable_files(config, {{"datasets.digits"}})

@@ -16,7 +16,7 @@ from rlnas_core.search.choice import random_choices
 from rlnas_core.spaces import get
 
 pytestmark = pytest.mark.usefixtures("wide_vectors")
-SCHEMA = yaml.safe_load((Path(__file__).parents[2] / "config/schema.yaml").read_text())
+SCHEMA = yaml.safe_load((Path(__file__).parents[2] / "config/schemas/config.schema.yaml").read_text())
 
 
 def seen(**changes):

@@ -19,6 +19,7 @@ from rlnas_core.transfer import detection, segmentation
 
 pytestmark = pytest.mark.usefixtures("wide_vectors")
 ROOT = Path(__file__).parents[2]
+SCHEMA = yaml.safe_load((ROOT / "config/schemas/config.schema.yaml").read_text())
 SUPERNET = {
     "space": "nas_bench_201",
     "dataset": "cifar10",
@@ -30,9 +31,8 @@ NETWORK = {"space": "darts", "dataset": "cifar10", "architecture": "RLNAS-cifar1
 
 
 def configuration(**changes):
-    schema = yaml.safe_load((ROOT / "config/schema.yaml").read_text())
     config = yaml.safe_load((ROOT / "config/config.yaml").read_text())
-    return validate(config | changes, schema)
+    return validate(config | changes, SCHEMA)
 
 
 def of_one(rule, wildcards, config=None, images=(25_000, 25_000)):
@@ -115,7 +115,7 @@ def test_a_step_takes_what_was_measured_with_the_vectors_of_the_processor(monkey
 def test_the_laptops_run_takes_what_was_measured():
     """181 minutes of a core (docs/results.md), for ten supernets and two scorings."""
     config = yaml.safe_load((ROOT / "config/laptop.yaml").read_text())
-    config = validate(config, yaml.safe_load((ROOT / "config/schema.yaml").read_text()))
+    config = validate(config, SCHEMA)
     jobs = [("train_supernet", SUPERNET)] * 10 + [("score_validation_accuracy", SUPERNET)] * 2
     table = plan.estimate(jobs, config, {"cifar10": (25_000, 25_000)})
     assert 181 / 2 < table["network_seconds"].sum() / 60 < 181 * 2
@@ -229,7 +229,7 @@ def test_a_transfers_heads_are_as_large_as_torchs(scenes, name):
 def test_the_demos_transfers_take_what_was_measured():
     """Some 17 s of a core each, the evaluation and the start of the script included."""
     config = yaml.safe_load((ROOT / "config/demo.yaml").read_text())
-    config = validate(config, yaml.safe_load((ROOT / "config/schema.yaml").read_text()))
+    config = validate(config, SCHEMA)
     for scenes in config["transfer"]:
         of = {"scenes": scenes, "space": "darts", "architecture": "DARTS-v2", "seed": "0"}
         cost = of_one("transfer_architecture", of, config)

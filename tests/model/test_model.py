@@ -22,6 +22,8 @@ from rlnas_core.training.checkpoint import read_weights, save_weights
 from rlnas_core.training.loop import Run
 from rlnas_core.training.standalone import RetrainingSettings, retrain
 
+ROOT = Path(__file__).parents[2]
+
 SPACES = {
     "nas_bench_201": ({"channels": 8, "cells": 1}, 1, 8),
     "darts": ({"channels": 4, "cells": 3, "imagenet": False}, 3, 16),
@@ -96,11 +98,19 @@ def test_features_are_the_last_map_of_each_stage(saved):
     assert len(strides) >= 3
 
 
-def test_the_folder_explains_itself(saved):
+def test_the_folder_explains_itself(saved, monkeypatch):
     model, folder = saved
     card = (folder / "README.md").read_text()
     assert "top1: 90.00%" in card
     assert "photos" in card
+    assert f"version {rlnas_core.__version__} made this model" in card
+    install = "pip install RLNAS/"
+    assert install in card
+    assert install in (ROOT / "docs/model.md").read_text()
+    monkeypatch.chdir(folder)
+    Image.new("RGB", (50, 40), "teal").save("photo.jpg")
+    (example,) = re.findall(r"^```python\n(.*?)^```", card, re.DOTALL | re.MULTILINE)
+    exec(example, {"__name__": "card"})
     assert Image.open(folder / "architecture.png").size > (300, 100)
     described = json.loads((folder / "model.json").read_text())
     assert described["versions"]["rlnas-core"] == rlnas_core.__version__
@@ -191,7 +201,7 @@ def test_the_examples_of_the_page_run(saved, tmp_path, monkeypatch):
     Image.new("RGB", (50, 40), "teal").save(tmp_path / "photo.jpg")
     monkeypatch.chdir(tmp_path)
     for page, count in (("docs/model.md", 4), ("README.md", 1)):
-        text = (Path(__file__).parents[2] / page).read_text()
+        text = (ROOT / page).read_text()
         blocks = re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
         assert len(blocks) == count
         exec("\n".join(blocks), {"__name__": "page"})
