@@ -43,7 +43,7 @@ demo quick laptop: $(INSTALLED)
 	@echo "The report is $(CURDIR)/results/$@/report.html; tables/ and figures/ are in the same directory."
 
 test: lint
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder --durations=20
+	$(BIN)/python -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder --durations=20
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check

@@ -15,8 +15,9 @@ from rlnas_core.training.standalone import LabelledImages
 
 
 def pytest_collection_modifyitems(items):
-    """Put runs of the whole workflow first: a long file that starts last keeps one process waiting."""
-    items.sort(key=lambda item: item.path.parent != Path(__file__).parent)
+    """Put runs of the whole workflow first, and large files: a long file that starts last keeps others waiting."""
+    root = Path(__file__).parent
+    items.sort(key=lambda item: (item.path.parent != root, -item.path.stat().st_size, item.path))
 
 
 @pytest.fixture(scope="session")
