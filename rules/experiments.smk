@@ -1,7 +1,7 @@
 # The experiments of every table and figure, from the configuration
 from rlnas_core.configuration.derived import classes, found_architectures, searched_datasets
 from rlnas_core.images.facts import FACTS
-from rlnas_core.labels.methods import METHODS, PRETEXT_TASKS
+from rlnas_core.labels.methods import METHODS
 from rlnas_core.paper.numbers import PAPER
 from rlnas_core.paper.tables import searched_images
 

@@ -56,11 +56,11 @@ def architecture_inputs(wildcards):
     of = {"dataset": name.dataset, "categories": name.categories, "seed": name.seed}
     if wildcards.space == "nas_bench_201":
         best = f"{RESULTS}/searches/{EXPERIMENT}/angle/best.csv"
-        return {"search": best.format(labels="uniform-once", **of)}
+        return {"best": best.format(labels="uniform-once", **of)}
     limit = "none" if name.limit is None else name.limit
     method = PAPER["large_methods"][name.method]
     of |= {"labels": method["labels"], "search": method["indicator"]}
-    return {"search": f"{RESULTS}/searches/{LARGE}/best.csv".format(space=wildcards.space, limit=limit, **of)}
+    return {"best": f"{RESULTS}/searches/{LARGE}/best.csv".format(space=wildcards.space, limit=limit, **of)}
 
 
 def transfer_inputs(wildcards):

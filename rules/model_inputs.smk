@@ -52,7 +52,6 @@ def found_network(wildcards):
     of = {"space": MODEL_SPACE, "dataset": LABELLED, "architecture": "found"}
     kind = "retrained" if OWN["labelled"] else "untrained"
     inputs = {
-        "architecture": f"{RESULTS}/architectures/{MODEL_SPACE}/found.csv",
         "weights": f"{RESULTS}/{kind}/{RETRAINED}/weights.safetensors".format(seed=RETRAINED_SEEDS[0], **of),
         "description": f"{RESULTS}/data/{LABELLED}/dataset.json",
     }

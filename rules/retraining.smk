@@ -56,7 +56,6 @@ rule retrain_architecture:
 
 rule export_model:
     input:
-        architecture=f"{RESULTS}/architectures/{{space}}/{{architecture}}.csv",
         weights=f"{RESULTS}/retrained/{RETRAINED}/weights.safetensors",
         accuracy=f"{RESULTS}/retrained/{RETRAINED}/accuracy.csv",
         description=f"{RESULTS}/data/{{dataset}}/dataset.json",

@@ -316,3 +316,20 @@ def test_make_names_a_missing_path_before_it_installs_anything(arguments, messag
     assert result.returncode
     assert message in result.stderr
     assert "pip install" not in result.stdout
+
+
+def test_data_files_name_no_key_twice() -> None:
+    """PyYAML keeps the last of two equal keys without a word."""
+
+    def twice(node: yaml.Node) -> list[str]:
+        parts: list[yaml.Node] = []
+        if isinstance(node, yaml.MappingNode):
+            keys = [key.value for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
+            found = [str(key) for key in keys if keys.count(key) > 1]
+            parts = [value for _, value in node.value]
+        else:
+            found, parts = [], node.value if isinstance(node, yaml.SequenceNode) else []
+        return found + [key for part in parts for key in twice(part)]
+
+    files = [*(ROOT / "rlnas_core").rglob("*.yaml"), *(ROOT / "config").rglob("*.yaml")]
+    assert {file.name: found for file in files if (found := twice(yaml.compose(file.read_text())))} == {}

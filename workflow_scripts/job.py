@@ -23,8 +23,8 @@ _UNTIL_THE_END = ExitStack()
 with suppress(ImportError, OSError):
     import fcntl
 
-    _at_work = open(".snakemake/rlnas.lock")  # noqa: SIM115 - the lock lasts as long as the process
-    fcntl.flock(_at_work, fcntl.LOCK_SH)
+    _run_lock = open(".snakemake/rlnas.lock")  # noqa: SIM115 - the lock lasts as long as the process
+    fcntl.flock(_run_lock, fcntl.LOCK_SH)
 
 
 def start(snakemake: Any) -> Callable[[str], None]:

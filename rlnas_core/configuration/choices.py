@@ -61,6 +61,8 @@ class _Book:
     def __init__(self, given: Mapping[str, Any]) -> None:
         if unknown := set(given) - set(GIVEN):
             raise ValueError(f"got unknown choice {', '.join(sorted(unknown))}; accepted: {', '.join(GIVEN)}")
+        for name, value in given.items():
+            _check(name, value)
         self.given, self.chosen = given, list[Chosen]()
 
     def __call__(self, name: str, value: Any, why: str) -> Any:
@@ -68,6 +70,23 @@ class _Book:
             value, why = self.given[name], "given"
         self.chosen.append(Chosen(name, value, why))
         return value
+
+
+def _check(name: str, value: Any) -> None:
+    """Raise ValueError for a value that the estimate of the cost can't use; the schema checks the rest."""
+    if value is None or name in ("colours", "crop", "split"):
+        return
+    if name == "space":
+        accepted, fine = ", ".join(_LARGEST), value in tuple(_LARGEST)
+    elif name == "labels":
+        accepted, fine = "a list of integers above 0, such as [10,100]", isinstance(value, list | tuple)
+        fine = fine and all(type(count) is int and count > 0 for count in value)
+    elif name in ("flops", "params", "minutes"):
+        accepted, fine = "a number above 0", type(value) in (int, float) and 0 < value < np.inf
+    else:
+        accepted, fine = "an integer above 0", type(value) is int and value > 0
+    if not fine:
+        raise ValueError(f"SET: got {name}={value}; accepted: {accepted}")
 
 
 @dataclass(frozen=True)
@@ -120,8 +139,8 @@ def choose_settings(
     """Return a configuration of a run on a user's own images, and its choices.
 
     `given` overrides choices of `GIVEN`: `flops` and `params` are in millions, and `minutes` is the time for
-    the run on `cores` cores, as far as it can be estimated. Raises ValueError for an unknown choice and for
-    fewer than 10 training images.
+    the run on `cores` cores, as far as it can be estimated. Raises ValueError for an unknown choice, for a
+    value of the wrong kind and for fewer than 10 training images.
     """
     book = _Book(given or {})
     space = book("space", "nas_bench_201", "the smallest space, enumerated to the exact optimum")

@@ -78,15 +78,16 @@ int readers(const Instruction& i, int64_t source, Pair* pairs) {
     return count;
 }
 
-// c (M rows, N vectors) = or += sum over pairs of a (rows, depth) times b (depth, columns).
-template <class V, int M, int N>
-inline void multiply_block(const float* a, const float* b, float* c, const Pair* pairs, int count, int64_t depth,
-                           int64_t columns, int64_t a_step, bool adds) {
+// c (M rows, N vectors) = or += sum over pairs of a (rows, depth) times b (depth, columns). With ACROSS, a lies in memory
+// as (depth, rows). `stride` is the length of a's lines in memory.
+template <class V, int M, int N, bool ACROSS>
+inline void multiply_block(const float* a, const float* b, float* c, const Pair* pairs, int64_t count, int64_t depth,
+                           int64_t columns, int64_t stride, int64_t a_step, int64_t b_step, bool adds) {
     constexpr int WIDTH = sizeof(V) / sizeof(float);
     V sums[M][N] = {};
-    for (int p = 0; p < count; p++) {
+    for (int64_t p = 0; p < count; p++) {
         const float* left = a + pairs[p].position * a_step;
-        const float* right = b + pairs[p].tap * depth * columns;
+        const float* right = b + pairs[p].tap * b_step;
         for (int64_t k = 0; k < depth; k++) {
             V row[N];
 #pragma GCC unroll 4
@@ -94,7 +95,7 @@ inline void multiply_block(const float* a, const float* b, float* c, const Pair*
 #pragma GCC unroll 16
             for (int m = 0; m < M; m++)
 #pragma GCC unroll 4
-                for (int n = 0; n < N; n++) sums[m][n] += left[m * depth + k] * row[n];
+                for (int n = 0; n < N; n++) sums[m][n] += left[ACROSS ? k * stride + m : m * stride + k] * row[n];
         }
     }
 #pragma GCC unroll 16
@@ -106,85 +107,40 @@ inline void multiply_block(const float* a, const float* b, float* c, const Pair*
         }
 }
 
-template <class V, int M, int N>
-void multiply_rows(const float* a, const float* b, float* c, const Pair* pairs, int count, int64_t rows, int64_t depth,
-                   int64_t columns, int64_t a_step, bool adds) {
+template <class V, int M, int N, bool ACROSS>
+void multiply_rows(const float* a, const float* b, float* c, const Pair* pairs, int64_t count, int64_t rows,
+                   int64_t depth, int64_t columns, int64_t stride, int64_t a_step, int64_t b_step, bool adds) {
+    const int64_t line = ACROSS ? 1 : stride;
     int64_t r = 0;
     for (; r + M <= rows; r += M)
-        multiply_block<V, M, N>(a + r * depth, b, c + r * columns, pairs, count, depth, columns, a_step, adds);
+        multiply_block<V, M, N, ACROSS>(a + r * line, b, c + r * columns, pairs, count, depth, columns, stride, a_step,
+                                        b_step, adds);
     if constexpr (M > 1)
         if (r < rows)
-            multiply_rows<V, M / 2, N>(a + r * depth, b, c + r * columns, pairs, count, rows - r, depth, columns, a_step,
-                                       adds);
+            multiply_rows<V, M / 2, N, ACROSS>(a + r * line, b, c + r * columns, pairs, count, rows - r, depth, columns,
+                                               stride, a_step, b_step, adds);
 }
 
-void multiply(const float* a, const float* b, float* c, const Pair* pairs, int count, int64_t rows, int64_t depth,
-              int64_t columns, int64_t a_step, bool adds) {
+template <bool ACROSS>
+void multiply(const float* a, const float* b, float* c, const Pair* pairs, int64_t count, int64_t rows, int64_t depth,
+              int64_t columns, int64_t a_step, int64_t b_step, bool adds) {
+    const auto columns_of = [=](auto block, int64_t n) {
+        block(a, b + n, c + n, pairs, count, rows, depth, columns, ACROSS ? rows : depth, a_step, b_step, adds);
+    };
     int64_t n = 0;
-    for (; n + 2 * LANES <= columns; n += 2 * LANES)
-        multiply_rows<Wide, ROWS, 2>(a, b + n, c + n, pairs, count, rows, depth, columns, a_step, adds);
-    for (; n + LANES <= columns; n += LANES)
-        multiply_rows<Wide, LONE_ROWS, 1>(a, b + n, c + n, pairs, count, rows, depth, columns, a_step, adds);
-    for (; n < columns; n += 8)
-        multiply_rows<Half, LONE_ROWS, 1>(a, b + n, c + n, pairs, count, rows, depth, columns, a_step, adds);
-}
-
-// c (M of `inputs` rows, N vectors) = sum over pairs of a (images, inputs) transposed times b (images, outputs).
-template <class V, int M, int N>
-inline void correlate_block(const float* a, const float* b, float* c, const std::vector<Pair>& pairs, int64_t images,
-                            int64_t inputs, int64_t outputs, int64_t a_step, int64_t b_step) {
-    constexpr int WIDTH = sizeof(V) / sizeof(float);
-    V sums[M][N] = {};
-    for (const Pair& pair : pairs) {
-        const float* left = a + pair.position * a_step;
-        const float* right = b + pair.tap * b_step;
-        for (int64_t k = 0; k < images; k++) {
-            V row[N];
-#pragma GCC unroll 4
-            for (int n = 0; n < N; n++) row[n] = load<V>(right + k * outputs + n * WIDTH);
-#pragma GCC unroll 16
-            for (int m = 0; m < M; m++)
-#pragma GCC unroll 4
-                for (int n = 0; n < N; n++) sums[m][n] += left[k * inputs + m] * row[n];
-        }
-    }
-#pragma GCC unroll 16
-    for (int m = 0; m < M; m++)
-#pragma GCC unroll 4
-        for (int n = 0; n < N; n++) store(c + m * outputs + n * WIDTH, sums[m][n]);
-}
-
-template <class V, int M, int N>
-void correlate_rows(const float* a, const float* b, float* c, const std::vector<Pair>& pairs, int64_t images,
-                    int64_t rows, int64_t inputs, int64_t outputs, int64_t a_step, int64_t b_step) {
-    int64_t r = 0;
-    for (; r + M <= rows; r += M)
-        correlate_block<V, M, N>(a + r, b, c + r * outputs, pairs, images, inputs, outputs, a_step, b_step);
-    if constexpr (M > 1)
-        if (r < rows)
-            correlate_rows<V, M / 2, N>(a + r, b, c + r * outputs, pairs, images, rows - r, inputs, outputs, a_step,
-                                        b_step);
-}
-
-void correlate(const float* a, const float* b, float* c, const std::vector<Pair>& pairs, int64_t images, int64_t inputs,
-               int64_t outputs, int64_t a_step, int64_t b_step) {
-    int64_t n = 0;
-    for (; n + 2 * LANES <= outputs; n += 2 * LANES)
-        correlate_rows<Wide, ROWS, 2>(a, b + n, c + n, pairs, images, inputs, inputs, outputs, a_step, b_step);
-    for (; n + LANES <= outputs; n += LANES)
-        correlate_rows<Wide, LONE_ROWS, 1>(a, b + n, c + n, pairs, images, inputs, inputs, outputs, a_step, b_step);
-    for (; n < outputs; n += 8)
-        correlate_rows<Half, LONE_ROWS, 1>(a, b + n, c + n, pairs, images, inputs, inputs, outputs, a_step, b_step);
+    for (; n + 2 * LANES <= columns; n += 2 * LANES) columns_of(multiply_rows<Wide, ROWS, 2, ACROSS>, n);
+    for (; n + LANES <= columns; n += LANES) columns_of(multiply_rows<Wide, LONE_ROWS, 1, ACROSS>, n);
+    for (; n < columns; n += 8) columns_of(multiply_rows<Half, LONE_ROWS, 1, ACROSS>, n);
 }
 
 void convolve(const Instruction& i, const Shape& s, float* values, float* const* weights) {
-    const int64_t n = s.images;
+    const int64_t n = s.images, size = i.inputs * i.outputs;
 #pragma omp parallel for num_threads(s.threads) if (s.threads > 1)
     for (int64_t p = 0; p < i.target_side * i.target_side; p++) {
         Pair pairs[9];
         const int count = reads(i, p, pairs);
-        multiply(values + i.source, weights[i.weight], values + i.target + p * n * i.outputs, pairs, count, n, i.inputs,
-                 i.outputs, n * i.inputs, i.adds);
+        multiply<false>(values + i.source, weights[i.weight], values + i.target + p * n * i.outputs, pairs, count, n,
+                        i.inputs, i.outputs, n * i.inputs, size, i.adds);
     }
 }
 
@@ -201,8 +157,8 @@ void convolve_back(const Instruction& i, const Shape& s, float* values, float* g
             const int64_t x = p % i.target_side * i.stride + tap % i.kernel - padding(i);
             if (y >= 0 && y < i.side && x >= 0 && x < i.side) pairs.push_back({y * i.side + x, p});
         }
-        correlate(values + i.source, incoming, weight_gradients[i.weight] + tap * size, pairs, n, i.inputs, i.outputs,
-                  n * i.inputs, n * i.outputs);
+        multiply<true>(values + i.source, incoming, weight_gradients[i.weight] + tap * size, pairs.data(), pairs.size(),
+                       i.inputs, n, i.outputs, n * i.inputs, n * i.outputs, false);
     }
     if (!i.wants_gradient) return;
     std::vector<float> transposed(taps * size);
@@ -214,8 +170,8 @@ void convolve_back(const Instruction& i, const Shape& s, float* values, float* g
     for (int64_t q = 0; q < i.side * i.side; q++) {
         Pair pairs[9];
         const int count = readers(i, q, pairs);
-        multiply(incoming, transposed.data(), gradients + i.source_gradient + q * n * i.inputs, pairs, count, n,
-                 i.outputs, i.inputs, n * i.outputs, i.gradient_adds);
+        multiply<false>(incoming, transposed.data(), gradients + i.source_gradient + q * n * i.inputs, pairs, count, n,
+                        i.outputs, i.inputs, n * i.outputs, size, i.gradient_adds);
     }
 }
 

@@ -87,7 +87,7 @@ def _spread(table: pd.DataFrame, text: Callable[[Cell, str], str]) -> pd.DataFra
     )
 
 
-def _beyond(table: pd.DataFrame, number: int) -> int:
+def _beyond(number: int) -> int:
     """The number of the paper's rows; rows of this run alone follow them."""
     return len(paper_table(number)["rows"])
 
@@ -142,7 +142,7 @@ def _latex(table: pd.DataFrame, number: int) -> str:
     body = cells.style.to_latex(
         hrules=True, multicol_align="l", column_format="l" * (cells.shape[1] + 1), clines=None
     ).splitlines()
-    if (place := _beyond(table, number)) < len(cells):
+    if (place := _beyond(number)) < len(cells):
         body.insert(body.index(r"\midrule") + 1 + place, r"\midrule")
     return latex_table("\n".join(body), _caption(table, number), str(number), _notes(table))
 
@@ -189,7 +189,7 @@ def _html(table: pd.DataFrame, number: int) -> str:
     text = style.to_html(
         caption=f"<b>Table {number}.</b> {html.escape(_caption(table, number))}", cell_ids=False
     )
-    return page(f"Table {number}", text, _notes(table), _beyond(table, number))
+    return page(f"Table {number}", text, _notes(table), _beyond(number))
 
 
 def page(name: str, table: str, notes: Iterable[str], beyond: int | None = None) -> str:

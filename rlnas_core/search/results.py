@@ -1,6 +1,6 @@
 """Results of a search: the architecture found (best.csv), and those with the same score (tied.csv)."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,9 @@ import pandas as pd
 
 from rlnas_core.benchmark.accuracies import Benchmark
 from rlnas_core.machine import files
-from rlnas_core.spaces import NASBench201, SearchSpace, get
+from rlnas_core.search.evolution import random_architectures
+from rlnas_core.search.names import ArchitectureName
+from rlnas_core.spaces import NASBench201, SearchSpace, get, published
 
 _ROUNDING = 1e-9  # scores that differ by less are equal
 _SEARCHED = ("arch", "dataset", "labels", "categories", "seed", "indicator")
@@ -54,3 +56,35 @@ def look_up(searches: Iterable[Path | str], benchmark: Benchmark) -> pd.DataFram
     return pd.concat(
         found.assign(column=column, accuracy=benchmark.look_up(genes, column)) for column in benchmark.columns
     )
+
+
+def named(
+    space: SearchSpace, name: str, *, best: Path | str | None = None, candidates: Path | str | None = None
+) -> pd.DataFrame:
+    """Return one row with `space`, `architecture`, `arch`, `params`, `macs` and, if any, `channels`.
+
+    The architecture with this name is read from `candidates` (candidates.csv) or from the `best` of the
+    search that the name gives; without these files it is published or drawn at random. Raises `ValueError` as
+    `read_best` and `random_architectures` do.
+    """
+    of = ArchitectureName.parse(name)
+    network: Mapping[str, Any] = {}
+    if candidates:
+        listed = files.read_result(candidates, ["architecture", "arch"]).set_index("architecture")
+        genes = space.from_string([str(listed.loc[name, "arch"])])[0]
+        network = {"channels": listed.loc[name, "channels"]} if space.channels else {}
+    elif best:
+        found = read_best(best)
+        genes = space.from_string([found["arch"]])[0]
+        network = {"channels": int(found["channels_within_600M"])} if of and of.scaled else {}
+    elif of:
+        limit = np.inf if of.limit is None else 1e6 * of.limit
+        genes = random_architectures(space, np.random.default_rng(of.seed), 1, limit)[0]
+    else:
+        genes, network = published()[name].genes, published()[name].network
+    costs, macs = space.cost(genes[None], **network)
+    (arch,) = space.to_string(genes[None])
+    row = pd.DataFrame(
+        {"space": space.name, "architecture": name, "arch": arch, "params": costs, "macs": macs}
+    )
+    return row.assign(channels=network.get("channels", space.channels)) if space.channels else row

@@ -110,6 +110,16 @@ def test_a_limit_below_the_cheapest_network_is_refused_before_any_job(space):
             chosen(seen(), space=space, **{measure: 0.001})
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("space", "resnet"), ("image_size", "abc"), ("image_size", -3), ("seeds", [0, 0]), ("seeds", 0),
+     ("labels", 10), ("labels", ["a"]), ("minutes", 0), ("flops", -1)],
+)  # fmt: skip
+def test_a_value_of_the_wrong_kind_is_refused_with_what_is_accepted(name, value):
+    with pytest.raises(ValueError, match=rf"SET: got {name}={re.escape(str(value))}; accepted: "):
+        choose_settings("photos", "photos.zip", seen(), given={name: value})
+
+
 def test_a_handful_of_images_is_refused_before_training():
     for facts in ({"train": 9, "classes": 0}, {"train": 10, "labels": np.arange(10)}):
         with pytest.raises(ValueError, match=r"IMAGES: got 9 images to train on, .*; accepted: 10 or more"):

@@ -6,8 +6,8 @@ import pytest
 
 from rlnas_core.benchmark.accuracies import Benchmark
 from rlnas_core.search.evolution import evolve
-from rlnas_core.search.results import look_up, read_best, read_scores, result, tied
-from rlnas_core.spaces import get
+from rlnas_core.search.results import look_up, named, read_best, read_scores, result, tied
+from rlnas_core.spaces import get, published
 
 SPACE = get("nas_bench_201")
 ARCHS = SPACE.to_string(SPACE.enumerate())
@@ -59,3 +59,29 @@ def test_scores_of_a_part_of_the_space_are_refused(tmp_path):
     (tmp_path / "angle.csv").write_text("".join(lines))
     with pytest.raises(ValueError, match=r"angle\.csv .*got 8247 rows, expected 15625.*delete it"):
         read_scores(tmp_path / "angle.csv", SPACE)
+
+
+def test_an_architecture_is_published_random_found_or_a_candidate(tmp_path):
+    darts, rng = get("darts"), np.random.default_rng(0)
+    first, second = darts.to_string(darts.sample(2, rng))
+    best, candidates = tmp_path / "best.csv", tmp_path / "candidates.csv"
+    best.write_text(f'found_by,arch,score,tied,channels_within_600M\nevolution,"{first}",1,1,40\n')
+    candidates.write_text(f'architecture,arch,channels\nfound,"{first}",8\nstructure,"{second}",12\n')
+    rows = {
+        "published": named(darts, "RLNAS-cifar10"),
+        "random": named(darts, "random-1-600"),
+        "found": named(darts, "imagenet-1000-0-none", best=best),
+        "scaled": named(darts, "imagenet-1000-0-none-scaled", best=best),
+        "candidate": named(darts, "structure", candidates=candidates),
+        "mobilenet": named(get("mobilenet"), "RLNAS-mobilenet"),
+    }
+    of = {name: row.iloc[0] for name, row in rows.items()}
+    assert of["published"]["arch"] == darts.to_string(published()["RLNAS-cifar10"].genes[None])[0]
+    assert of["random"]["macs"] <= 600e6
+    assert of["random"].equals(named(darts, "random-1-600").iloc[0])
+    assert of["random"]["arch"] != named(darts, "random-2-600").iloc[0]["arch"]
+    assert (of["found"]["arch"], of["found"]["channels"]) == (first, darts.channels)
+    assert (of["scaled"]["arch"], of["scaled"]["channels"]) == (first, 40)
+    assert of["scaled"]["params"] < of["found"]["params"]
+    assert (of["candidate"]["arch"], of["candidate"]["channels"]) == (second, 12)
+    assert "channels" not in of["mobilenet"]
