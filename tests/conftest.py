@@ -15,7 +15,7 @@ from rlnas_core.training.standalone import LabelledImages
 
 
 def pytest_collection_modifyitems(items):
-    """Put runs of the whole workflow first, and large files: a long file that starts last keeps others waiting."""
+    """Put runs of the whole workflow and large files first: what starts last keeps one process waiting."""
     root = Path(__file__).parent
     items.sort(key=lambda item: (item.path.parent != root, -item.path.stat().st_size, item.path))
 
