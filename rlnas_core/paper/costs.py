@@ -10,7 +10,7 @@ from rlnas_core.paper.tables import not_run, paper_numbers, tidy
 from rlnas_core.search.names import ArchitectureName
 from rlnas_core.spaces import published
 
-_QUOTED = "quoted: nobody published what it is made of"
+_QUOTED = "quoted: this architecture was not published"
 _PAPERS_DATA = ("imagenet", "coco", "cityscapes")
 _METHODS = {(of["labels"], of["indicator"]): method for method, of in PAPER["large_methods"].items()}
 Record = Mapping[Any, Any]
