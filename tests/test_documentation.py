@@ -119,8 +119,9 @@ SECTIONS = {2: "Ranking the whole space", "added": "What random labels add, and 
 ROWS = {
     1: {"B": ("B", 3), "D": D},
     2: {
-        "A": ("A (true labels, validation accuracy), 250 epochs", 1),
+        "A": ("A (true labels, validation accuracy), 250 epochs", 3),
         "B": ("B (true labels, angle), 250 epochs", 3),
+        "C": ("C (random labels, validation accuracy), 250 epochs", 3),
         "D": ("D (RLNAS), 250 epochs", 3),
     },
     "added": {
