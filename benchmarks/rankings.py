@@ -19,7 +19,7 @@ scores, on the 9,445 connected architectures:
 Jacobian covariance uses 32 of the images (N, H, W, C) in IMAGES.npy; AZ-NAS's parts use 16 images of noise
 at 32x32 pixels. The sums are sorted by tau on CIFAR-10, the only accuracies that may choose a sum. The
 proxies run in one process per core. Their scores are kept in results/RUN/sums, from which a stopped command
-resumes.
+resumes; delete it to use other images.
 """
 
 import os
@@ -34,12 +34,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from scipy.stats import rankdata
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from rlnas_core.benchmark.accuracies import INCLUDED, read_table
-from rlnas_core.benchmark.ranking import kendall, spearman
+from rlnas_core.benchmark.ranking import add_ranks, kendall, spearman
 from rlnas_core.search.proxies import PROXIES, score
 from rlnas_core.search.results import read_scores
 from rlnas_core.spaces import get
@@ -149,9 +148,10 @@ def add_up(folder: Path, dataset: str, pixels: Path) -> pd.DataFrame:
     for seed, place in places.items():
         angles = {name: of.to_numpy() for name, of in read_scores(place / "angle.csv", SPACE).items()}
         scores = {name: angles[name] for name in (ANGLES, CONTROL)} | proxies[seed]
-        logs[seed] = {name: np.log(rankdata(of[connected]) / len(connected)) for name, of in scores.items()}
+        logs[seed] = {name: add_ranks([of[connected]]) for name, of in scores.items()}
     table = read_table(INCLUDED).iloc[connected]
     accuracies = {name: table[f"{name}_test"].to_numpy() for name in DATASETS}
+    # The score "az-nas" adds ranks within the part of the space that a process measures.
     names = [name for name in logs[0] if name not in (CONTROL, "az-nas")]
     rng = np.random.default_rng(0)
     drawn = [rng.integers(len(connected), size=len(connected)) for _ in range(RESAMPLES)]
@@ -169,10 +169,9 @@ def add_up(folder: Path, dataset: str, pixels: Path) -> pd.DataFrame:
             margin = tau - [kendall(total, of, "discounted") for total in controls]
             row |= {name: tau.mean(), f"{name}_std": tau.std(ddof=1)}
             row |= {f"{name}_margin": margin.mean(), f"{name}_margin_std": margin.std(ddof=1)}
-            row[f"{name}_together"] = kendall(together, of, "discounted")
-            row[f"{name}_together_margin"] = kendall(together, of, "discounted") - kendall(
-                control, of, "discounted"
-            )
+            tau_together = kendall(together, of, "discounted")
+            row[f"{name}_together"] = tau_together
+            row[f"{name}_together_margin"] = tau_together - kendall(control, of, "discounted")
             resampled = [kendall(together[k], of[k], "discounted") for k in drawn]
             row[f"{name}_together_error"] = float(np.std(resampled))
         rows.append(row)
