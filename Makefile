@@ -23,7 +23,10 @@ ifneq ($(filter search,$(MAKECMDGOALS)),)
 $(if $(IMAGES),,$(error IMAGES is missing; give a directory or an archive of images: make search IMAGES=PATH))
 endif
 
-.PHONY: search demo plan quick laptop test lint format docs lock clean
+# Linters run side by side.
+MAKEFLAGS += --jobs=2
+
+.PHONY: search demo plan quick laptop test lint style types format docs lock clean
 
 plan: $(INSTALLED)
 	@$(BIN)/python workflow_scripts/print_plan.py --configfile $(CONFIG) \
@@ -45,12 +48,16 @@ demo quick laptop: $(INSTALLED)
 test: lint
 	$(BIN)/python -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder --durations=20
 
-lint: $(INSTALLED)
+lint: style types
+
+style: $(INSTALLED)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/snakefmt --check Snakefile rules
 	$(BIN)/snakemake --lint
 	$(BIN)/snakemake --lint --configfile config/demo.yaml
+
+types: $(INSTALLED)
 	$(BIN)/mypy
 
 format: $(INSTALLED)

@@ -19,7 +19,9 @@ from rlnas_core.search.names import ArchitectureName
 
 try:
     with open(workflow.source_path("../config/schemas/config.schema.yaml")) as schema:
-        config, LEFT_OUT = leave_out_missing(resolve_paths(validate(config, yaml.safe_load(schema))))
+        config, LEFT_OUT = leave_out_missing(
+            resolve_paths(validate(config, yaml.load(schema, yaml.CSafeLoader)))
+        )
 except ConfigurationError as error:
     raise WorkflowError(str(error))
 

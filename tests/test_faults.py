@@ -12,7 +12,7 @@ import numpy as np
 import psutil
 import pytest
 import yaml
-from test_workflow import ROOT, TINY, make_images, of_this_workflow
+from workflow import ROOT, TINY, make_images, of_this_workflow
 
 SMALL = TINY | {
     "seeds": {key: [] for key in TINY["seeds"]} | {"uniform-once": [0], "uniform-each-step": [0]},

@@ -5,19 +5,19 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from test_workflow import ROOT, TINY, of_this_workflow
+from workflow import ROOT, TINY, of_this_workflow
 
 CIFAR10_JPEG = ROOT.parent / "shared" / "data" / "cifar10_jpeg.tar.xz"
 
 
 @pytest.fixture(scope="module")
 def photographs(tmp_path_factory):
-    """A folder of 40 training and 10 test images of each class of CIFAR-10."""
+    """A folder of 20 training and 5 test images of each class of CIFAR-10."""
     folder = tmp_path_factory.mktemp("photographs")
     with tarfile.open(CIFAR10_JPEG) as archive:
         for member in archive:
             split, _, number = Path(member.name).parts[-3:] if member.isfile() else ("", "", "")
-            if number and int(Path(number).stem) < {"train": 40, "test": 10}[split]:
+            if number and int(Path(number).stem) < {"train": 20, "test": 5}[split]:
                 archive.extract(member, folder, filter="data")
     return folder
 

@@ -12,7 +12,7 @@ import onnxruntime
 import pandas as pd
 import pytest
 from PIL import Image
-from test_workflow import jobs_of, read_for, snakemake
+from workflow import jobs_of, read_for, snakemake
 
 import rlnas_core
 

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import slurm
 import yaml
-from test_workflow import ROOT, TINY, of_this_workflow
+from workflow import ROOT, TINY, of_this_workflow
 
 PROFILE = ROOT / "profiles/slurm"
 # Two trainings that are long enough to be stopped, one after the other since the node has one GPU; too little

@@ -5,7 +5,7 @@ from typing import Any
 
 import yaml
 
-PAPER: dict[str, Any] = yaml.safe_load(
-    resources.files("rlnas_core.paper").joinpath("paper.yaml").read_text(encoding="utf-8")
+PAPER: dict[str, Any] = yaml.load(
+    resources.files("rlnas_core.paper").joinpath("paper.yaml").read_text(encoding="utf-8"), yaml.CSafeLoader
 )
 """Every number of the paper, and the contents of its tables and figures."""

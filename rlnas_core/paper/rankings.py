@@ -9,6 +9,7 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from rlnas_core.benchmark.ranking import baselines
@@ -213,37 +214,60 @@ def draw(table: pd.DataFrame, costs: Mapping[str, float]) -> Figure:
     """Draw each ranking's Kendall's tau on connected architectures against its cost in core seconds.
 
     A point is the mean over datasets and a bar their range; points are filled if no true label is needed.
-    Rankings that no cheaper one beats, the angle and the best-known proxies are named. Rankings without
-    computation are at the left edge, and published numbers are lines.
+    Rankings that are better than all cheaper ones, the angle and the best-known proxies are named. Rankings
+    without computation are at the left edge, and published numbers are lines.
     """
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(10, 6.2), layout="constrained")
         axes = figure.add_subplot()
         least = min([cost for cost in costs.values() if cost > 0], default=1.0) / 4
         means = table.groupby("row", sort=False)[_KEY].agg(["mean", "min", "max"]).dropna()
+        means["cost"] = [costs[str(row)] for row in means.index]
+        means = means.sort_values(["cost", "mean"], ascending=[True, False], kind="stable")
         wants = dict(zip(table["row"], table["needs"], strict=True))
-        for row, (mean, low, high) in means.iterrows():
+        for row, (mean, low, high, cost) in means.iterrows():
             free = "labels" not in wants[row]
-            cost = costs[str(row)]
             x = max(cost, least)
             colour = COLOURS[0] if free else COLOURS[1]
             axes.plot([x, x], [low, high], color=colour, linewidth=1, zorder=2)
             face = colour if free else "white"
             axes.plot(x, mean, "o" if free else "s", color=colour, markerfacecolor=face, zorder=3)
-            cheaper = [other for other in means.index if costs[str(other)] <= cost]
-            if row in _NAMED or mean >= means.loc[cheaper, "mean"].max():
-                place: Any = {"textcoords": "offset points", "fontsize": 7, "va": "center"}
-                axes.annotate(title(str(row)), (x, mean), (6, 0), **place).set_in_layout(False)
         axes.set_xscale("log")
+        axes.set_xlim(least / 2, 3 * max(means["cost"].max(), 10 * least))
+        better = means["mean"] > means["mean"].cummax().shift(fill_value=-1)
+        _name(axes, means[better | means.index.isin(_NAMED)].sort_values("mean"), least)
+        margin: Any = {"transform": axes.get_yaxis_transform(), "fontsize": 7, "color": "#555555"}
         for name, quoted in PAPER["rankings"]["quoted"].items():
             if set(table["column"]) <= quoted[_KEY].keys():
                 level = np.mean([quoted[_KEY][dataset] for dataset in dict.fromkeys(table["column"])])
                 axes.axhline(level, color="#888888", linewidth=1, linestyle=":")
-                axes.text(least, level, f"{name}, quoted", fontsize=7, va="bottom", color="#555555")
+                axes.text(1.01, level, f"{name.split(' (')[0]}, quoted", va="center", **margin)
         axes.plot([], [], "o", color=COLOURS[0], label="needs no true label")
         axes.plot([], [], "s", color=COLOURS[1], markerfacecolor="white", label="needs true labels")
         axes.set_xlabel("Core seconds to rank the whole space (left edge: none)")
         axes.set_ylabel("Kendall's tau-b, connected architectures")
-        axes.set_xlim(left=least / 2, right=max([*costs.values(), 10 * least]) * 12)
         figure.legend(loc="outside lower center", ncols=2)
     return figure
+
+
+def _name(axes: Axes, means: pd.DataFrame, least: float) -> None:
+    """Write the names of points, sorted by height, towards the middle and without overlap."""
+    bottom, top = axes.get_ylim()
+    centre = np.sqrt(np.prod(axes.get_xlim()))
+    steps = 0.03 * (top - bottom) * np.arange(len(means))
+    heights = np.maximum.accumulate(means["mean"].to_numpy() - steps) + steps
+    heights -= np.mean(heights - means["mean"])
+    for (row, mean, cost), height in zip(means[["mean", "cost"]].itertuples(), heights, strict=True):
+        x = max(cost, least)
+        side, aside = ("left", 1.4) if x < centre else ("right", 1 / 1.4)
+        line = {"arrowstyle": "-", "color": "#888888", "linewidth": 0.6, "shrinkB": 3}
+        paper = {"facecolor": "white", "edgecolor": "none", "pad": 0.5, "alpha": 0.8}
+        place: Any = {
+            "ha": side,
+            "va": "center",
+            "fontsize": 7,
+            "arrowprops": line,
+            "bbox": paper,
+            "zorder": 1,
+        }
+        axes.annotate(title(str(row)), (x, mean), (x * aside, height), **place).set_in_layout(False)

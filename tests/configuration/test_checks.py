@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from test_workflow import make_images
+from workflow import make_images
 
 from rlnas_core.benchmark.accuracies import INCLUDED, read_table
 from rlnas_core.configuration.checks import (

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from test_workflow import TINY, of_this_workflow
+from workflow import TINY, of_this_workflow
 
 from rlnas_core.configuration import plan
 from rlnas_core.configuration.checks import validate

@@ -67,6 +67,17 @@ def browser(page, tmp_path_factory):
         driver.quit()
 
 
+def search(browser, text):
+    """Type into the empty search field, and wait until what it finds is shown."""
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    field = browser.find_element("id", "search")
+    field.clear()
+    field.send_keys(text)
+    WebDriverWait(browser, 60).until(lambda d: d.execute_script("return explorer.searched") == text)
+    return field
+
+
 def details(browser):
     return browser.find_element("id", "details").text
 
@@ -82,17 +93,16 @@ def test_it_loads_without_an_error(browser):
 
 
 def test_it_filters_and_shows_what_it_found(browser):
-    field = browser.find_element("id", "search")
-    field.send_keys("|nor_conv_3x3~0|+|skip_connect~0|none~1|+ nor_conv_3x3~2")
+    search(browser, "|nor_conv_3x3~0|+|skip_connect~0|none~1|+ nor_conv_3x3~2")
     strings = SPACE.to_string(GENES)
     expected = [i for i, s in enumerate(strings) if s.startswith("|nor_conv_3x3~0|+|skip_connect~0|none~1|+")]
     expected = [i for i in expected if "nor_conv_3x3~2" in strings[i]]
     assert browser.execute_script("return explorer.matching") == expected
     wide = "return [document.documentElement.scrollWidth, document.documentElement.clientWidth]"
     assert len(set(browser.execute_script(wide))) == 1  # long names wrap
+    field = browser.find_element("id", "search")
     field.clear()
-    field.send_keys(CHOSEN)
-    field.send_keys("\ue007")  # the Enter key
+    field.send_keys(CHOSEN + "\ue007")  # the Enter key, before what was typed is shown
     index = int(SPACE.index(SPACE.from_string([CHOSEN]))[0])
     assert browser.execute_script("return explorer.chosen") == index
     shown = details(browser)
@@ -103,17 +113,14 @@ def test_it_filters_and_shows_what_it_found(browser):
     assert f"Convolution weights on live edges {place:,}" in shown
     drawn = [node.text for node in browser.find_elements("css selector", "#cell text")]
     assert drawn == ["conv 3x3", "skip", "conv 1x1", "pool 3x3", "conv 3x3", "in", "1", "2", "out"]
-    field.clear()
-    field.send_keys(" ")
+    search(browser, " ")
 
 
 def test_a_click_shows_the_architecture_under_it(browser):
     """Only one point is left by the search, so that the click can't meet another."""
     from selenium.webdriver import ActionChains
 
-    field = browser.find_element("id", "search")
-    field.clear()
-    field.send_keys(SPACE.to_string(GENES[7:8])[0])
+    search(browser, SPACE.to_string(GENES[7:8])[0])
     before = browser.execute_script("return explorer.chosen")
     assert before != 7
     x, y = browser.execute_script(
@@ -134,11 +141,8 @@ def test_a_click_shows_the_architecture_under_it(browser):
 
 
 def test_arrow_keys_step_through_the_ranking(browser):
-    field = browser.find_element("id", "search")
-    field.clear()
-    field.send_keys("none~0|+ ")
-    field.clear()
-    field.send_keys(" ")
+    search(browser, "none~0|+ ")
+    search(browser, " ")
     plot = browser.find_element("id", "plot")
     order = np.argsort(-RANKINGS["uniform-once/angle"].scores, kind="stable")
     at = int(np.flatnonzero(order == browser.execute_script("return explorer.chosen"))[0])

@@ -1,0 +1,168 @@
+"""What Snakemake plans and what it refuses, and jobs by themselves."""
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+import zipfile
+
+import yaml
+from environments import keep_to, lacking, scripts_in
+from workflow import ROOT, TINY, jobs_of, make_images, of_this_workflow, read_for, snakemake
+
+
+def test_own_images_take_the_five_jobs_of_the_recipe(tmp_path):
+    recipe = (ROOT / "docs/images.md").read_text()
+    config = yaml.safe_load(re.search(r"```yaml\n(.*?)```", recipe, re.DOTALL)[1])
+    command = shlex.split(
+        re.search(r"```sh\n\S+snakemake (.*?)```", recipe, re.DOTALL)[1].replace("\\\n", "")
+    )
+    with zipfile.ZipFile(tmp_path / "photos.zip", "w") as archive:
+        archive.writestr("1.png", "decoded later")
+    (tmp_path / "photos.yaml").write_text(yaml.safe_dump(config))
+    plan = snakemake(tmp_path, *command, "--snakefile", str(ROOT / "Snakefile"), "--dry-run")
+    assert dict(re.findall(r"^(\w+) +(\d+)$", plan, re.MULTILINE)) == {
+        "prepare_dataset": "1",
+        "draw_labels": "1",
+        "train_supernet": "1",
+        "score_angle": "1",
+        "evolve_architecture": "1",
+        "total": "5",
+    }
+
+
+def test_the_papers_configuration_plans_from_anywhere_without_its_data(tmp_path):
+    plan = of_this_workflow(tmp_path, "--dry-run")
+    assert "imagenet16 is left out: needs the folder ImageNet16 with train_data_batch_1" in plan
+    # 20 numbers of categories, four other kinds of labels, two more seeds of the true number, two datasets;
+    # three pretext tasks with three seeds on CIFAR-10; and DARTS on CIFAR-10
+    assert [line.split()[1] for line in plan.splitlines() if line.startswith("train_supernet ")] == [
+        "78",
+        "78",
+    ]
+
+
+def test_a_run_that_ranks_no_table_of_accuracies_asks_for_no_rankings_of_it(tmp_path):
+    nothing = {
+        "seeds": {labels: [] for labels in TINY["seeds"]},
+        "figure1": {"seeds": []},
+        "proxies": {"names": []},
+    }
+    plan = of_this_workflow(tmp_path, "--dry-run", config=TINY | nothing)
+    assert "rule tabulate_networks:" in plan
+    assert "rule tabulate_rankings:" not in plan
+    assert "rule build_explorer:" not in plan
+
+
+def test_a_run_without_its_data_stops_before_the_first_job(tmp_path):
+    output = of_this_workflow(tmp_path, "--config", "benchmark={source: official}", check=False)
+    assert (
+        "benchmark.path: needs NAS-Bench-201-v1_1-096897.pth (5 GB; MIT) from https://github.com/" in output
+    )
+    assert not list(tmp_path.rglob("*.log"))[1:]
+    assert not (tmp_path / "results").exists()
+
+
+def test_the_workflow_is_a_module_of_another(tmp_path):
+    (tmp_path / "Snakefile").write_text(
+        f"""
+module rlnas:
+    snakefile: {str(ROOT / "Snakefile")!r}
+    config: {TINY!r}
+    prefix: "nested"
+
+use rule * from rlnas as rlnas_*
+
+rule everything:
+    input: rules.rlnas_all.input
+    default_target: True
+"""
+    )
+    plan = snakemake(tmp_path, "--dry-run")
+    assert "rlnas_train_supernet" in plan
+    snakemake(tmp_path, "nested/results/tiny/labels/digits/uniform-once/10/0/train.npy")
+    assert (tmp_path / "nested/results/tiny/labels/digits/uniform-once/10/0/train.npy").exists()
+
+
+def test_the_command_line_wins_beside_the_configurations_jobs(tmp_path):
+    target = "results/tiny/supernets/nas_bench_201/digits/uniform-once/10/0/statistics.npz"
+    config = TINY | {"jobs": {"supernet": {"threads": 2, "mem_mb": 3000}}}
+    options = ("--set-threads", "train_supernet=1", "--set-resources", "train_supernet:mem_mb=1234")
+    for given, threads, memory in (((), 2, 3000), (options, 1, 1234)):
+        plan = of_this_workflow(tmp_path, target, "--dry-run", *given, config=config)
+        job = re.search(r"^rule train_supernet:\n(?:    .*\n)+", plan, re.MULTILINE)[0]
+        assert (f"threads: {threads}" in job) == (threads > 1)  # one is not shown
+        assert f"mem_mb={memory}" in job
+
+
+def test_a_wrong_configuration_stops_before_the_first_job(tmp_path):
+    output = of_this_workflow(tmp_path, config=TINY | {"seeds": {"uniform": [0]}}, check=False)
+    assert "seeds: got unknown key 'uniform'; accepted: ground-truth, uniform-once" in output
+    assert not (tmp_path / "results").exists()
+
+
+def test_unusable_files_stop_before_the_first_job(tmp_path):
+    make_images(tmp_path)
+    dataset = {"source": "image-folder", "path": "images", "classes": 2}
+    output = of_this_workflow(tmp_path, config=TINY | {"datasets": {"digits": dataset}}, check=False)
+    assert "2 unreadable images, remove or replace them: a/3.png, b/7.png" in output
+    assert not (tmp_path / "results").exists()
+
+
+def test_jobs_without_torch_are_refused_what_their_environment_lacks(tmp_path):
+    assert {"torch", "torchvision", "sklearn", "safetensors", "filelock"} <= lacking("analysis.yaml")
+    assert not {"numpy", "pandas", "scipy", "matplotlib", "yaml"} & lacking("analysis.yaml")
+    scripts = scripts_in("analysis.yaml")
+    assert {"choose_architecture", "tabulate_costs", "evolve_architecture"} <= scripts
+    assert not {"train_supernet", "retrain_architecture"} & scripts
+    keep_to("analysis.yaml", tmp_path)
+    for name, refused in (("tmp1.choose_architecture.py", True), ("tmp2.train_supernet.py", False)):
+        code = f"import sys; sys.path.insert(0, {str(ROOT / 'workflow_scripts')!r}); import job, torch"
+        (tmp_path / name).write_text(code)
+        environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+        result = subprocess.run(
+            [sys.executable, tmp_path / name], capture_output=True, env=environment, check=False
+        )
+        assert (b"torch isn't in the environment" in result.stderr) == refused
+
+
+JOB_OF_ONE_THREAD = """
+import json, sys
+sys.path.insert(0, {scripts!r})
+import scipy.linalg, sklearn, torch, threadpoolctl, job
+job.start(snakemake)
+pools = [(pool["user_api"], pool["num_threads"]) for pool in threadpoolctl.threadpool_info()]
+json.dump([*pools, ("torch", torch.get_num_threads())], open(snakemake.output[0], "w"))
+"""
+
+
+def test_a_job_keeps_every_library_to_its_threads(tmp_path, monkeypatch):
+    """Snakemake sets the pools of BLAS and OpenMP for a script, whatever the environment says."""
+    for library in ("OMP", "OPENBLAS", "MKL"):
+        monkeypatch.setenv(f"{library}_NUM_THREADS", "2")
+    (tmp_path / "limited.py").write_text(JOB_OF_ONE_THREAD.format(scripts=str(ROOT / "workflow_scripts")))
+    (tmp_path / "Snakefile").write_text(
+        "rule:\n    output: 'pools'\n    log: 'log'\n    script: 'limited.py'\n"
+    )
+    snakemake(tmp_path, "--snakefile", str(tmp_path / "Snakefile"))
+    pools = json.loads((tmp_path / "pools").read_text())
+    assert {library for library, _ in pools} == {"blas", "openmp", "torch"}
+    assert {threads for _, threads in pools} == {1}
+
+
+def test_searches_with_random_labels_see_no_true_label(tmp_path):
+    """But for those that shuffle true labels; up to what is found by angle or by a pretext task."""
+    jobs = jobs_of(snakemake(tmp_path, "--snakefile", str(ROOT / "Snakefile"), "--dry-run"))
+    targets = re.compile(r"results/paper/(?:supernets/.*/statistics\.npz|scores/.*|searches/.*/best\.csv)")
+    sees = {}
+    for file in filter(targets.fullmatch, jobs):
+        labels = file.split("/")[5]
+        if labels == "uniform-once" and "accuracy" in file:
+            continue  # method C, and D and C added
+        true = any(re.fullmatch(r"results/paper/data/.*_labels\.npy", read) for read in read_for(file, jobs))
+        sees.setdefault(labels, set()).add(true)
+    assert set(sees) >= {"uniform-once", "uniform-each-step", "rotation", "untrained-normal"}
+    shuffled = {"ground-truth", "shuffle-once", "shuffle-each-step"}
+    assert sees == {labels: {labels in shuffled} for labels in sees}
