@@ -12,11 +12,18 @@ from cifar import facts, serving, tarred, tiny_cifar10
 
 ROOT = Path(__file__).parents[1]
 OTHERS = (
-    *("shuffle-once", "uniform-each-step", "shuffle-each-step", "untrained-normal", "untrained-uniform"),
+    *(
+        "ground-truth",
+        "shuffle-once",
+        "uniform-each-step",
+        "shuffle-each-step",
+        "untrained-normal",
+        "untrained-uniform",
+    ),
     *("untrained-kaiming-normal", "untrained-kaiming-uniform", "rotation", "colorization", "jigsaw"),
 )
 LESS = {
-    "seeds": {"ground-truth": [0], "uniform-once": [0]} | {labels: [] for labels in OTHERS},
+    "seeds": {"uniform-once": [0]} | {labels: [] for labels in OTHERS},
     "figure1": {"categories": [], "seeds": []},
     "supernet": {"channels": 8, "cells": 1, "epochs": 1, "schedule_epochs": 250, "device": "cpu"},
     "validation": {"seeds": []},
