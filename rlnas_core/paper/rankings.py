@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 
 from rlnas_core.benchmark.ranking import baselines
 from rlnas_core.paper.figures import COLOURS, STYLE
@@ -261,13 +262,7 @@ def _name(axes: Axes, means: pd.DataFrame, least: float) -> None:
         x = max(cost, least)
         side, aside = ("left", 1.4) if x < centre else ("right", 1 / 1.4)
         line = {"arrowstyle": "-", "color": "#888888", "linewidth": 0.6, "shrinkB": 3}
-        paper = {"facecolor": "white", "edgecolor": "none", "pad": 0.5, "alpha": 0.8}
-        place: Any = {
-            "ha": side,
-            "va": "center",
-            "fontsize": 7,
-            "arrowprops": line,
-            "bbox": paper,
-            "zorder": 1,
-        }
-        axes.annotate(title(str(row)), (x, mean), (x * aside, height), **place).set_in_layout(False)
+        place: Any = {"ha": side, "va": "center", "fontsize": 7, "arrowprops": line}
+        name = axes.annotate(title(str(row)), (x, mean), (x * aside, height), **place, zorder=4)
+        name.set_path_effects([withStroke(linewidth=2, foreground="white")])
+        name.set_in_layout(False)
