@@ -4,26 +4,14 @@ import os
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pandas as pd
 import yaml
 from cifar import facts, serving, tarred, tiny_cifar10
+from workflow import ROOT, TINY
 
-ROOT = Path(__file__).parents[1]
-OTHERS = (
-    *(
-        "ground-truth",
-        "shuffle-once",
-        "uniform-each-step",
-        "shuffle-each-step",
-        "untrained-normal",
-        "untrained-uniform",
-    ),
-    *("untrained-kaiming-normal", "untrained-kaiming-uniform", "rotation", "colorization", "jigsaw"),
-)
 LESS = {
-    "seeds": {"uniform-once": [0]} | {labels: [] for labels in OTHERS},
+    "seeds": {labels: [] for labels in TINY["seeds"]} | {"uniform-once": [0]},
     "figure1": {"categories": [], "seeds": []},
     "supernet": {"channels": 8, "cells": 1, "epochs": 1, "schedule_epochs": 250, "device": "cpu"},
     "validation": {"seeds": []},

@@ -5,6 +5,7 @@ from typing import Any
 
 import yaml
 
+# Every call of Snakemake reads it; libyaml takes a tenth of the time.
 PAPER: dict[str, Any] = yaml.load(
     resources.files("rlnas_core.paper").joinpath("paper.yaml").read_text(encoding="utf-8"), yaml.CSafeLoader
 )

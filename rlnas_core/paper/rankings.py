@@ -223,20 +223,19 @@ def draw(table: pd.DataFrame, costs: Mapping[str, float]) -> Figure:
         axes = figure.add_subplot()
         least = min([cost for cost in costs.values() if cost > 0], default=1.0) / 4
         means = table.groupby("row", sort=False)[_KEY].agg(["mean", "min", "max"]).dropna()
-        means["cost"] = [costs[str(row)] for row in means.index]
+        means["cost"] = [max(costs[str(row)], least) for row in means.index]
         means = means.sort_values(["cost", "mean"], ascending=[True, False], kind="stable")
         wants = dict(zip(table["row"], table["needs"], strict=True))
         for row, (mean, low, high, cost) in means.iterrows():
             free = "labels" not in wants[row]
-            x = max(cost, least)
             colour = COLOURS[0] if free else COLOURS[1]
-            axes.plot([x, x], [low, high], color=colour, linewidth=1, zorder=2)
+            axes.plot([cost, cost], [low, high], color=colour, linewidth=1, zorder=2)
             face = colour if free else "white"
-            axes.plot(x, mean, "o" if free else "s", color=colour, markerfacecolor=face, zorder=3)
+            axes.plot(cost, mean, "o" if free else "s", color=colour, markerfacecolor=face, zorder=3)
         axes.set_xscale("log")
         axes.set_xlim(least / 2, 3 * max(means["cost"].max(), 10 * least))
         better = means["mean"] > means["mean"].cummax().shift(fill_value=-1)
-        _name(axes, means[better | means.index.isin(_NAMED)].sort_values("mean"), least)
+        _name(axes, means[better | means.index.isin(_NAMED)].sort_values("mean"))
         margin: Any = {"transform": axes.get_yaxis_transform(), "fontsize": 7, "color": "#555555"}
         for name, quoted in PAPER["rankings"]["quoted"].items():
             if set(table["column"]) <= quoted[_KEY].keys():
@@ -251,15 +250,14 @@ def draw(table: pd.DataFrame, costs: Mapping[str, float]) -> Figure:
     return figure
 
 
-def _name(axes: Axes, means: pd.DataFrame, least: float) -> None:
+def _name(axes: Axes, means: pd.DataFrame) -> None:
     """Write the names of points, sorted by height, towards the middle and without overlap."""
     bottom, top = axes.get_ylim()
     centre = np.sqrt(np.prod(axes.get_xlim()))
     steps = 0.03 * (top - bottom) * np.arange(len(means))
     heights = np.maximum.accumulate(means["mean"].to_numpy() - steps) + steps
     heights -= np.mean(heights - means["mean"])
-    for (row, mean, cost), height in zip(means[["mean", "cost"]].itertuples(), heights, strict=True):
-        x = max(cost, least)
+    for (row, mean, x), height in zip(means[["mean", "cost"]].itertuples(), heights, strict=True):
         side, aside = ("left", 1.4) if x < centre else ("right", 1 / 1.4)
         line = {"arrowstyle": "-", "color": "#888888", "linewidth": 0.6, "shrinkB": 3}
         place: Any = {"ha": side, "va": "center", "fontsize": 7, "arrowprops": line}

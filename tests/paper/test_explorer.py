@@ -75,7 +75,6 @@ def search(browser, text):
     field.clear()
     field.send_keys(text)
     WebDriverWait(browser, 60).until(lambda d: d.execute_script("return explorer.searched") == text)
-    return field
 
 
 def details(browser):
