@@ -10,12 +10,12 @@ from workflow import TINY, of_this_workflow
 
 from rlnas_core.paper.explorer import LIMIT
 
-# Compared by tests of killed runs and of SLURM. One supernet of each space is trained again, scored by angle
-# and searched. The table of rankings reads the runtimes.
+# Compared by tests of killed runs and of SLURM. One supernet of each space is trained again, scored and
+# searched. The table of rankings reads the runtimes.
 SHARED = re.compile(
     "results/tiny/(?:data|benchmark|labels|ranking|architectures|retrained|transferred"
     "|runtimes/(?:train_supernet|score_)"
-    "|scores/(?!.*/uniform-once/.*/angle)|supernets/(?!.*/uniform-once/10/0/))"
+    "|scores/(?!.*/uniform-once/)|supernets/(?!.*/uniform-once/10/0/))"
 )
 
 
