@@ -14,6 +14,9 @@ _BALANCES = np.exp([-0.6, -0.3, -0.15, -0.07, -0.03, 0, 0.03, 0.07, 0.15, 0.3, 0
 _PRICES = np.concatenate([[0.0], np.geomspace(0.03, 10, 9)])
 _ROWS = 2048
 _BEAM = 20_000
+# A search that keeps this many first improves the architecture to start from: the closer it is to the optimum, the
+# fewer partial architectures the proof keeps.
+_FIRST_BEAM = 1_000
 
 
 @dataclass(frozen=True)
@@ -50,20 +53,32 @@ def largest_angle(
     ValueError if `incumbent` exceeds the limit.
     """
     costs = (part[MEASURES.index(measure)] for part in space.cost_table(**(network or {})))
-    search = _Search(space, np.asarray(sums, np.float64), limit, most, *costs)
+    search = _Search(space, np.asarray(sums, np.float64), limit, *costs)
     best = np.asarray(incumbent)
     cosine, spent = search.value(best[None])
     if spent[0] > limit:
         raise ValueError(
             f"limit: the architecture to start from costs {spent[0]:g}; accepted: at most {limit:g}"
         )
-    while True:
-        better, proven = search.below(best, float(cosine[0]))
-        if better is None:
+    proven = False
+    for kept in (min(_FIRST_BEAM, most), most):
+        while True:
+            better, proven = search.below(best, float(cosine[0]), kept)
+            if better is None:
+                break
+            best, cosine = better, search.value(better[None])[0]
+        if proven:
             break
-        best, cosine = better, search.value(better[None])[0]
     angle = float(np.arccos(np.clip(cosine[0], -1, 1)))
     return Optimum(best, angle, angle if proven else search.bound(best, angle), proven, search.visited)
+
+
+def _lowest(bounds: np.ndarray, most: int) -> np.ndarray:
+    """Indices of all bounds (N,), or of the lowest ones where they are more than `most`."""
+    if len(bounds) <= most:
+        return np.arange(len(bounds))
+    kept = min(most, _BEAM)
+    return np.argpartition(bounds, kept)[:kept]
 
 
 class _Search:
@@ -82,12 +97,11 @@ class _Search:
         space: DARTS | MobileNet,
         sums: np.ndarray,
         limit: float,
-        most: int,
         shared: np.ndarray,
         table: np.ndarray,
     ) -> None:
         shape = (space.num_genes, len(space.operations))
-        self.space, self.sums, self.limit, self.most, self.visited = space, sums, limit, most, 0
+        self.space, self.sums, self.limit, self.visited = space, sums, limit, 0
         self.shared, self.table = (cost.astype(np.float64) for cost in (shared, table))
         self.slots, self.counts, self.allowed = space.layouts()
         groups = sums[1:].reshape(*shape, 3)
@@ -101,11 +115,17 @@ class _Search:
         dot, first, last = (self.space.usage(genes) @ self.sums).T
         return dot / np.sqrt(first * last), self.shared + self.space.sum_chosen(self.table, genes)
 
-    def below(self, known: np.ndarray, cosine: float) -> tuple[np.ndarray | None, bool]:
-        """The best architecture below the cosine of a known one, or None, and whether this is proven."""
+    def below(self, known: np.ndarray, cosine: float, most: int) -> tuple[np.ndarray | None, bool]:
+        """The best architecture below the cosine of a known one, or None, and whether this is proven.
+
+        If more than `most` layouts or partial architectures have to be kept, only the most promising are.
+        """
         self._weigh(known, cosine)
-        certain = True
-        alive = np.flatnonzero(self._root() < 0)
+        root = self._root()
+        alive = np.flatnonzero(root < 0)
+        first = _lowest(root[alive], most)
+        certain = len(first) == len(alive)
+        alive = alive[first]
         after = self._after(alive)
         rows, layout = np.tile(self.start, (len(alive), 1)), np.arange(len(alive))
         chosen = np.empty((len(alive), 0), dtype=np.int8)
@@ -119,15 +139,15 @@ class _Search:
                 parts.append((grown[kept], able[kept], np.full(len(kept), operation, dtype=np.int8), strict))
             rows, parents, operations, strict = (np.concatenate(part) for part in zip(*parts, strict=True))
             self.visited += len(rows)
-            if len(rows) > self.most:
-                certain, first = False, np.argpartition(strict, _BEAM)[:_BEAM]
-                rows, parents, operations = rows[first], parents[first], operations[first]
+            first = _lowest(strict, most)
+            certain &= len(first) == len(rows)
+            rows, parents, operations = rows[first], parents[first], operations[first]
             chosen = np.column_stack([chosen[parents], operations])
             layout = layout[parents]
         genes = np.zeros((len(rows), self.space.num_genes), dtype=np.int8)
         np.put_along_axis(genes, self.slots[alive][layout], chosen, axis=1)
-        cosines, costs = self.value(genes)
-        good = np.flatnonzero((cosines < cosine - 1e-12) & (costs <= self.limit))
+        cosines = rows[:, 0] / np.sqrt(rows[:, 1] * rows[:, 2])
+        good = np.flatnonzero((cosines < cosine - 1e-12) & (rows[:, 4] <= self.limit))
         return (genes[good[np.argmin(cosines[good])]] if len(good) else None), certain
 
     def bound(self, known: np.ndarray, angle: float) -> float:
