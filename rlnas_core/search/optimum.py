@@ -14,8 +14,8 @@ _BALANCES = np.exp([-0.6, -0.3, -0.15, -0.07, -0.03, 0, 0.03, 0.07, 0.15, 0.3, 0
 _PRICES = np.concatenate([[0.0], np.geomspace(0.03, 10, 9)])
 _ROWS = 2048
 _BEAM = 20_000
-# A search that keeps this many first improves the architecture to start from: the closer it is to the optimum, the
-# fewer partial architectures the proof keeps.
+# A search that keeps this many first improves the architecture to start from. The closer that is to the
+# optimum, the fewer partial architectures the proof keeps.
 _FIRST_BEAM = 1_000
 
 

@@ -274,11 +274,15 @@ def test_a_cell_that_is_the_identity_can_not_be_trained():
 
 
 @pytest.mark.parametrize("name", PROXIES)
-def test_a_proxy_gives_the_scores_that_are_announced(name):
+def test_a_proxy_gives_the_scores_that_are_announced_and_the_same_again_in_another_order(name):
     batch = draw_batch(torch.float32)
     genes = SPACE.from_string(CELLS)
-    scores = score(SPACE, name, genes, batch.images, batch.labels, seed=0, **SIZES)
+    scores, reversed_scores = (
+        score(SPACE, name, each, batch.images, batch.labels, seed=0, **SIZES) for each in (genes, genes[::-1])
+    )
     assert list(scores) == PAPER["rankings"]["proxies"][name]["scores"]
+    for part, values in scores.items():
+        np.testing.assert_array_equal(reversed_scores[part][::-1], values)
 
 
 def test_functions_that_are_the_same_share_a_score_and_none_is_lowest():
