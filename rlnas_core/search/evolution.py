@@ -109,18 +109,20 @@ def random_architectures(
 ) -> np.ndarray:
     """Draw random architectures (count, genes) whose ImageNet networks are within a FLOPs limit.
 
-    Some may be equal. Raises ValueError if too few are found.
+    Some may be equal. Raises ValueError if a hundred thousand in a row exceed the limit.
     """
-    found = np.empty((0, space.num_genes), np.int8)
-    for _ in range(_ROUNDS):
+    found, in_vain, drawn = np.empty((0, space.num_genes), np.int8), 0, 0
+    while len(found) < count:
         genes = space.sample(1000, rng)
-        found = np.concatenate([found, genes[space.cost(genes)[1] <= limit]])
-        if len(found) >= count:
-            return found[:count]
-    raise ValueError(
-        f"limit: got {limit:.4g}, which {len(found)} of {1000 * _ROUNDS} random architectures keep, of "
-        f"{count} needed; accepted: more than {space.cheapest():.4g}, the cost of the cheapest"
-    )
+        within = genes[space.cost(genes)[1] <= limit]
+        found = np.concatenate([found, within])
+        in_vain, drawn = 0 if len(within) else in_vain + 1, drawn + len(genes)
+        if in_vain == _ROUNDS:
+            raise ValueError(
+                f"limit: got {limit:.4g}, which {len(found)} of {drawn} random architectures keep, of "
+                f"{count} needed; accepted: more than {space.cheapest():.4g}, the cost of the cheapest"
+            )
+    return found[:count]
 
 
 def exact_best(space: NASBench201, scores: np.ndarray) -> np.ndarray:

@@ -163,11 +163,12 @@ def test_unknown_mutation_is_refused():
         evolve(ToySpace(), lambda genes: genes.sum(axis=1), np.random.default_rng(0), mutated="none")
 
 
-@pytest.mark.parametrize(("space", "limit"), [("darts", 450e6), ("mobilenet", 475e6)])
-def test_random_architectures_keep_their_limit(space, limit):
+# Of MobileNet-like architectures three in a thousand are within the limit.
+@pytest.mark.parametrize(("space", "limit", "count"), [("darts", 450e6, 30), ("mobilenet", 475e6, 500)])
+def test_random_architectures_keep_their_limit(space, limit, count):
     space = spaces.get(space)
-    drawn = random_architectures(space, np.random.default_rng(0), 30, limit)
+    drawn = random_architectures(space, np.random.default_rng(0), count, limit)
     assert (space.cost(drawn)[1] <= limit).all()
-    assert len(np.unique(drawn, axis=0)) == 30
+    assert len(np.unique(drawn, axis=0)) == count
     with pytest.raises(ValueError, match="the cost of the cheapest"):
         random_architectures(space, np.random.default_rng(0), 1, 1e6)
