@@ -1,10 +1,10 @@
 """Rank by angles from the initial weights or those after the first epoch, with and without shared weights.
 
-    python benchmarks/first_weights.py results/laptop/data/cifar10 8 ground-truth 100
+    python benchmarks/first_weights.py results/laptop/data/cifar10 ground-truth 60
 
-trains the first 100 of 250 epochs of a supernet (16 channels, 5 cells, seed 0) on a run's images, of 8
-pixels a side, with true labels (`ground-truth`) or random ones (`uniform-once`), and adds Kendall's tau by
-epoch to docs/measurements/first_weights.csv. The code of the preceding work on angles saves no initial
+trains the first 60 of 250 epochs of a supernet (16 channels, 5 cells, seed 0) on a run's images with true
+labels (`ground-truth`) or random ones (`uniform-once`), and adds Kendall's tau by epoch to
+docs/measurements/first_weights.csv. The code of the preceding work on angles saves no initial
 weights: the first checkpoint, from which it computes angles, is written after the first epoch. `shared` are
 the weights of stem, reduction blocks and classifier.
 """
@@ -46,8 +46,8 @@ class FollowedTask(SupernetTask):
         """Add a row for each angle, and write all."""
         for start, model in self.starts.items():
             statistics = compare(model, self.model, {})
-            for shared in (True, False):
-                statistics.fixed *= shared
+            for shared, fixed in ((True, statistics.fixed), (False, np.zeros_like(statistics.fixed))):
+                statistics.fixed = fixed
                 scores = architecture_angles(SPACE, statistics, SPACE.enumerate())
                 taus = {name: kendall(scores, self.accuracies[f"{name}_test"]) for name in DATASETS}
                 self.rows.append({**self.known, "epoch": epoch, "start": start, "shared": shared, **taus})
@@ -62,15 +62,15 @@ class FollowedTask(SupernetTask):
         return super().after_epoch(epoch)
 
 
-def main(folder: str, image_size: str, labels: str, epochs: str) -> None:
-    """Train, and write the file after every epoch."""
+def main(folder: str, labels: str, epochs: str) -> None:
+    """Train, and write the file after every epoch; earlier rows of such a supernet are replaced."""
     images, truth = load(Path(folder), "train"), np.load(Path(folder) / "train_labels.npy")
     drawn = draw_fixed_labels(labels, truth, len(truth), CATEGORIES, np.random.default_rng([SEED]))
     settings = SupernetSettings(epochs=int(epochs), schedule_epochs=250, device="cpu")
     device, (weights, paths, order, crops) = begin(settings, SEED, 4)
     source = FixedLabels(drawn, CATEGORIES)
     task = FollowedTask(SPACE, images, source, settings, [weights, paths, crops], device)
-    task.follow({"image_size": int(image_size), "labels": labels, "seed": SEED})
+    task.follow({"image_size": images.images.shape[1], "labels": labels, "seed": SEED})
     fit(task, settings, order, device=device, unsampled_gradient=settings.unsampled_gradient)
 
 

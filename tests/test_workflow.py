@@ -10,8 +10,8 @@ from workflow import TINY, of_this_workflow
 
 from rlnas_core.paper.explorer import LIMIT
 
-# Trainings are compared by tests of killed runs and of SLURM, proxies by their own. One supernet of each
-# space is trained again, scored and searched. The table of rankings reads the runtimes.
+# Trainings are compared by tests of killed runs and of SLURM, scores of proxies by their own. One supernet of
+# each space is trained again, scored and searched. The table of rankings reads the runtimes.
 SHARED = re.compile(
     "results/tiny/(?:data|benchmark|labels|ranking|architectures|retrained|transferred"
     "|runtimes/(?:train_supernet|score_)"

@@ -15,7 +15,7 @@ Feasible = Callable[[np.ndarray], np.ndarray]
 
 _SPARE = 8  # proposals per requested architecture where a limit rejects some
 _ROUNDS = 100
-"""Batches drawn before a generation continues with the new architectures found so far."""
+"""Batches drawn in vain before a generation continues with fewer new architectures, or a limit is refused."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,8 @@ def random_architectures(
 ) -> np.ndarray:
     """Draw random architectures (count, genes) whose ImageNet networks are within a FLOPs limit.
 
-    Some may be equal. Raises ValueError if a hundred thousand in a row exceed the limit.
+    Some may be equal. A limit that few keep takes as many more draws. Raises ValueError if a hundred thousand
+    in a row exceed it.
     """
     found, in_vain, drawn = np.empty((0, space.num_genes), np.int8), 0, 0
     while len(found) < count:

@@ -49,8 +49,8 @@ def largest_angle(
 
     `sums` (G, 3) are those of the weight groups, as in `angle.angles`. `limit` is on the FLOPs or `params` of
     the space's network, with the sizes of `network` or, by default, those for ImageNet. If more than `most`
-    partial architectures have to be kept, only the most promising are, and the result isn't proven. Raises
-    ValueError if `incumbent` exceeds the limit.
+    layouts or partial architectures have to be kept, only the most promising are, 20,000 at most, and the
+    result isn't proven. Raises ValueError if `incumbent` exceeds the limit.
     """
     costs = (part[MEASURES.index(measure)] for part in space.cost_table(**(network or {})))
     search = _Search(space, np.asarray(sums, np.float64), limit, *costs)
@@ -61,20 +61,18 @@ def largest_angle(
             f"limit: the architecture to start from costs {spent[0]:g}; accepted: at most {limit:g}"
         )
     proven = False
-    for kept in (min(_FIRST_BEAM, most), most):
-        while True:
+    for kept in sorted({min(_FIRST_BEAM, most), most}):
+        while not proven:
             better, proven = search.below(best, float(cosine[0]), kept)
-            if better is None:
+            if better is None or (value := search.value(better[None])[0])[0] >= cosine[0]:
                 break
-            best, cosine = better, search.value(better[None])[0]
-        if proven:
-            break
+            best, cosine, proven = better, value, False
     angle = float(np.arccos(np.clip(cosine[0], -1, 1)))
     return Optimum(best, angle, angle if proven else search.bound(best, angle), proven, search.visited)
 
 
 def _lowest(bounds: np.ndarray, most: int) -> np.ndarray:
-    """Indices of all bounds (N,), or of the lowest ones where they are more than `most`."""
+    """Indices of all bounds (N,), or of the lowest, at most `_BEAM`, where they are more than `most`."""
     if len(bounds) <= most:
         return np.arange(len(bounds))
     kept = min(most, _BEAM)
