@@ -142,11 +142,14 @@ class _Search:
             rows, parents, operations = rows[first], parents[first], operations[first]
             chosen = np.column_stack([chosen[parents], operations])
             layout = layout[parents]
-        genes = np.zeros((len(rows), self.space.num_genes), dtype=np.int8)
-        np.put_along_axis(genes, self.slots[alive][layout], chosen, axis=1)
         cosines = rows[:, 0] / np.sqrt(rows[:, 1] * rows[:, 2])
         good = np.flatnonzero((cosines < cosine - 1e-12) & (rows[:, 4] <= self.limit))
-        return (genes[good[np.argmin(cosines[good])]] if len(good) else None), certain
+        if not len(good):
+            return None, certain
+        best = good[np.argmin(cosines[good])]
+        genes = np.zeros(self.space.num_genes, dtype=np.int8)
+        genes[self.slots[alive[layout[best]]]] = chosen[best]
+        return genes, certain
 
     def bound(self, known: np.ndarray, angle: float) -> float:
         """An upper bound of the angle of all architectures, by bisection on the bounds of whole layouts."""
