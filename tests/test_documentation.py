@@ -3,6 +3,7 @@
 import ast
 import os
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -13,8 +14,6 @@ import pandas as pd
 from nbclient import NotebookClient
 
 from rlnas_core.paper import claims
-from rlnas_core.paper.costs import cost_table
-from rlnas_core.paper.tables import tidy
 
 ROOT = Path(__file__).parents[1]
 
@@ -111,61 +110,66 @@ def test_the_wheel_runs_the_example_and_loads_a_model_without_snakemake(tmp_path
 
 
 RESULTS = (ROOT / "docs/results.md").read_text()
-COST_TABLES = (3, 4, 5, 8, 9, 10, 11)
+MEASUREMENTS = ROOT / "docs/measurements"
+VERDICTS = runpy.run_path(str(ROOT / "benchmarks/laptop_verdicts.py"))
 DATASETS = ("cifar10", "cifar100", "imagenet16")
-D, JIGSAW = ("D (RLNAS)", 3), ("UnNAS's jigsaw, one seed (table 12)", 1)
-SECTIONS = {2: "Ranking the whole space", "added": "What random labels add, and what is structure"}
-# The rows of docs/results.md that are rows of the paper's tables, and with how many seeds
-ROWS = {
-    1: {"B": ("B", 3), "D": D},
-    2: {
-        "A": ("A (true labels, validation accuracy), 250 epochs", 3),
-        "B": ("B (true labels, angle), 250 epochs", 3),
-        "C": ("C (random labels, validation accuracy), 250 epochs", 3),
-        "D": ("D (RLNAS), 250 epochs", 3),
+# The lines of docs/results.md that have cells of laptop.csv: its section, and the table and row of each
+SECTIONS = {
+    "Ranking the whole space": {
+        "A (true labels, validation accuracy), 250 epochs": (2, "A"),
+        "B (true labels, angle), 250 epochs": (2, "B"),
+        "C (random labels, validation accuracy), 250 epochs": (2, "C"),
+        "D (RLNAS), 250 epochs": (2, "D"),
+        "B + A, ranks of angle and accuracy added": (2, "B+A"),
     },
-    "added": {
-        "live-conv-weights": ("convolution weights on live edges", 1),
-        "D/layer-angle-sum-times-mean": ("D, 250 epochs: sum times mean of layer angles", 3),
-        "D/operation-average-control": ("D, 250 epochs: its control", 3),
+    "What random labels add, and what is structure": {
+        "convolution weights (and FLOPs: the same order)": (2, "conv-weights"),
+        "convolution weights on live edges": (2, "live-conv-weights"),
+        "untrained, N(0, 1), 40 pairs": (2, "training-free-normal"),
+        "untrained, normal of variance 2/fan-in, 40 pairs": (2, "training-free-kaiming-normal"),
+        "D, 250 epochs: sum times mean of layer angles": (2, "D/layer-angle-sum-times-mean"),
+        "D, 250 epochs: its control": (2, "D/operation-average-control"),
     },
-    6: {
-        "uniform-once": D,
-        "shuffle-once": ("shuffled once", 1),
-        "uniform-each-step": ("uniform each step", 1),
-        "shuffle-each-step": ("shuffled each step", 1),
+    "Architectures found": {
+        "A": (1, "A"),
+        "B": (1, "B"),
+        "C": (1, "C"),
+        "D (RLNAS)": (1, "D"),
+        "random search": (7, "random-search"),
+        "untrained, N(0, 1), 40 pairs": (7, "training-free-normal"),
+        "untrained, U(0, 1), 40 pairs": (7, "training-free-uniform"),
+        "untrained, normal of variance 2/fan-in, 40 pairs": (7, "training-free-kaiming-normal"),
+        "untrained, uniform of variance 2/fan-in, 40 pairs": (7, "training-free-kaiming-uniform"),
+        "shuffled once": (6, "shuffle-once"),
+        "uniform each step": (6, "uniform-each-step"),
+        "shuffled each step": (6, "shuffle-each-step"),
     },
-    7: {
-        "RLNAS": D,
-        "training-free-normal": ("untrained, N(0, 1), 40 pairs", 40),
-        "training-free-uniform": ("untrained, U(0, 1), 40 pairs", 40),
-    },
-    12: {"RLNAS": D, "UnNAS-jigsaw": JIGSAW},
-}
+}  # fmt: skip
 
 
-def documented(part):
-    """The cells of a table that docs/results.md has: row, column, mean, std and runs."""
-    section = RESULTS.split(f"## {SECTIONS.get(part, 'Architectures found')}\n")[1].split("\n## ")[0]
-    suffix = "_test" if part == 1 else ""
-    for row, (name, runs) in ROWS[part].items():
-        line = re.search(rf"^\| {re.escape(name)} \|(.+)$", section, re.MULTILINE)[1]
-        for dataset, cell in zip(DATASETS, line.split("|"), strict=False):
-            mean, std = [*map(float, cell.split("±")), float("nan")][:2]
-            yield {"row": row, "column": f"{dataset}{suffix}", "mean": mean, "std": std, "runs": runs}
+def test_the_results_are_those_of_the_measurements():
+    """Every number of these lines is a cell's mean or deviation, rounded as it is written."""
+    cells = pd.read_csv(MEASUREMENTS / "laptop.csv")
+    cells = cells.assign(column=cells["column"].str.removesuffix("_test")).set_index(["table", "row", "column"])
+    assert cells.index.is_unique
+    wrong = []
+    for heading, lines in SECTIONS.items():
+        section = RESULTS.split(f"## {heading}\n")[1].split("\n## ")[0]
+        for name, key in lines.items():
+            line = re.search(rf"^\| {re.escape(name)} \|(.+)$", section, re.MULTILINE)[1]
+            for dataset, cell in zip(DATASETS, line.split("|"), strict=False):
+                for written, exact in zip(cell.split("±"), cells.loc[*key, dataset], strict=False):
+                    rounding = 0.501 * 10.0 ** -len(written.strip().partition(".")[2])
+                    if not abs(float(written) - exact) <= rounding:
+                        wrong.append((name, dataset, written, exact))
+    assert wrong == []
 
 
-def documented_table(number):
-    """The table of a number as a run would have written it."""
-    if number in COST_TABLES:
-        return cost_table(number, [], [], [], [], {})
-    nothing = tidy(pd.DataFrame(columns=["row", "column", "seed", "value"]), number)
-    parts = [number, *(["added"] if number == 2 else [])]
-    cells = pd.DataFrame([cell for part in parts if part in ROWS for cell in documented(part)])
-    keys = ["row", "column"]
-    table = cells.merge(nothing.drop(columns=["mean", "std", "runs"]), how="left", on=keys)
-    rest = nothing[~nothing.set_index(keys).index.isin(table.set_index(keys).index)]
-    return pd.concat([table, rest])[nothing.columns]
+def test_the_documented_verdicts_are_those_of_the_rules(tmp_path):
+    VERDICTS["main"](tmp_path)
+    names = ["laptop_claims.csv", "laptop_comparison.csv", "laptop_comparison.md"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == names
+    assert [name for name in names if (tmp_path / name).read_text() != (MEASUREMENTS / name).read_text()] == []
 
 
 def spread(cells, name):
@@ -177,9 +181,8 @@ def spread(cells, name):
     return (" / " if single else " to ").join(texts).replace("-", "\N{MINUS SIGN}")
 
 
-def test_the_readmes_verdicts_are_those_of_the_rule_on_the_documented_results():
-    tables = {number: documented_table(number) for number in range(1, 13)}
-    comparisons = claims.check(tables, None)
+def test_the_readmes_verdicts_are_those_of_the_rule_on_the_measurements():
+    comparisons = VERDICTS["verdicts"]()
     short = {claims.OPEN: "open"}
     lines = []
     for claim in claims.summarise(comparisons).to_dict("records"):

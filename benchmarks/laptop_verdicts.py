@@ -1,0 +1,54 @@
+"""Hold the documented numbers of `make laptop` against the paper's and those of the authors' repositories.
+
+    python benchmarks/laptop_verdicts.py [DIRECTORY]
+
+reads docs/measurements/laptop.csv, a cell of the paper's tables in each line, and laptop_figure1.csv.
+It writes the claims' verdicts (laptop_claims.csv) and the comparison of all NAS-Bench-201 numbers
+(laptop_comparison.csv and .md) to DIRECTORY, by default docs/measurements.
+"""
+
+import sys
+from pathlib import Path
+
+import pandas as pd
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from rlnas_core.paper import claims, comparison
+from rlnas_core.paper.costs import cost_table
+from rlnas_core.paper.tables import tidy
+
+MEASUREMENTS = Path(__file__).resolve().parents[1] / "docs" / "measurements"
+COST_TABLES = (3, 4, 5, 8, 9, 10, 11)
+SEARCHES = dict.fromkeys(("cifar10", "cifar100", "imagenet16"), "cifar10")
+KEYS = ["row", "column"]
+
+
+def tables() -> dict[int, pd.DataFrame]:
+    """Return the paper's tables with the documented numbers, as a run writes them."""
+    found = {number: cost_table(number, [], [], [], [], {}) for number in COST_TABLES}
+    nothing = pd.DataFrame(columns=[*KEYS, "seed", "value"])
+    for number, cells in pd.read_csv(MEASUREMENTS / "laptop.csv").groupby("table"):
+        seeds = cells[KEYS].assign(seed=0, value=0.0)
+        empty = tidy(pd.concat([nothing, seeds]), number).set_index(KEYS)
+        empty[["mean", "std", "low", "high"]], empty["runs"] = float("nan"), 0
+        cells = cells.drop(columns="table").set_index(KEYS)
+        empty.loc[cells.index, cells.columns] = cells
+        found[number] = empty.reset_index()
+    return found
+
+
+def verdicts() -> pd.DataFrame:
+    """Return the comparisons of all claims."""
+    return claims.check(tables(), pd.read_csv(MEASUREMENTS / "laptop_figure1.csv"))
+
+
+def main(directory: Path) -> None:
+    """Write the verdicts and the comparison."""
+    verdicts().to_csv(directory / "laptop_claims.csv", index=False)
+    accuracies = {number: table for number, table in tables().items() if number not in COST_TABLES}
+    comparison.write(comparison.compare(accuracies, SEARCHES), directory / "laptop_comparison")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]) if sys.argv[1:] else MEASUREMENTS)
