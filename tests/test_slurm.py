@@ -125,3 +125,9 @@ def test_the_profile_groups_rules_that_there_are():
     profile = yaml.safe_load((PROFILE / "config.yaml").read_text())
     assert set(profile["groups"]) <= {name for pair in named for name in pair}
     assert set(profile["groups"].values()) == set(profile["group-components"])
+
+
+def test_the_profile_plans_the_papers_run(tmp_path):
+    """No group is left and entered again, which Snakemake refuses."""
+    plan = of_this_workflow(tmp_path, "--dry-run", "--profile", str(PROFILE))
+    assert re.search(r"^add_ranks +\d+$", plan, re.MULTILINE)

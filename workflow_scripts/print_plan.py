@@ -52,8 +52,7 @@ def main() -> None:
     parser.add_argument(
         "--gpu-tflops",
         type=_positive,
-        default=plan.GPU_TFLOPS,
-        help="what a GPU reaches in these networks [%(default)s]",
+        help="what a GPU reaches in these networks [what was measured on an H100]",
     )
     arguments = parser.parse_args()
     quiet = OutputSettings(dryrun=True, log_level_override=logging.WARNING)

@@ -34,8 +34,10 @@ PROXY_PASSES = {
     "naswot": 1.8, "jacobian-covariance": 2.7, "synflow": 1.8, "gradient-norm": 3.5, "snip": 3.1,
     "grasp": 7.8, "fisher": 2.6, "zen": 3.3, "zico": 4.8, "az-nas": 5.3,
 }  # fmt: skip
-#: TFLOP/s that an H100 reaches in a NAS-Bench-201 supernet of the paper's size in float32 (docs/gpu.md).
-GPU_TFLOPS = 2.3
+#: TFLOP/s that an H100 reaches in NAS-Bench-201 at the paper's size in float32 (docs/gpu.md): in a supernet's
+#: training, and in scoring by validation accuracy.
+GPU_TFLOPS, GPU_SCORING_TFLOPS = 2.3, 7.7
+SCORINGS = ("score_validation_accuracy", "search_by_accuracy")
 SCRIPT, PICTURE = 2.0, 0.004  # core seconds to start a script, and to decode a photograph
 TRAINING_STEP = 3  # forward passes: the backward pass takes two
 #: Training images with objects, decoding time of one in photographs of usual size, and images of a miniature.
@@ -115,14 +117,22 @@ def estimate(
     return table
 
 
-def describe(table: pd.DataFrame, gpu_tflops: float) -> str:
-    """The result of `estimate` as text, with hours on a GPU that reaches `gpu_tflops` TFLOP/s."""
+def describe(table: pd.DataFrame, gpu_tflops: float | None = None) -> str:
+    """The result of `estimate` as text, with hours on an H100, or a GPU that reaches `gpu_tflops` TFLOP/s."""
+    measured = np.where(table.index.isin(SCORINGS), GPU_SCORING_TFLOPS, GPU_TFLOPS)
+    speed = (
+        f"that reaches {gpu_tflops:g} TFLOP/s at two operations per multiply-add"
+        if gpu_tflops
+        else f"""as fast as an H100 is in NAS-Bench-201 in float32: {GPU_TFLOPS:g} TFLOP/s in training
+and {GPU_SCORING_TFLOPS:g} in scoring by validation accuracy, at two operations per multiply-add (--gpu-tflops
+asks for another speed). Other networks were not timed"""
+    )
     shown = pd.DataFrame(
         {
             "jobs": table["jobs"],
             "10^15 FLOPs": table["macs"] / 1e15,
             "CPU hours": table["network_seconds"] / 3600,
-            "or GPU hours": 2 * table["macs"] / (gpu_tflops * 1e12) / 3600,
+            "or GPU hours": 2 * table["macs"] / ((gpu_tflops or measured) * 1e12) / 3600,
             "other CPU hours": table["seconds"] / 3600,
             "disk, GB": table["disk"] / 1e9,
         }
@@ -132,9 +142,8 @@ def describe(table: pd.DataFrame, gpu_tflops: float) -> str:
     largest = table["checkpoint"].max() / 1e9
     notes = f"""
 FLOPs are the multiply-adds of networks; CPU hours are their hours on one core of a cloud machine, within a
-factor of two: divide by your cores. GPU hours replace CPU hours on a GPU that reaches {gpu_tflops:g} TFLOP/s
-(--gpu-tflops) at two operations per multiply-add; {GPU_TFLOPS:g} is the speed of an H100 in NAS-Bench-201's
-supernets in float32, and other networks were not timed. Other CPU hours are those of everything else.
+factor of two: divide by your cores. Other CPU hours are those of everything else. GPU hours replace CPU hours
+on a GPU {speed}.
 Unfinished trainings keep checkpoints of up to {_number(largest)} GB each.
 """
     if len(unknown := shown.index[shown["10^15 FLOPs"].isna()]):
