@@ -20,7 +20,7 @@ from rlnas_core.paper.tables import tidy
 
 MEASUREMENTS = Path(__file__).resolve().parents[1] / "docs" / "measurements"
 COST_TABLES = (3, 4, 5, 8, 9, 10, 11)
-SEARCHES = dict.fromkeys(("cifar10", "cifar100", "imagenet16"), "cifar10")
+SOURCES = dict.fromkeys(("cifar10", "cifar100", "imagenet16"), "cifar10")
 KEYS = ["row", "column"]
 
 
@@ -47,7 +47,7 @@ def main(directory: Path) -> None:
     """Write the verdicts and the comparison."""
     verdicts().to_csv(directory / "laptop_claims.csv", index=False)
     accuracies = {number: table for number, table in tables().items() if number not in COST_TABLES}
-    comparison.write(comparison.compare(accuracies, SEARCHES), directory / "laptop_comparison")
+    comparison.write(comparison.compare(accuracies, SOURCES), directory / "laptop_comparison")
 
 
 if __name__ == "__main__":

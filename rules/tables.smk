@@ -112,7 +112,7 @@ rule compare_with_authors:
         csv=f"{RESULTS}/tables/comparison.csv",
         md=f"{RESULTS}/tables/comparison.md",
     params:
-        searches=config["searches"],
+        sources={name: config["datasets"][images]["source"] for name, images in config["searches"].items()},
     log:
         f"{RESULTS}/logs/tabulate/comparison.log",
     benchmark:

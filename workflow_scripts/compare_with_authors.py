@@ -11,6 +11,6 @@ tables = {
     int(Path(file).stem.removeprefix("table")): read_result(file, ["row", "column"])
     for file in snakemake.input.tables
 }
-compared = comparison.compare(tables, snakemake.params.searches)
+compared = comparison.compare(tables, snakemake.params.sources)
 comparison.write(compared, Path(snakemake.output.csv).with_suffix(""))
 log(compared.to_string(index=False))

@@ -11,7 +11,7 @@ import pandas as pd
 from scipy import stats
 
 from rlnas_core.paper.formats import page, write_texts
-from rlnas_core.paper.tables import COSTS, DASH, PAPER, Cell, title
+from rlnas_core.paper.tables import COSTS, DASH, PAPER, Cell, interval, title
 
 HOLDS, FAILS, OPEN, NOT_MEASURED = "holds", "doesn't hold", "can't be told apart", "not measured"
 SIGNS = {HOLDS: "✓", FAILS: "✗", OPEN: "≈", NOT_MEASURED: DASH}
@@ -19,7 +19,8 @@ RULE = (
     "A claim rests on comparisons, each an estimate with a 95% interval: of two rows the t interval of "
     "their difference, the standard deviation over seeds pooled over both; of one row the t interval of its "
     "mean, with one seed the bootstrap interval over architectures; of a rank correlation Fisher's; costs, "
-    "ranges and the paper's numbers without a standard deviation stand for themselves. A comparison holds "
+    "ranges and the paper's numbers without a standard deviation stand for themselves. The best of N numbers "
+    "of categories was chosen by its tau, so its interval is one of 1 - 0.05/N. A comparison holds "
     "where the interval lies on the claimed side, doesn't hold where it lies on the other, and can't be "
     "told apart from no difference (with these seeds) where it lies across. Rows that are claimed to be the "
     "same hold where the interval of their difference contains 0. Published costs may differ by 1% or by "
@@ -94,8 +95,8 @@ def judge(estimate: Estimate, region: tuple[float, float]) -> str:
     return FAILS if estimate.high <= region[0] or estimate.low >= region[1] else OPEN
 
 
-def difference(one: Cell, two: Cell) -> Estimate:
-    """Return the difference of two means with its t interval; the standard deviation is pooled over both.
+def difference(one: Cell, two: Cell, level: float = _LEVEL) -> Estimate:
+    """Return the difference of two means with its t interval at `level`, their standard deviations pooled.
 
     A mean of infinitely many runs is exact, such as one that doesn't depend on a seed. The interval is
     infinite if no other mean is of at least two runs.
@@ -109,7 +110,7 @@ def difference(one: Cell, two: Cell) -> Estimate:
         return Estimate(value, -np.inf, np.inf)
     squares = sum(cell["std"] ** 2 * (cell["runs"] - 1) for cell in drawn if cell["runs"] > 1)
     error = np.sqrt(squares / freedom * sum(1 / cell["runs"] for cell in drawn))
-    reach = stats.t.ppf((1 + _LEVEL) / 2, freedom) * error
+    reach = stats.t.ppf((1 + level) / 2, freedom) * error
     return Estimate(value, value - reach, value + reach)
 
 
@@ -164,8 +165,9 @@ def _region(kind: str, estimate: Estimate, margin: float) -> tuple[Estimate, tup
     if kind == "zero":
         return estimate, (-margin, margin)
     # "same": the difference itself, within what seeds alone make it, which is its interval around 0.
-    value, low, high = estimate
-    return (Estimate(value, value, value) if np.isfinite(low) else estimate), (low - value, high - value)
+    value, _, high = estimate
+    reach = max(high - value, np.nextafter(0, 1))  # without a spread only equal numbers are the same
+    return (Estimate(value, value, value) if np.isfinite(high) else estimate), (-reach, reach)
 
 
 def _of_columns(asked: Mapping[str, Any], table: pd.DataFrame) -> Iterator[Comparison]:
@@ -209,24 +211,23 @@ def _of_categories(asked: Mapping[str, Any], categories: pd.DataFrame | None) ->
         elif 0 < len(others) < len(taus):
             best = others["mean"].idxmax()
             compared = f"{best}, the best of the others, against {classes}"
-            own = difference(taus.loc[best].to_dict(), taus.loc[classes].to_dict())
+            level = 1 - (1 - _LEVEL) / len(others)
+            own = difference(taus.loc[best].to_dict(), taus.loc[classes].to_dict(), level)
         reason = "figure1.categories needs two numbers, the number of classes among them"
         yield Comparison(f"{dataset}/{shown}", compared, own, Estimate(), region, region, [reason])
 
 
 def _published(cell: Cell) -> dict[str, Any]:
     """The paper's number as a cell: of three runs, or exact without a standard deviation."""
-    runs = np.inf if np.isnan(cell["paper_std"]) else 3
-    return {"mean": cell["paper_mean"], "std": cell["paper_std"], "runs": runs, "low": np.nan, "high": np.nan}
+    mean, std = cell["paper_mean"], cell["paper_std"]
+    low, high = interval(mean, std, 3)
+    return {"mean": mean, "std": std, "runs": np.inf if np.isnan(std) else 3, "low": low, "high": high}
 
 
 def _mean(cell: Cell) -> Estimate:
-    """A mean with the t interval over its runs; for one run, with the interval in its cell."""
+    """A mean with the interval in its cell, or exact."""
     if np.isinf(cell["runs"]):
         return Estimate(*[cell["mean"]] * 3)
-    if cell["runs"] > 1:
-        reach = stats.t.ppf((1 + _LEVEL) / 2, cell["runs"] - 1) * cell["std"] / np.sqrt(cell["runs"])
-        return Estimate(cell["mean"], cell["mean"] - reach, cell["mean"] + reach)
     return Estimate(cell["mean"], cell["low"], cell["high"])
 
 

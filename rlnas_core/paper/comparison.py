@@ -9,25 +9,34 @@ import pandas as pd
 from rlnas_core.paper.claims import OPEN, difference
 from rlnas_core.paper.formats import write_texts
 from rlnas_core.paper.numbers import PAPER
-from rlnas_core.paper.tables import Cell, number_of, title
+from rlnas_core.paper.tables import PAPERS_IMAGES, Cell, number_of, title
 
 OTHER_IMAGES, ONE_SEED = "other images", "one seed: no interval"
 _PAPERS_RUNS = 3
+_HEAD = (
+    "# Paper, authors' repositories and this run\n\n"
+    "Accuracies in percent, Kendall's tau in table 2; mean ± sample standard deviation over runs. Above or "
+    "below: the 95% interval of the difference lies on one side of 0; can't be told apart: it contains 0. "
+    "Other images: searched on images that aren't the paper's for this dataset, so there is no verdict. "
+    "Empty cells have no number."
+)
 
 
-def compare(tables: Mapping[int, pd.DataFrame], searches: Mapping[str, str]) -> pd.DataFrame:
+def compare(tables: Mapping[int, pd.DataFrame], sources: Mapping[str, str]) -> pd.DataFrame:
     """Return a row for each cell with a number of the paper or of the authors' repositories.
 
-    `tables` are a run's tidy tables by number; `searches` names the images on which each dataset of the
-    benchmark is searched. The paper searches each dataset on its own images. If a run uses CIFAR-10's for
-    all, the other datasets get no verdict against the paper, but one against the authors' taus of a supernet
-    of CIFAR-10. Verdicts follow the rule of the claims: above or below if the 95% interval of the difference
-    lies on one side of 0, and else can't be told apart. Numbers without a standard deviation count as exact.
+    `tables` are a run's tidy tables by number; `sources` are the kinds of images on which each dataset of the
+    benchmark is searched, as in the configuration's `datasets.NAME.source`. The paper searches each dataset
+    on its own images; others get no verdict against the paper. CIFAR-10's are held against the authors' taus
+    of a supernet of CIFAR-10. Verdicts follow the rule of the claims: above or below if the 95% interval of
+    the difference lies on one side of 0, and else can't be told apart. Numbers without a standard deviation
+    count as exact.
     """
     cells = pd.concat([table.assign(table=number) for number, table in tables.items()], ignore_index=True)
     cells["images"] = cells["images"].fillna("") if "images" in cells else ""  # empty cells of a CSV are NaN
     cells["dataset"] = cells["column"].str.replace("_(valid|test)$", "", regex=True)
-    cells["own"] = [searches.get(name) in (None, name) for name in cells["dataset"]]
+    cells["source"] = cells["dataset"].map(lambda name: sources.get(name, PAPERS_IMAGES[name]))
+    cells["own"] = cells["source"] == cells["dataset"].map(PAPERS_IMAGES)
     found = [_of_authors(cell) for cell in cells.to_dict("records")]
     cells[["authors_mean", "authors_std"]] = np.array(found, dtype=float).reshape(-1, 2)
     cells = cells[cells[["paper_mean", "authors_mean"]].notna().any(axis=1)].reset_index(drop=True)
@@ -56,7 +65,7 @@ def _of_authors(cell: Cell) -> tuple[float, float]:
     if cell["table"] == 2:
         authors = PAPER["authors"]
         kinds = ["own_images"] if cell["own"] else []
-        kinds += ["cifar10_images"] if not cell["own"] or cell["dataset"] == "cifar10" else []
+        kinds += ["cifar10_images"] if cell["source"] == "cifar10" else []
         given = [authors[kind].get(cell["row"], {}).get(cell["dataset"]) for kind in kinds]
     value = next((value for value in given if value is not None), [np.nan, np.nan])
     return tuple(value) if isinstance(value, list) else (value, np.nan)
@@ -77,9 +86,10 @@ def write(compared: pd.DataFrame, stem: Path | str) -> None:
             "Paper": numbers("paper_"),
             "Authors' repository": numbers("authors_"),
             "This run": numbers(""),
-            "Runs": compared["runs"],
+            "Runs": compared["runs"].replace(0, ""),
             "Against the paper": compared["paper_verdict"],
             "Against the repository": compared["authors_verdict"],
         }
     )
-    write_texts(stem, compared, md=shown.to_markdown(index=False, disable_numparse=True) + "\n")
+    markdown = shown.to_markdown(index=False, disable_numparse=True)
+    write_texts(stem, compared, md=f"{_HEAD}\n\n{markdown}\n")

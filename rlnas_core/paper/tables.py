@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from rlnas_core.machine.downloads import DOWNLOADS
 from rlnas_core.paper.numbers import PAPER
@@ -14,7 +15,7 @@ COSTS = ("params", "flops")
 DASH = "\N{EN DASH}"
 
 OTHER = "not the paper's images"
-_PAPERS_IMAGES = {"cifar10": "cifar10", "cifar100": "cifar100", "imagenet16": "imagenet16-120"}
+PAPERS_IMAGES = {"cifar10": "cifar10", "cifar100": "cifar100", "imagenet16": "imagenet16-120"}
 
 Cell = Mapping[Any, Any]
 """A row of a tidy table, by `COLUMNS`."""
@@ -43,7 +44,7 @@ def searched_images(searches: Mapping[str, str], datasets: Mapping[str, Any]) ->
     texts = {}
     for name, dataset in searches.items():
         size, source = datasets[dataset]["image_size"], datasets[dataset]["source"]
-        other = "" if source == _PAPERS_IMAGES[name] else f", {OTHER}"
+        other = "" if source == PAPERS_IMAGES[name] else f", {OTHER}"
         texts[name] = f"{dataset} at {size}x{size} pixels{other}"
     return texts
 
@@ -64,8 +65,8 @@ def tidy(
     fill. `images` are those of `searched_images`.
 
     Returns the columns `COLUMNS`, one row per cell. In cells without measured values, runs is 0 and mean is
-    empty; std is empty for fewer than two runs. Raises `ValueError` for missing columns and for a seed that
-    occurs twice in a cell.
+    empty; std is empty for fewer than two runs. `low` and `high` are the 95% t interval of the mean, or of
+    one run its own. Raises `ValueError` for missing columns and for a seed that occurs twice in a cell.
     """
     absent = {"row", "column", "seed", "value"} - set(measured.columns)
     if absent:
@@ -137,18 +138,28 @@ def paper_table(number: int) -> dict[str, Any]:
 def _summary(runs: pd.DataFrame) -> dict[str, Any]:
     values = runs["value"].to_numpy(np.float64)
     notes = list(dict.fromkeys(runs["note"].dropna())) if "note" in runs else []
-    low, high = (runs["low"].min(), runs["high"].max()) if "low" in runs else (np.nan, np.nan)
+    mean, std = values.mean(), values.std(ddof=1) if len(values) > 1 else np.nan
+    low, high = interval(mean, std, len(values))
+    if len(values) == 1 and "low" in runs:
+        low, high = runs[["low", "high"]].iloc[0]
     if undefined := int(np.isnan(values).sum()):
         notes.append(f"undefined in {undefined} of {len(values)} runs")
-        low = high = np.nan
     return {
-        "mean": round(float(values.mean()), 6),
-        "std": round(float(values.std(ddof=1)), 6) if len(values) > 1 else np.nan,
+        "mean": round(float(mean), 6),
+        "std": round(float(std), 6),
         "runs": len(values),
         "low": low,
         "high": high,
         "note": "; ".join(notes),
     }
+
+
+def interval(mean: float, std: float, runs: int) -> tuple[float, float]:
+    """Return the 95% t interval of a mean over runs; NaN for fewer than two."""
+    if runs < 2:
+        return np.nan, np.nan
+    reach = stats.t.ppf(0.975, runs - 1) * std / np.sqrt(runs)
+    return float(mean - reach), float(mean + reach)
 
 
 def agreement(cell: Cell) -> str:

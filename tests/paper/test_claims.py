@@ -99,6 +99,12 @@ def test_four_ways_are_the_same_within_their_spread():
     assert found["note"].startswith("fails: RLNAS, uniform each step against RLNAS, uniform once (CIFAR-10)")
 
 
+@pytest.mark.parametrize(("other", "verdict"), [(93.0, HOLDS), (93.01, FAILS)])
+def test_ways_without_a_spread_are_the_same_if_their_means_are(other, verdict):
+    ways = dict.fromkeys(PAPER["table6"]["rows"], [93.0] * 3) | {"uniform-each-step": [other] * 3}
+    assert checked(table6=run(6, **ways)).loc["four-ways", "verdict"] == verdict
+
+
 def test_backbones_rank_as_their_networks_do():
     table = published(8)
     expected = stats.spearmanr(
@@ -138,6 +144,19 @@ def test_number_of_categories_matters_little_and_its_best_is_another(taus, seeds
     claim = checked(categories).loc["categories"]
     assert claim["verdict"] == expected
     assert all(claim["run"].count(f"CIFAR-10 {name}") == 1 for name in ("range", "best other number"))
+
+
+@pytest.mark.parametrize("others", [1, 19])
+def test_the_best_of_more_numbers_of_categories_needs_a_larger_difference(others):
+    """A twentieth of searches without a difference are told apart at most, however many numbers there are."""
+    rng, told, trials = np.random.default_rng(0), 0, 200
+    runs = [(number, seed) for number in range(10, 10 * (others + 2), 10) for seed in range(3)]
+    frame = pd.DataFrame(runs, columns=["categories", "seed"]).assign(dataset="cifar10", classes=10)
+    for _ in range(trials):
+        taus = frame.assign(tau=rng.normal(0.5, 0.01, len(frame)))
+        [found] = claims._of_categories({"kind": "not-at-best"}, taus)
+        told += claims.judge(found.run, found.run_region) == HOLDS
+    assert told <= 0.05 * trials
 
 
 @pytest.mark.parametrize("numbers", [[10], [50, 100]])

@@ -3,6 +3,7 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 from tidy_runs import runs
 
 from rlnas_core.paper.tables import COLUMNS, OTHER, agreement, paper_numbers, searched_images, tidy
@@ -51,9 +52,14 @@ def test_rows_and_columns_beyond_the_paper_follow_its_own():
     assert cell(table, "live-conv-weights", "cifar100")["note"] == "not measured: not part of this run"
 
 
-def test_intervals_of_runs_go_together():
-    table = tidy(runs(0.50, 0.52, low=[0.49, 0.51], high=[0.51, 0.53]), 2)
-    assert cell(table, "D", "cifar10")[["low", "high"]].tolist() == [0.49, 0.53]
+def test_the_interval_is_students_over_runs_or_that_of_the_only_one():
+    own = {"low": [0.49, 0.51, 0.58], "high": [0.51, 0.53, 0.62]}
+    table = tidy(runs(0.50, 0.52, 0.60, **own), 2)
+    expected = stats.ttest_1samp([0.50, 0.52, 0.60], 0).confidence_interval(0.95)
+    found = cell(table, "D", "cifar10")[["low", "high"]].astype(float)
+    np.testing.assert_allclose(found, [expected.low, expected.high])
+    alone = tidy(runs(0.50, low=[0.49], high=[0.51]), 2)
+    assert cell(alone, "D", "cifar10")[["low", "high"]].tolist() == [0.49, 0.51]
     assert np.isnan(cell(table, "A", "cifar10")["low"])
 
 
