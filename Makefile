@@ -1,3 +1,4 @@
+# make         print this
 # make demo    run the whole pipeline in minutes, without downloads
 # make docs    build the documentation as a site in site/
 # make test    run the linters and all tests
@@ -5,6 +6,7 @@
 # make quick   make the paper's tables on CIFAR-10 with 10 of the 250 epochs   (DATA=DIR without internet)
 # make laptop  the same with all 250 epochs
 # make search  search an architecture for a directory or an archive of images   (IMAGES=PATH, RUN=NAME, LABELS=CSV, SET="KEY=VALUE ...")
+# CORES=NUMBER is how many cores a run uses (2), PYTHON=COMMAND the Python that .venv is created with (python3).
 
 PYTHON ?= python3
 CORES ?= 2
@@ -21,9 +23,14 @@ $(foreach key,IMAGES LABELS DATA,$(if $($(key)),\
 	$(if $(shell test -e "$($(key))" && echo exists),,$(error $(key): got $($(key)), which doesn't exist))))
 ifneq ($(filter search,$(MAKECMDGOALS)),)
 $(if $(IMAGES),,$(error IMAGES is missing; give a directory or an archive of images: make search IMAGES=PATH))
+$(if $(shell echo "$(RUN)" | grep -Ex '[A-Za-z0-9][A-Za-z0-9._-]*'),,\
+	$(error RUN: got $(RUN); accepted: letters, digits, '.', '_' and '-', a letter or digit first))
 endif
 
-.PHONY: search demo plan quick laptop test lint style types format docs lock clean
+.PHONY: help search demo plan quick laptop test lint style types format docs lock clean
+
+help:
+	@sed -n '/^#/!q; s/^# //p' Makefile
 
 plan: $(INSTALLED)
 	@$(BIN)/python workflow_scripts/print_plan.py --configfile $(CONFIG) \

@@ -42,7 +42,7 @@ if config["model"]:
     include: "rules/model.smk"
 
 
-# Rules that take a second run locally, not in a cluster's queue.
+# These rules take a second, so they run on the submitting machine and not as jobs of a cluster.
 localrules:
     all,
     choose_architecture,

@@ -3,7 +3,7 @@
     python benchmarks/tau_by_epoch.py
 
 The file has a row for each epoch of each supernet: image_size, labels, seed, epoch and Kendall's tau on
-the three datasets. `results/RUN/ranking/` has the same numbers for a run.
+the three datasets. `results/RUN/figures/trajectory.csv` has the tau of a run.
 """
 
 import sys

@@ -104,6 +104,7 @@ rule draw_scatter:
         png=f"{RESULTS}/figures/scatter_{{benchmark_dataset}}.png",
     params:
         images=IMAGES,
+        ties=config["ranking"]["ties"],
     log:
         f"{RESULTS}/logs/draw/scatter_{{benchmark_dataset}}.log",
     benchmark:

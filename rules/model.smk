@@ -10,6 +10,7 @@ rule choose_candidates:
         trace=f"{RESULTS}/choice/trace.csv",
     params:
         space=MODEL_SPACE,
+        paths=config["large_spaces"].get(MODEL_SPACE, {}).get(OWN["images"], {}).get("paths"),
         limit=limit_settings,
         seeds=RETRAINED_SEEDS,
         evolution=model_evolution,

@@ -76,6 +76,7 @@ rule tabulate_rankings:
     params:
         runs=RANKINGS,
         searches=config["searches"],
+        pooling=config["angle"]["pooling"],
     log:
         f"{RESULTS}/logs/tabulate/rankings.log",
     benchmark:
@@ -103,6 +104,8 @@ rule build_explorer:
         ),
     params:
         runs=RANKINGS,
+        pooling=config["angle"]["pooling"],
+        ties=config["ranking"]["ties"],
     log:
         f"{RESULTS}/logs/build_explorer.log",
     benchmark:

@@ -113,6 +113,7 @@ rule search_large_space:
     params:
         settings=search_settings,
         pooling=config["angle"]["pooling"],
+        ties=config["ranking"]["ties"],
         architectures=config["random_search"]["architectures"],
     log:
         f"{RESULTS}/logs/search_large_space/{LARGE}.log",

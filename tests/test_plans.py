@@ -99,7 +99,10 @@ def test_the_command_line_wins_beside_the_configurations_jobs(tmp_path):
 
 def test_a_wrong_configuration_stops_before_the_first_job(tmp_path):
     output = of_this_workflow(tmp_path, config=TINY | {"seeds": {"uniform": [0]}}, check=False)
-    assert "seeds: got unknown key 'uniform'; accepted: ground-truth, uniform-once" in output
+    assert (
+        "seeds: got unknown key 'uniform'; did you mean uniform-once? accepted: ground-truth, uniform-once"
+        in output
+    )
     assert not (tmp_path / "results").exists()
 
 
@@ -150,6 +153,27 @@ def test_a_job_keeps_every_library_to_its_threads(tmp_path, monkeypatch):
     pools = json.loads((tmp_path / "pools").read_text())
     assert {library for library, _ in pools} == {"blas", "openmp", "torch"}
     assert {threads for _, threads in pools} == {1}
+
+
+PROXY_OF_TOO_MANY_IMAGES = """
+import sys
+from types import SimpleNamespace as Of
+sys.path.insert(0, {scripts!r})
+import job
+from rlnas_core.images.preparation import prepare
+prepare("digits", "data", 4)
+given, named = Of(description="data/dataset.json"), Of(seed="0", dataset="digits")
+asked = {{"params": Of(images=5000), "resources": {{}}, "config": {{"jobs_per_gpu": 1}}}}
+job.proxy_batch(Of(input=given, wildcards=named, **asked), "cpu", print)
+"""
+
+
+def test_a_proxy_of_more_images_than_there_are_is_refused(tmp_path):
+    code = PROXY_OF_TOO_MANY_IMAGES.format(scripts=str(ROOT / "workflow_scripts"))
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False
+    )
+    assert "proxies.images: got 5000; accepted: at most 899, the training images of digits" in result.stderr
 
 
 def test_searches_with_random_labels_see_no_true_label(tmp_path):

@@ -9,11 +9,12 @@ from rlnas_core.paper.explorer import explorer
 from rlnas_core.spaces import get
 
 log = job.start(snakemake)
-space, accuracies = get("nas_bench_201"), read_table(snakemake.input.accuracies)
-found = rankings.collect(space, snakemake.params.runs)
-dataset = snakemake.params.runs[0]["dataset"]
+params, space = snakemake.params, get("nas_bench_201")
+accuracies = read_table(snakemake.input.accuracies)
+found = rankings.collect(space, params.runs, params.pooling)
+dataset = params.runs[0]["dataset"]
 shown = next(rows for (images, _), rows in sorted(found.items()) if images == dataset)
 columns = [column for column in accuracies.columns if column.endswith("_test")]
-page = explorer(space, shown, accuracies[columns])
+page = explorer(space, shown, accuracies[columns], params.ties)
 Path(snakemake.output.html).write_text(page, encoding="utf-8", newline="\n")
 log(f"{len(shown)} rankings with the images of {dataset}, {len(page):,} bytes")

@@ -6,12 +6,12 @@ import pandas as pd
 import job
 from rlnas_core.search.angle import group_sums
 from rlnas_core.search.choice import Limit, agreement, candidates, choose
-from rlnas_core.spaces import get
 from rlnas_core.training.statistics import Statistics
 
 log = job.start(snakemake)
 params = snakemake.params
-space, limit, rng = get(params.space), Limit(**params.limit), np.random.default_rng(0)
+space = job.search_space(params.space, params.paths)
+limit, rng = Limit(**params.limit), np.random.default_rng(0)
 supernets = [Statistics.load(path) for path in snakemake.input.statistics]
 sums = {of.meta["seed"]: group_sums(space, of, pooling=params.pooling) for of in supernets}
 choice = choose(space, list(sums.values()), limit, rng, params.evolution)

@@ -16,6 +16,6 @@ angles = read_scores(snakemake.input.scores, space)["angle"].to_numpy()
 accuracies = read_extracted(snakemake.input.accuracies)[f"{name}_test"].to_numpy()
 best = read_best(snakemake.input.best)["arch"]
 chosen = int(space.index(space.from_string([best]))[0])
-figure = figures.draw_scatter(angles, accuracies, chosen, name, images)
+figure = figures.draw_scatter(angles, accuracies, chosen, name, images, snakemake.params.ties)
 figures.save(figure, Path(snakemake.output.svg).with_suffix(""))
 log(f"chosen: {best}, {accuracies[chosen]:.2f}% on {name}")

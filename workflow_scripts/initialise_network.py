@@ -1,11 +1,9 @@
 """Write the initial weights of the training of an architecture."""
 
-import torch
-
 import job
 from rlnas_core.machine.files import read_result
-from rlnas_core.model.loading import Model, describe
-from rlnas_core.networks.layers import initialise
+from rlnas_core.model.initial import initial_model
+from rlnas_core.model.loading import describe
 from rlnas_core.training.checkpoint import save_weights
 
 log = job.start(snakemake)
@@ -15,7 +13,6 @@ if channels := given.pop("channels") or described.get("channels"):
     given["channels"] = int(channels)
 dataset = job.read_description(snakemake.input.description)
 made_by = {**dict(wildcards), "arch": described["arch"], "settings": given, "trained": False}
-model = Model(describe(dataset, made_by))
-initialise(model.network, torch.Generator().manual_seed(int(wildcards.seed)))
+model = initial_model(describe(dataset, made_by), int(wildcards.seed))
 save_weights(model.network, snakemake.output.weights, **made_by)
 log(f"{described['arch']}: not trained")

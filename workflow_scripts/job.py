@@ -124,7 +124,10 @@ def accuracy_scorer(snakemake: Any, space: Any, log: Callable[[str], None]) -> A
 
 
 def proxy_batch(snakemake: Any, device: str, log: Callable[[str], None]) -> tuple[Any, Any]:
-    """Return the images and labels of a proxy, drawn with the job's seed, on its device."""
+    """Return the images and labels of a proxy, drawn with the job's seed, on its device.
+
+    Raises ValueError if there are fewer training images than `proxies.images`.
+    """
     import numpy as np
     import torch
 
@@ -134,8 +137,13 @@ def proxy_batch(snakemake: Any, device: str, log: Callable[[str], None]) -> tupl
 
     take_devices(snakemake, device, log)
     data = load(Path(snakemake.input.description).parent, "train")
-    rng = np.random.default_rng(int(snakemake.wildcards.seed))
-    rows = np.sort(rng.choice(len(data), size=snakemake.params.images, replace=False))
+    rng, images = np.random.default_rng(int(snakemake.wildcards.seed)), snakemake.params.images
+    if images > len(data):
+        raise ValueError(
+            f"proxies.images: got {images}; accepted: at most {len(data)}, the training images of "
+            f"{snakemake.wildcards.dataset}"
+        )
+    rows = np.sort(rng.choice(len(data), size=images, replace=False))
     labels = torch.from_numpy(read_array(snakemake.input.labels)[rows])
     return data.plain(rows, pick_device(device)), labels.to(pick_device(device))
 
@@ -160,3 +168,10 @@ def of_searches(runs: "pd.DataFrame", searches: dict[str, str]) -> "pd.DataFrame
         runs[(runs["dataset"] == dataset) & (runs["column"] == f"{name}_test")].assign(dataset=name)
         for name, dataset in searches.items()
     )
+
+
+def search_space(name: str, paths: str | None) -> Any:
+    """Return a search space; `paths` says where the paths in the angle end, in the DARTS space alone."""
+    from rlnas_core.spaces import get
+
+    return get(name, **({"paths": paths} if name == "darts" else {}))

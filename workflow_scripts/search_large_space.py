@@ -8,12 +8,11 @@ from rlnas_core.search.angle import angles, group_sums, structure
 from rlnas_core.search.evolution import evolve, random_architectures
 from rlnas_core.search.optimum import largest_angle
 from rlnas_core.search.results import result, tied
-from rlnas_core.spaces import get
 from rlnas_core.training.statistics import Statistics
 
 log = job.start(snakemake)
 wildcards, params = snakemake.wildcards, snakemake.params
-space = get(wildcards.space, **({"paths": params.settings["paths"]} if wildcards.space == "darts" else {}))
+space = job.search_space(wildcards.space, params.settings["paths"])
 statistics = Statistics.load(snakemake.input.statistics)
 sums = group_sums(space, statistics, pooling=params.pooling)
 limit = np.inf if wildcards.limit == "none" else 1e6 * int(wildcards.limit)
@@ -42,6 +41,6 @@ for name, found_by, genes, score, others in (
 ties.to_csv(snakemake.output.tied, index=False)
 log(f"{exact.visited} partial architectures looked at; {len(ties)} of those scored have the same angle")
 sample = random_architectures(space, rng, params.architectures, limit)
-alike = pd.DataFrame(structure(space, sums, sample).items(), columns=["with", "tau"])
+alike = pd.DataFrame(structure(space, sums, sample, params.ties).items(), columns=["with", "tau"])
 alike.assign(architectures=len(sample)).to_csv(snakemake.output.structure, index=False)
 log(alike.to_string(index=False))

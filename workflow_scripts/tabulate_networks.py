@@ -5,12 +5,11 @@ from pathlib import Path
 import job
 from rlnas_core.machine.files import read_results
 from rlnas_core.paper import networks
-from rlnas_core.spaces import get
 from rlnas_core.training.statistics import Statistics
 
 log = job.start(snakemake)
 wildcards, given, params = snakemake.wildcards, snakemake.input, snakemake.params
-space = get(wildcards.space, **({"paths": params.search["paths"]} if wildcards.space == "darts" else {}))
+space = job.search_space(wildcards.space, params.search["paths"])
 described = read_results(given.architectures, ["architecture", "arch"]).set_index("architecture")
 trained = read_results(given.accuracies, ["architecture", "seed", "column", "value"])
 trained = trained[trained["column"] == "top1"].pivot(index="architecture", columns="seed", values="value")

@@ -11,13 +11,14 @@ from rlnas_core.paper import figures, rankings
 from rlnas_core.spaces import get
 
 log = job.start(snakemake)
-space, accuracies = get("nas_bench_201"), read_extracted(snakemake.input.accuracies)
-found = rankings.collect(space, snakemake.params.runs)
+params, space = snakemake.params, get("nas_bench_201")
+accuracies = read_extracted(snakemake.input.accuracies)
+found = rankings.collect(space, params.runs, params.pooling)
 measured = pd.DataFrame(
     {"row": row, "needs": ranking.needs, "seed": seed, "column": name}
     | measures(space, ranking.scores, accuracies[f"{name}_test"].to_numpy())
     for (dataset, seed), rows in found.items()
-    for name in (name for name, images in snakemake.params.searches.items() if images == dataset)
+    for name in (name for name, images in params.searches.items() if images == dataset)
     for row, ranking in rows.items()
 )
 table, costs = rankings.summarise(measured), rankings.core_seconds(found.values())

@@ -67,7 +67,7 @@ def read_table(path: Path | str) -> pd.DataFrame:
             f"{path}: got the columns {', '.join(table.columns)}; accepted: index, arch and at least one of "
             f"{', '.join(BENCHMARK_COLUMNS)}"
         )
-    canonical = _canonical(table, str(path), complete=True)
+    canonical = _canonical(table, str(path))
     _verify_numbers(table, str(path))
     return canonical
 
@@ -124,7 +124,6 @@ def extract(
     path: Path | str,
     checksum: str | None = None,
     *,
-    complete: bool = True,
     log: Callable[[str], None] = lambda line: None,
 ) -> pd.DataFrame:
     """Return the table of the whole space from `source`, the configuration's `benchmark.source`.
@@ -133,24 +132,34 @@ def extract(
     unpacked NATS-tss-v1_0-3ffb9-simple directory. Their accuracies are means after 200 epochs, and reading
     them can't run code. A damaged file is detected by `checksum` (`algorithm:digest`; of meta.pickle.pbz2 in
     a directory) or, without one, by the six digits at the end of the official file's name; these don't prove
-    its origin. The table is in the order of the space, of all 15,625 architectures if `complete`. Raises
-    `ValueError` for a checksum mismatch, damaged or missing files, and incomplete content.
+    its origin. The table is in the order of the space. Raises `ValueError` for a checksum mismatch, damaged
+    or missing files, and incomplete content.
     """
     path = Path(path)
     inspect(source, path, checksum)
     if source not in ("official", "nats-bench"):
         return read_table(path)
-    from nas_201_api import ArchResults  # imports torch
-
     log(f"{path}: loading")
-    epochs, found = ("full", _official(path)) if source == "official" else ("200", _nats(path, complete))
-    rows = []
-    for file, arch, results in found:
-        with files.reading(file):
-            rows.append({"arch": arch, **_accuracies(ArchResults.create_from_state_dict(results[epochs]))})
+    rows: list[dict[str, Any]] = []
+    for row in read_trained(source, path):
+        rows.append(row)
         if len(rows) % 1000 == 0:
             log(f"{len(rows)} architectures")
-    return _canonical(pd.DataFrame(rows), str(path), complete)
+    return _canonical(pd.DataFrame(rows), str(path))
+
+
+def read_trained(source: str, path: Path) -> Iterator[dict[str, Any]]:
+    """Yield `arch` and its accuracies by column, for each architecture of an `official` file or directory.
+
+    Raises `ValueError` for damaged or missing files.
+    """
+    from nas_201_api import ArchResults  # imports torch
+
+    epochs, found = ("full", _official(path)) if source == "official" else ("200", _nats(path))
+    for file, arch, results in found:
+        with files.reading(file):
+            row = {"arch": arch, **_accuracies(ArchResults.create_from_state_dict(results[epochs]))}
+        yield row
 
 
 def _official(path: Path) -> list[tuple[Path, str, Any]]:
@@ -161,12 +170,12 @@ def _official(path: Path) -> list[tuple[Path, str, Any]]:
         return [(path, archs[index], trained[index]) for index in sorted(trained)]
 
 
-def _nats(folder: Path, complete: bool) -> Iterator[tuple[Path, str, Any]]:
+def _nats(folder: Path) -> Iterator[tuple[Path, str, Any]]:
     """The same as `_official` for a directory, read one architecture at a time."""
     meta = _load_nats(folder / "meta.pickle.pbz2")
     with files.reading(folder / "meta.pickle.pbz2"):
         archs = [(folder / f"{index:06d}.pickle.pbz2", arch) for index, arch in enumerate(meta["meta_archs"])]
-    return ((file, arch, _load_nats(file)) for file, arch in archs if complete or file.is_file())
+    return ((file, arch, _load_nats(file)) for file, arch in archs)
 
 
 def compare(table: pd.DataFrame) -> pd.DataFrame:
@@ -227,7 +236,7 @@ def _accuracies(results: "ArchResults") -> dict[str, float]:
     }
 
 
-def _canonical(table: pd.DataFrame, name: str, complete: bool) -> pd.DataFrame:
+def _canonical(table: pd.DataFrame, name: str) -> pd.DataFrame:
     """Return a table in the order of the space; ValueError for missing, duplicate or wrong entries."""
     space = spaces.get("nas_bench_201")
     if table.empty:
@@ -240,7 +249,7 @@ def _canonical(table: pd.DataFrame, name: str, complete: bool) -> pd.DataFrame:
     mistakes = []
     genes = space.enumerate()
     counts = np.bincount(index, minlength=len(genes))
-    for kind, rows in (("duplicate", counts > 1), ("missing", (counts == 0) & complete)):
+    for kind, rows in (("duplicate", counts > 1), ("missing", counts == 0)):
         if rows.any():
             mistakes.append(f"{kind} architectures: {files.some(space.to_string(genes[rows]))}")
     for column in accuracies:
@@ -249,7 +258,7 @@ def _canonical(table: pd.DataFrame, name: str, complete: bool) -> pd.DataFrame:
         if outside.any():
             pairs = [f"{table['arch'][row]} has {table[column][row]}" for row in np.flatnonzero(outside)]
             mistakes.append(f"{column} outside 0..100 percent: {files.some(pairs)}")
-        elif complete and values.max() <= 1:
+        elif values.max() <= 1:
             mistakes.append(
                 f"{column}: got {values.max():g} at most, which looks like fractions; give percent"
             )

@@ -1,6 +1,7 @@
 """Check a configuration against its schema and fill in the defaults."""
 
 import copy
+import re
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,8 @@ def resolve_paths(config: Mapping[str, Any]) -> dict[str, Any]:
         if config["data"] is None and any("{data}" in place for place in places):
             if not (entry["source"] in FACTS and FACTS[entry["source"]].downloaded):
                 wrong.append(
-                    f"data: got null, but {key}.path is in it; give a folder, as in --config data=DIR"
+                    f"data: got null, but {key}.path uses {{data}}; give a directory, as in "
+                    "--config data=DIR (make plan DATA=DIR)"
                     + (f": {DOWNLOADS['imagenet']}" if key == "datasets.imagenet" else "")
                 )
             entry["path"] = None
@@ -110,7 +112,8 @@ def unusable_files(config: Mapping[str, Any], read: Collection[str]) -> list[str
         try:
             _read_source(config, key, entry)
         except (ValueError, OSError) as error:
-            lines.append(f"{key}.path: {error}")
+            about = re.match(r"(\w+): got ", str(error))  # the setting that is wrong, if not the path
+            lines.append(f"{key}.{error}" if about and about[1] in entry else f"{key}.path: {error}")
     return lines
 
 

@@ -47,6 +47,12 @@ def contradictions(config: Mapping[str, Any], schema: Mapping[str, Any]) -> Iter
         yield from _contradictions_of_model(config)
     for name, entry in datasets.items():
         yield from _contradictions_of_images(f"datasets.{name}", entry)
+    for name in _datasets_of_nas_bench_201(config):
+        if name in datasets and (size := datasets[name]["image_size"]) % 4:
+            yield (
+                f"datasets.{name}.image_size: got {size}; accepted: a multiple of 4 (NAS-Bench-201 halves "
+                "images twice)"
+            )
     yield from _contradictions_of_training(config, "supernet", config["supernet"], "supernet")
     yield from _contradictions_of_evolution("evolution", config["evolution"])
     yield from _unused_sizes("supernet", "nas_bench_201", config["supernet"], described)
@@ -74,6 +80,21 @@ def _contradictions_of_images(key: str, entry: Mapping[str, Any]) -> Iterator[st
                 yield f"{key}.{part}: got {entry[part]}; accepted with decode each-time: {only}"
     if entry["path"] is not None and source == "digits":
         yield f"{key}.path: got {in_yaml(entry['path'])}; digits come with scikit-learn, leave it out"
+
+
+def _datasets_of_nas_bench_201(config: Mapping[str, Any]) -> list[str]:
+    """The image datasets on which supernets or networks of NAS-Bench-201 run."""
+    model, figure, proxies = config["model"], config["figure1"], config["proxies"]
+    used = {name for name, asked in config["retraining"]["nas_bench_201"].items() if asked["seeds"]}
+    if model:
+        used |= {model["images"]} if model["space"] == "nas_bench_201" else set()
+    elif (
+        any(config["seeds"].values())
+        or (figure["seeds"] and figure["categories"])
+        or (proxies["seeds"] and proxies["names"])
+    ):
+        used |= set(config["searches"].values())
+    return sorted(used)
 
 
 def _contradictions_of_training(

@@ -32,15 +32,20 @@ def _section(
 ) -> Iterator[str]:
     """The lines of a mapping: its own keys, then sections of the mappings in it.
 
-    `shown` are the definitions that have a section, with its path and entry. Later uses show only
-    differences.
+    `shown` are the definitions and sets of keys that have a section, with its path and entry or lines. Later
+    uses show only differences.
     """
-    if path:
-        yield from (f"## `{path}`", "", entry.get("description", ""), "")
     keys = {name: resolved(key, root) for name, key in entry.get("properties", {}).items()}
     mappings = {name: key for name, key in keys.items() if _is_mapping(key)}
-    yield from (_line(name, key) for name, key in keys.items() if name not in mappings)
-    yield ""
+    lines = [_line(name, key) for name, key in keys.items() if name not in mappings]
+    like, known = shown.setdefault(" ".join(keys), (path, lines))
+    description = entry.get("description", "")
+    if like != path:
+        description += f" Keys as in `{like}`."
+        lines = [line for line in lines if line not in known]
+    if path:
+        yield from (f"## `{path}`", "", description, "")
+    yield from (*lines, "")
     for name, key in mappings.items():
         inner = f"{path}.{name}".lstrip(".")
         definition = entry["properties"][name].get("$ref")
@@ -50,6 +55,7 @@ def _section(
             for part, other in first["properties"].items():
                 own, other = resolved(key["properties"][part], root), resolved(other, root)
                 if _is_mapping(own) and own != other:
+                    yield ""
                     yield from _section(f"{inner}.{part}", own, root, shown)
                 elif own.get("default") != other.get("default"):
                     yield _line(part, own)

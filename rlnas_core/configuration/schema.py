@@ -1,6 +1,7 @@
 """Validate a configuration against a schema, with readable messages, and fill in defaults."""
 
 import copy
+import difflib
 import math
 from collections.abc import Mapping
 from functools import partial
@@ -11,13 +12,13 @@ if TYPE_CHECKING:
 
 _KINDS = {
     "object": "a mapping",
-    "array": "a list",
     "string": "text in one line",
-    "integer": "a whole number of at most 32 bits",
+    "integer": "a whole number",
     "number": "a finite number",
     "boolean": "true or false",
     "null": "null",
 }
+_ITEMS = {"integer": "whole numbers", "number": "numbers", "string": "texts", "null": "null"}
 _SHOWN = 80  # characters of a value
 
 
@@ -69,14 +70,15 @@ def _explain(error: "ValidationError") -> str:
             known = [in_yaml(value).strip("'") for value in error.validator_value]
             return f"{got}; accepted: {', '.join(known)}"
         case "type":
-            kinds = (
-                [error.validator_value] if isinstance(error.validator_value, str) else error.validator_value
-            )
-            return f"{got}; accepted: {' or '.join(_KINDS[kind] for kind in kinds)}"
+            kinds = " or ".join(_kind(kind, error) for kind in _several(error.validator_value))
+            return f"{got}; accepted: {kinds}"
         case "additionalProperties":
             known = error.schema["properties"]
             unknown = [name for name in error.instance if name not in known]
-            return f"{key}: got unknown key {', '.join(map(repr, unknown))}; accepted: {', '.join(known)}"
+            close = [match for name in unknown for match in difflib.get_close_matches(str(name), known, 1)]
+            meant = f"did you mean {', '.join(close)}? " if close else ""
+            got = f"got unknown key {', '.join(map(repr, unknown))}"
+            return f"{key}: {got}; {meant}accepted: {', '.join(known)}"
         case "required":
             absent = [name for name in error.validator_value if name not in error.instance]
             return f"{key}: got no {', '.join(absent)}; required: {', '.join(error.validator_value)}"
@@ -99,6 +101,29 @@ def _explain(error: "ValidationError") -> str:
         case "maxLength":
             return f"{got}; accepted: {error.validator_value} characters"
     return f"{got}; {error.message}"
+
+
+def _kind(kind: str, error: "ValidationError") -> str:
+    """What a value of a type is, as far as the value that was got needs it."""
+    if kind == "array":
+        return _list(error.schema)
+    if kind == "integer" and type(error.instance) is int:  # refused for its size
+        return f"{_KINDS[kind]} of at most 32 bits"
+    return _KINDS[kind]
+
+
+def _list(schema: Mapping[str, Any]) -> str:
+    """What a list contains, with an example where the schema gives one."""
+    items = schema.get("items") or schema["prefixItems"][0]
+    if "enum" in items:
+        return f"a list, such as [{', '.join(items['enum'][:2])}]"
+    kinds, start = _several(items["type"]), items.get("minimum", 0)
+    example = f", such as {[start, start + 1, start + 2]}" if "integer" in kinds else ""
+    return f"a list of {' or '.join(_ITEMS[kind] for kind in kinds)}{example}"
+
+
+def _several(kinds: str | list[str]) -> list[str]:
+    return [kinds] if isinstance(kinds, str) else kinds
 
 
 def resolved(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Mapping[str, Any]:

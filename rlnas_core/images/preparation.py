@@ -76,9 +76,11 @@ def prepare(
     found, train_rows, valid = inspect(asked)
     out.mkdir(parents=True, exist_ok=True)
     log(f"{name or source}: {len(train_rows)} training and {len(valid[1])} validation images")
-    write = _write_paths if asked.decode == "each-time" else _write_pixels
     parts = {"train": (found.train, train_rows), "valid": valid}
-    mean, std = write(parts, out, image_size, found.channels, log)
+    if asked.decode == "each-time":
+        mean, std = _write_paths(parts, out, image_size, log)
+    else:
+        mean, std = _write_pixels(parts, out, image_size, found.channels, log)
     description = {
         "name": name or source,
         "source": source,
@@ -110,10 +112,10 @@ def inspect(asked: Reading) -> tuple[ImageSource, np.ndarray, Part]:
     if asked.decode == "each-time" and not len(found.train.files):
         raise ValueError(f"decode: got each-time; {where} isn't a folder of images: give once")
     if asked.classes is not None and found.classes not in (0, asked.classes):
-        raise ValueError(
-            f"classes: got {asked.classes}, but {asked.path} has {found.classes} class folders; "
-            f"give {found.classes}"
-        )
+        kind = f"{asked.labels} has {found.classes} classes"
+        if asked.labels is None:
+            kind = f"{asked.path} has {found.classes} class folders"
+        raise ValueError(f"classes: got {asked.classes}, but {kind}; give {found.classes}")
     train_rows, valid = _split(found, asked.split or _default_split(asked.source, found))
     if asked.per_class is not None:
         train_rows = _first_of_each_class(found.train.labels, train_rows, asked.per_class)
@@ -182,9 +184,7 @@ def _first_of_each_class(labels: np.ndarray, rows: np.ndarray, count: int) -> np
     return np.sort(np.concatenate(kept))
 
 
-def _write_paths(
-    parts: dict[str, Part], out: Path, size: int, channels: int, log: Log
-) -> tuple[list[float], list[float]]:
+def _write_paths(parts: dict[str, Part], out: Path, size: int, log: Log) -> tuple[list[float], list[float]]:
     """Write the paths and labels of each part; return mean and deviation of a sample of training images."""
     for part, (pool, rows) in parts.items():
         np.save(out / f"{part}_images.npy", pool.files[rows])

@@ -121,9 +121,10 @@ def _listed_classes(path: Path, names: dict[str, PurePosixPath], labels: Path) -
     with reading(labels, "give a CSV of the columns file and class"):
         table = pd.read_csv(labels, dtype=str, keep_default_na=False)
     if missing := {"file", "class"} - set(table.columns):
+        absent = f"{' and '.join(sorted(missing))} {'are' if len(missing) > 1 else 'is'} missing"
         raise ValueError(
-            f"{labels}: got the columns {some(table.columns)}, without {some(missing)}; accepted: a CSV, "
-            "separated by commas, whose first row is file,class"
+            f"{labels}: got the columns {some(table.columns)}; {absent}; accepted: a CSV, separated by "
+            "commas, whose first row is file,class"
         )
     full_of = {short.as_posix(): full for full, short in names.items()} | {full: full for full in names}
     if unknown := set(table["file"]) - set(full_of):

@@ -155,7 +155,16 @@ class Tape:
         return y
 
     def add(self, x: Value, y: Value) -> Value:
-        """Let the last instruction, which computes y, add to x instead, and free the buffer of y."""
+        """Let the last instruction, which computes y, add to x instead, and free the buffer of y.
+
+        Raises ValueError if x and y differ in shape: the kernels don't broadcast.
+        """
+        if (x.side, x.channels) != (y.side, y.channels):
+            shapes = " and ".join(f"{part.side}x{part.side}x{part.channels}" for part in (x, y))
+            raise ValueError(
+                f"a + b: got {shapes} (pixels and channels); accepted: equal shapes. NAS-Bench-201 halves "
+                "images twice: give images whose side is a multiple of 4"
+            )
         last = self._instructions[-1]
         if last["target"] != y.offset or y.reader is not None or x.reader is not None:
             raise NotImplementedError("a + b: the kernels need an unread a and b from the last operation")

@@ -19,7 +19,7 @@ def draw_fixed_labels(
     Returns an int64 array (n,) with values below `categories` (paper, section 4). All methods but
     `uniform-once` need the ground truth (n,), which may be None or -1 where an image has no label. Raises
     `ValueError` for an unknown or redrawn method, for too few categories, and if a method needs the ground
-    truth and it is absent or has another number of classes.
+    truth and it is absent or has more classes than `categories`.
     """
     if method not in FIXED_METHODS:
         raise ValueError(f"labels: got '{method}'; accepted as labels drawn once: {', '.join(FIXED_METHODS)}")
@@ -119,9 +119,9 @@ def _checked_truth(method: str, ground_truth: np.ndarray | None, categories: int
             f"labels '{method}' need the ground truth, but the images are unlabelled; use uniform-once"
         )
     classes = int(ground_truth.max()) + 1
-    if categories != classes:
+    if categories < classes:  # a split can lack the highest classes
         raise ValueError(
             f"labels '{method}' keep the ground truth's classes: got {categories} categories, "
-            f"accepted: {classes}; use uniform-once or uniform-each-step for any other number"
+            f"accepted: at least {classes}; use uniform-once or uniform-each-step for fewer"
         )
     return np.asarray(ground_truth, dtype=np.int64)

@@ -168,8 +168,11 @@ def card(model: Model, accuracies: Mapping[str, float]) -> str:
 
 
 def _flops(of: ModelDescription) -> str:
-    cost = get(of.space).cost
-    if of.space != "nas_bench_201":
-        return f"{cost(of.genes[None])[1][0] / 1e6:.1f} million FLOPs as a network for ImageNet at 224 pixels"
-    sizes = {"classes": len(of.class_names), "in_channels": of.in_channels, "image_size": of.image_size}
-    return f"{cost(of.genes[None], **of.sizes, **sizes)[1][0] / 1e6:.2f} million FLOPs (multiply-adds)"
+    sizes = {**of.sizes, "classes": len(of.class_names), "image_size": of.image_size}
+    stem = ""
+    if of.space == "nas_bench_201":
+        sizes["in_channels"] = of.in_channels
+    elif of.in_channels != 3:
+        stem = ", counted for colour images"  # as the limits of a search in these spaces are
+    _, (flops,) = get(of.space).cost(of.genes[None], **sizes)
+    return f"{flops / 1e6:.2f} million FLOPs (multiply-adds) at {of.image_size} pixels{stem}"

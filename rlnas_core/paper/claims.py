@@ -95,7 +95,7 @@ def judge(estimate: Estimate, region: tuple[float, float]) -> str:
     return FAILS if estimate.high <= region[0] or estimate.low >= region[1] else OPEN
 
 
-def difference(one: Cell, two: Cell, level: float = _LEVEL) -> Estimate:
+def difference(one: Cell, two: Cell, *, level: float = _LEVEL) -> Estimate:
     """Return the difference of two means with its t interval at `level`, their standard deviations pooled.
 
     A mean of infinitely many runs is exact, such as one that doesn't depend on a seed. The interval is
@@ -212,7 +212,7 @@ def _of_categories(asked: Mapping[str, Any], categories: pd.DataFrame | None) ->
             best = others["mean"].idxmax()
             compared = f"{best}, the best of the others, against {classes}"
             level = 1 - (1 - _LEVEL) / len(others)
-            own = difference(taus.loc[best].to_dict(), taus.loc[classes].to_dict(), level)
+            own = difference(taus.loc[best].to_dict(), taus.loc[classes].to_dict(), level=level)
         reason = "figure1.categories needs two numbers, the number of classes among them"
         yield Comparison(f"{dataset}/{shown}", compared, own, Estimate(), region, region, [reason])
 

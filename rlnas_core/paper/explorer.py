@@ -28,11 +28,11 @@ LIMIT = 5_000_000
 """Largest size of a page in bytes."""
 
 
-def explorer(space: NASBench201, rankings: Mapping[str, Ranking], accuracies: pd.DataFrame) -> str:
+def explorer(space: NASBench201, rankings: Mapping[str, Ranking], accuracies: pd.DataFrame, ties: str) -> str:
     """Return an HTML page of rankings of all architectures, and their accuracies in percent (columns).
 
-    Places count from 1, the best; tied architectures share their best place. Raises ValueError if the page is
-    larger than `LIMIT`.
+    `ties` is that of `ranking.kendall`. Places count from 1, the best; tied architectures share their best
+    place. Raises ValueError if the page is larger than `LIMIT`.
     """
     genes = space.enumerate()
     params, _ = space.cost(genes)
@@ -50,7 +50,7 @@ def explorer(space: NASBench201, rankings: Mapping[str, Ranking], accuracies: pd
             {
                 "title": title(row),
                 "needs": ranking.needs or "nothing",
-                "tau": {name: _tau(ranking.scores, values) for name, values in columns.items()},
+                "tau": {name: _tau(ranking.scores, values, ties) for name, values in columns.items()},
                 "places": _pack(rankdata(-ranking.scores, "min"), "u2"),
             }
             for row, ranking in rankings.items()
@@ -76,8 +76,8 @@ def _pack(values: Any, kind: str) -> str:
     return base64.b64encode(np.asarray(values).astype(f"<{kind}").tobytes()).decode()
 
 
-def _tau(scores: np.ndarray, accuracies: pd.Series) -> float | None:
-    tau = kendall(scores, accuracies.to_numpy())
+def _tau(scores: np.ndarray, accuracies: pd.Series, ties: str) -> float | None:
+    tau = kendall(scores, accuracies.to_numpy(), ties)
     return None if np.isnan(tau) else round(tau, 3)
 
 

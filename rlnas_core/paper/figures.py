@@ -11,7 +11,6 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
-import scipy
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -30,7 +29,7 @@ _METHODS = {
     "B": "B: true labels, angle",
     "C": "C: random labels, accuracy",
     "D": "D: random labels, angle (RLNAS)",
-    "live-conv-weights": "no network: convolution weights",
+    "live-conv-weights": "no network: weights on live edges",
     "D/layer-angle-sum-times-mean": "D, layer by layer",
     "D/operation-average-control": "its control: structure alone",
 }
@@ -74,7 +73,8 @@ def draw_figure1(results: pd.DataFrame, images: Mapping[str, str]) -> Figure:
         found = [figure.add_subplot(grid[place, 0], sharex=ranking) for place in range(len(datasets))]
         for place, (dataset, runs) in enumerate(datasets.items()):
             for axes, value in ((found[place], "accuracy"), (ranking, "tau")):
-                mean = _draw_runs(axes, runs, value, place, panel(dataset, images.get(dataset, "")))
+                name = panel(dataset, images.get(dataset, ""))
+                mean = _draw_runs(axes, runs, "categories", value, place, name)
                 true = mean[mean.index == runs["classes"].iloc[0]]
                 axes.plot(true.index, true, "*", color=_RED, markersize=14, markeredgecolor="white", zorder=5)
             found[place].tick_params(labelbottom=place == len(datasets) - 1)
@@ -107,9 +107,8 @@ def draw_methods(table: pd.DataFrame, rows: Sequence[str] = METHODS) -> Figure:
         for axes, dataset in zip(panels, datasets, strict=True):
             cells = table[table["column"] == dataset].set_index("row").reindex(list(rows))
             places = np.arange(len(rows))
-            reach = scipy.stats.t.ppf(0.975, cells["runs"] - 1) * cells["std"] / np.sqrt(cells["runs"])
-            below = reach.fillna(cells["mean"] - cells["low"]).fillna(0).clip(lower=0)
-            above = reach.fillna(cells["high"] - cells["mean"]).fillna(0).clip(lower=0)
+            below = (cells["mean"] - cells["low"]).fillna(0).clip(lower=0)
+            above = (cells["high"] - cells["mean"]).fillna(0).clip(lower=0)
             axes.axvline(0, color="#888888", linewidth=1)
             axes.errorbar(
                 *(cells["mean"], places), xerr=[below, above],
@@ -131,13 +130,13 @@ def draw_methods(table: pd.DataFrame, rows: Sequence[str] = METHODS) -> Figure:
 
 
 def draw_scatter(
-    angles: np.ndarray, accuracies: np.ndarray, chosen: int, dataset: str, images: str
+    angles: np.ndarray, accuracies: np.ndarray, chosen: int, dataset: str, images: str, ties: str
 ) -> Figure:
     """Draw each architecture's angle (N,) in radians against its accuracy (N,) in percent, as counts.
 
-    `chosen` is the row of the architecture that the search chose; `images` says on which images.
-    Architectures without a live path have angle 0 by definition. They and the lowest 5% of accuracies lie
-    outside the view; their number is written in it.
+    `chosen` is the row of the architecture that the search chose; `images` says on which images. `ties` is
+    that of `ranking.kendall`, for tau in the title. Architectures without a live path have angle 0 by
+    definition. They and the lowest 5% of accuracies lie outside the view; their number is written in it.
     """
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(6.4, 5.0), layout="constrained")
@@ -164,7 +163,8 @@ def draw_scatter(
             zorder=5, label=f"chosen: {accuracies[chosen]:.2f}%",
         )  # fmt: skip
         name, *searched = panel(dataset, images).splitlines()
-        axes.set_title("\n".join([f"{name}: Kendall's tau {kendall(angles, accuracies):.3f}", *searched]))
+        tau = kendall(angles, accuracies, ties)
+        axes.set_title("\n".join([f"{name}: Kendall's tau {tau:.3f}", *searched]))
         outside = f"{len(angles) - shown.sum():,} of {len(angles):,} outside the view"
         axes.set_title(outside, loc="right", fontsize=8, color="#555555")
         axes.set_xlabel("Angle between initial and trained weights (rad)")
@@ -243,7 +243,7 @@ def draw_label_curve(results: pd.DataFrame) -> Figure:
         figure = Figure(figsize=(6.4, 4.4), layout="constrained")
         axes = figure.subplots()
         for place, (name, runs) in enumerate(results.groupby("architecture", sort=False)):
-            _draw_runs(axes, runs.rename(columns={"labels": "categories"}), "accuracy", place, str(name))
+            _draw_runs(axes, runs, "labels", "accuracy", place, str(name))
         axes.set_xscale("log")
         ticks = sorted(set(results["labels"]))
         axes.set_xticks(ticks, [f"{tick:.0f}" for tick in ticks])
@@ -265,9 +265,9 @@ def save(figure: Figure, stem: Path | str) -> None:
             figure.savefig(stem.with_name(f"{stem.name}.{extension}"), metadata=metadata)
 
 
-def _draw_runs(axes: Axes, runs: pd.DataFrame, value: str, place: int, label: str) -> pd.Series:
-    """Draw the mean over seeds with a band of one standard deviation; return the mean."""
-    groups = runs.groupby("categories")[value]
+def _draw_runs(axes: Axes, runs: pd.DataFrame, x: str, y: str, place: int, label: str) -> pd.Series:
+    """Draw the mean of column y at each x, with a band of one standard deviation; return the mean."""
+    groups = runs.groupby(x)[y]
     mean, std = groups.mean(), groups.std().fillna(0)
     look: Any = {"color": COLOURS[place], "linestyle": _DASHES[place], "marker": _MARKERS[place]}
     axes.fill_between(mean.index, mean - std, mean + std, color=look["color"], alpha=0.18, linewidth=0)

@@ -77,12 +77,12 @@ def label_rows(results: pd.DataFrame, baselines: pd.DataFrame, table: Mapping[st
 
 
 def collect(
-    space: NASBench201, runs: Iterable[Mapping[str, Any]]
+    space: NASBench201, runs: Iterable[Mapping[str, Any]], pooling: str
 ) -> dict[tuple[str, int], dict[str, Ranking]]:
     """Return every ranking by (image dataset, seed) and row.
 
     A run has dataset, labels, seed and indicator, its file of scores and the runtimes of its jobs. It has the
-    statistics of its supernet if earlier epochs are ranked too.
+    statistics of its supernet if earlier epochs are ranked too; `pooling` is that of `angle.group_sums`.
     """
     found: dict[tuple[str, int], dict[str, Ranking]] = {}
     for run in runs:
@@ -99,7 +99,7 @@ def collect(
             *before, last = statistics.epochs.tolist()
             for place, epoch in enumerate(before):
                 if epoch in PAPER["rankings"]["angle_epochs"]:
-                    angles = architecture_angles(space, statistics, space.enumerate(), place)
+                    angles = architecture_angles(space, statistics, space.enumerate(), place, pooling)
                     jobs = dict.fromkeys(run["runtimes"], epoch / last)
                     rankings[f"{run['labels']}/angle/epoch {epoch}"] = Ranking(angles, wanted, jobs)
     for dataset in {dataset for dataset, _ in found}:

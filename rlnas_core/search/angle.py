@@ -91,11 +91,12 @@ def indicators(
     return {name: values.round(_DECIMALS) for name, values in scores.items()}
 
 
-def structure(space: SearchSpace, sums: np.ndarray, genes: np.ndarray) -> dict[str, float]:
+def structure(space: SearchSpace, sums: np.ndarray, genes: np.ndarray, ties: str) -> dict[str, float]:
     """Kendall's tau between the angle and scores of structure alone, over architectures (N, genes).
 
     The scores are parameters, FLOPs and `operation-average-control`: the angle after that of each weight
-    group is replaced by the average angle of its operation. `sums` (G, 3) are those of `group_sums`.
+    group is replaced by the average angle of its operation. `sums` (G, 3) are those of `group_sums`; `ties`
+    is that of `kendall`.
     """
     operations = sums[1:].reshape(space.num_genes, -1, 3)
     lengths = np.sqrt(operations[..., 1] * operations[..., 2])
@@ -109,7 +110,7 @@ def structure(space: SearchSpace, sums: np.ndarray, genes: np.ndarray) -> dict[s
     scores = angles(usage, sums)
     params, macs = space.cost(genes)
     others = {"params": params, "flops": macs, "operation-average-control": angles(usage, control)}
-    return {name: kendall(values, scores) for name, values in others.items()}
+    return {name: kendall(values, scores, ties) for name, values in others.items()}
 
 
 def follow(

@@ -127,15 +127,18 @@ def structural_choice(
 
 
 def random_choices(space: SearchSpace, limit: Limit, rng: np.random.Generator, count: int) -> np.ndarray:
-    """Draw random architectures (count, genes) within a limit, without operations that have no effect.
+    """Draw different random architectures (N, genes) within a limit, without operations without effect.
 
-    Raises ValueError if none is found.
+    N is `count`, or lower where a limit leaves fewer than are found in 200,000 draws. Raises ValueError if
+    none is found.
     """
     found = np.empty((0, space.num_genes), np.int8)
     for _ in range(_ROUNDS):
         genes = space.canonical(space.sample(_SAMPLE, rng))
         genes = genes[space.usage(genes).any(axis=1)]  # its output depends on the images
         found = np.concatenate([found, genes[limit.keeps(space, genes)]])
+        _, first = np.unique(found, axis=0, return_index=True)
+        found = found[np.sort(first)]
         if len(found) >= count:
             break
     if not len(found):
@@ -143,7 +146,7 @@ def random_choices(space: SearchSpace, limit: Limit, rng: np.random.Generator, c
             f"limit: got {limit.most:.4g} {limit.measure}; accepted: more than {limit.cheapest(space):.4g}, "
             "the cost of the cheapest architecture"
         )
-    return found[np.arange(count) % len(found)]
+    return found[:count]
 
 
 def agreement(
@@ -151,10 +154,10 @@ def agreement(
 ) -> pd.DataFrame:
     """Return how well supernets of different seeds agree on architectures within a limit, one row per pair.
 
-    `sums` are by seed. Architectures are those of the enumerated space, or 2,000 random ones of another
-    space. `tau` is Kendall's tau-b between the angles of both seeds. `tau_structure` is that between the
-    angles of `seed` and the parameters that the output depends on. `better` is the share of architectures to
-    which `other` gives a larger angle than to the best architecture of `seed`.
+    `sums` are by seed. Architectures are those of the enumerated space, or up to 2,000 different random ones
+    of another space. `tau` is Kendall's tau-b between the angles of both seeds. `tau_structure` is that
+    between the angles of `seed` and the parameters that the output depends on. `better` is the share of
+    architectures to which `other` gives a larger angle than to the best architecture of `seed`.
     """
     if isinstance(space, NASBench201):
         genes = _within(space, limit)
@@ -191,13 +194,13 @@ def candidates(
     """Return the architectures to compare, one per row, with their cost and their angle in all supernets.
 
     `found` is the choice and `structure` the `structural_choice`. `random-SEED` is drawn at random for each
-    of `seeds`, `evolution` is the result of evolution, and `seed-SEED` is the choice of each supernet of
-    `sums` alone. In NAS-Bench-201, `residual` is a cell of residual blocks with the most channels that need
-    no more FLOPs than `found`.
+    of `seeds`; they are different, as long as the limit leaves as many as there are seeds. `evolution` is the
+    result of evolution, and `seed-SEED` is the choice of each supernet of `sums` alone. In NAS-Bench-201,
+    `residual` is a cell of residual blocks with the most channels that need no more FLOPs than `found`.
     """
     drawn = random_choices(space, limit, rng, len(seeds))
     rows = {"found": choice.genes, "structure": structural_choice(space, limit, rng, evolution)}
-    rows |= {f"random-{seed}": genes for seed, genes in zip(seeds, drawn, strict=True)}
+    rows |= {f"random-{seed}": drawn[number % len(drawn)] for number, seed in enumerate(seeds)}
     rows["evolution"] = choice.evolved.genes
     for seed, own in sums.items():
         rows[f"seed-{seed}"] = choose(space, [own], limit, rng, evolution).genes

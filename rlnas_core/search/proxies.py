@@ -24,6 +24,7 @@ from rlnas_core.networks.nas_bench_201 import Supernet
 from rlnas_core.spaces import NASBench201, SearchSpace
 
 _EPS = 1e-5
+_RECTIFIERS = (F.relu, F.hardtanh)  # nn.ReLU6 calls the latter
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ def jacobian_covariance(model: SupernetModule, path: np.ndarray, batch: Batch) -
 def synflow(model: SupernetModule, path: np.ndarray, batch: Batch) -> float:
     """Synaptic flow: log sum |w dR/dw| (Tanaka et al., 2020).
 
-    R is the sum of the outputs with absolute weights, an input of ones and no batch norms.
+    R is the sum of the outputs with absolute weights, an input of ones, no batch norms, and ReLU for ReLU6.
     """
     ones = torch.ones_like(batch.images[:1])
     weights = _weights(model)
@@ -286,20 +287,27 @@ class _Codes(TorchFunctionMode):
         self._codes: dict[int, tuple[Tensor, Tensor]] = {}
 
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if function in (F.conv2d, Tensor.mean) and id(args[0]) in self._codes:
-            self.agreement = self.agreement + self._codes[id(args[0])][1].double()
+        if function in (F.conv2d, Tensor.mean) and _memory(args[0]) in self._codes:
+            self.agreement = self.agreement + self._codes[_memory(args[0])][1].double()
         result = function(*args, **(kwargs or {}))
-        if function is F.relu:
+        if function in _RECTIFIERS:
             on = (result > 0).flatten(1).float()
-            # The tensor is kept, since its id is the key
-            self._codes[id(result)] = result, on @ on.T + (1 - on) @ (1 - on).T
+            # The tensor is kept, since its memory is the key
+            self._codes[_memory(result)] = result, on @ on.T + (1 - on) @ (1 - on).T
         return result
 
 
+def _memory(x: Tensor) -> int:
+    """Where a tensor's numbers are in memory; the same for a selection of its pixels."""
+    return x.untyped_storage().data_ptr()
+
+
 class _Bare(TorchFunctionMode):
-    """Runs a network without its batch norms."""
+    """Runs a network without its batch norms, and with ReLU for ReLU6, which would saturate without them."""
 
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if function in _RECTIFIERS:
+            return F.relu(args[0])
         return args[0] if function is F.batch_norm else function(*args, **(kwargs or {}))
 
 

@@ -40,6 +40,7 @@ class Checkpoint:
 
     def restore(self) -> State | None:
         """The newest valid checkpoint of this key; moves damaged files and leaves those of other settings."""
+        foreign = None
         for path in self._files():
             if not path.exists():
                 continue
@@ -50,13 +51,14 @@ class Checkpoint:
                 path.replace(aside)
                 self.log(f"the checkpoint {path} is damaged ({error}); moved to {aside.name}")
                 continue
-            if meta["key"] != self.key:
-                self.log(
-                    f"the checkpoint {path} is of other settings, inputs or code; "
-                    "training starts from the beginning"
-                )
-                return None
-            return tensors, meta
+            if meta["key"] == self.key:
+                return tensors, meta
+            foreign = foreign or path
+        if foreign:
+            self.log(
+                f"the checkpoint {foreign} is of other settings, inputs or code; "
+                "training starts from the beginning"
+            )
         return None
 
     def due(self) -> bool:

@@ -30,9 +30,10 @@ from rlnas_core.training.task import Task, WholeStep
 
 @dataclass(frozen=True)
 class SupernetSettings(TrainingSettings):
-    """Settings of a supernet and its training; the defaults are the reference's.
+    """Settings of a supernet and its training; the defaults are the reference's for NAS-Bench-201.
 
-    Raises ValueError for an unsupported value.
+    Those for the large spaces are in `config/config.yaml` and `config/imagenet.yaml`. Raises ValueError for
+    an unsupported value.
     """
 
     channels: int = 16

@@ -24,6 +24,7 @@ from rlnas_core.benchmark.accuracies import (
     extract,
     inspect,
     read_table,
+    read_trained,
     write_table,
 )
 from rlnas_core.machine import files
@@ -56,19 +57,26 @@ def results(index: int, arch: str, epochs: int) -> ArchResults:
     result = ArchResults(index, arch)
     for dataset, seeds in SEEDS.items():
         for seed in seeds:
-            curve = dict.fromkeys(range(epochs), 1.0)
-            config = {"channel": 16, "num_cells": 5, "arch_str": arch, "class_num": 10}
-            run = ResultsCount(dataset, None, curve, curve, 0.1, 10.0, config, seed, epochs, [0.01])
-            run.update_train_info(curve, curve, curve, curve)
             accuracies = {f"{part}@{epoch}": 1.0 for part in SETS[dataset] for epoch in range(epochs)}
-            times = dict(accuracies)
             if epochs == 200:
                 accuracies |= {
                     f"{part}@199": final_accuracy(index, dataset, part, seed) for part in SETS[dataset]
                 }
-            run.update_eval(accuracies, times, times)
-            result.update(dataset, seed, run)
+            result.update(dataset, seed, trained_once(dataset, seed, arch, epochs, accuracies))
     return result
+
+
+def trained_once(
+    dataset: str, seed: int, arch: str, epochs: int, accuracies: dict[str, float]
+) -> ResultsCount:
+    """The results of one training, of accuracies by SET@EPOCH."""
+    curve = dict.fromkeys(range(epochs), 1.0)
+    config = {"channel": 16, "num_cells": 5, "arch_str": arch, "class_num": 10}
+    run = ResultsCount(dataset, None, curve, curve, 0.1, 10.0, config, seed, epochs, [0.01])
+    run.update_train_info(curve, curve, curve, curve)
+    times = dict.fromkeys(accuracies, 1.0)
+    run.update_eval(accuracies, times, times)
+    return run
 
 
 def expected(index: int, column: str) -> float:
@@ -116,20 +124,39 @@ def saved(content: pd.DataFrame, tmp_path: Path) -> Path:
     return tmp_path / "accuracies.csv"
 
 
-def check_miniature(extracted: pd.DataFrame) -> None:
-    assert list(extracted.columns) == ["index", "arch", *BENCHMARK_COLUMNS]
-    np.testing.assert_array_equal(extracted["index"], [3, 700, 12_000])
-    for arch, row in zip(extracted["arch"], extracted.itertuples(), strict=True):
+def check_miniature(source: str, path: Path) -> None:
+    rows = list(read_trained(source, path))
+    assert [row["arch"] for row in rows] == ARCHS
+    for index, row in enumerate(rows):
+        assert list(row) == ["arch", *BENCHMARK_COLUMNS]
         for column in BENCHMARK_COLUMNS:
-            assert getattr(row, column) == pytest.approx(expected(ARCHS.index(arch), column))
+            assert row[column] == pytest.approx(expected(index, column))
 
 
 def test_the_official_file_gives_the_means_over_seeds_after_200_epochs(official):
-    check_miniature(extract_official(official, complete=False))
+    check_miniature("official", official)
 
 
-def test_a_nats_bench_folder_gives_the_same_table(nats):
-    check_miniature(extract_nats(nats, complete=False))
+def test_a_nats_bench_folder_gives_the_same_accuracies(nats):
+    check_miniature("nats-bench", nats)
+
+
+def test_a_complete_official_file_gives_the_table_in_the_order_of_the_space(tmp_path):
+    """Three trainings on one dataset stand for all architectures, in reverse order."""
+    trained = []
+    for accuracy in (10.0, 50.0, 90.0):
+        result = ArchResults(0, ALL[0])
+        result.update("cifar10", 777, trained_once("cifar10", 777, ALL[0], 1, {"ori-test@0": accuracy}))
+        trained.append({"full": result.state_dict()})
+    archs = ALL[::-1]
+    content = {"meta_archs": archs, "arch2infos": {k: trained[k % 3] for k in range(len(archs))}}
+    torch.save(content, tmp_path / "benchmark.pth")
+    lines: list[str] = []
+    extracted = extract_official(tmp_path / "benchmark.pth", log=lines.append)
+    assert list(extracted.columns) == ["index", "arch", "cifar10_test"]
+    assert extracted["arch"].tolist() == ALL
+    assert extracted["cifar10_test"].tolist() == np.resize([10.0, 50.0, 90.0], len(ALL))[::-1].tolist()
+    assert lines[-1] == "15000 architectures"
 
 
 def test_an_incomplete_official_file_is_refused_with_what_is_missing(official):
@@ -177,7 +204,7 @@ def test_an_official_file_under_its_own_hash_runs_no_code(place, official, tmp_p
 def test_either_of_torchs_formats_is_read(official, tmp_path):
     older = tmp_path / "benchmark.pth"
     torch.save(files.load_plain_torch(official), older, _use_new_zipfile_serialization=False)
-    check_miniature(extract_official(older, complete=False))
+    check_miniature("official", older)
 
 
 def damaged(content: bytes, count: int) -> Iterator[bytes]:
@@ -190,13 +217,17 @@ def damaged(content: bytes, count: int) -> Iterator[bytes]:
         yield bytes(changed[: rng.integers(len(changed))] if copy % 4 == 0 else changed)
 
 
-def refusal(extract, source: Path) -> str | None:
-    """What a ValueError says, if there is one; any other error isn't caught."""
-    try:
-        extract(source, complete=False)
-    except ValueError as error:
-        return str(error)
-    return None
+def refusal(extract, source: Path) -> str:
+    """What the ValueError says; any other error isn't caught."""
+    with pytest.raises(ValueError) as error:  # noqa: PT011 - the caller reads the message
+        extract(source)
+    return str(error.value)
+
+
+def check_refusals(messages: list[str], source: Path) -> None:
+    """All name the source; most find the damage, and not only that other architectures are missing."""
+    assert sum("missing architectures" not in message for message in messages) > 50
+    assert all(str(source) in message for message in messages)
 
 
 def test_a_damaged_official_file_is_always_refused_by_name(tmp_path):
@@ -206,15 +237,13 @@ def test_a_damaged_official_file_is_always_refused_by_name(tmp_path):
     messages = [
         refusal(extract_official, file) for copy in damaged(file.read_bytes(), 100) if file.write_bytes(copy)
     ]
-    refused = [message for message in messages if message is not None]
-    assert len(refused) > 50
-    assert all(str(file) in message for message in refused)
+    check_refusals(messages, file)
 
 
 @pytest.mark.parametrize("name", ["meta.pickle.pbz2", "000000.pickle.pbz2"])
 def test_a_damaged_nats_bench_file_is_always_refused_by_name(name, tmp_path):
     contents = {
-        "meta.pickle.pbz2": {"meta_archs": ARCHS},
+        "meta.pickle.pbz2": {"meta_archs": ARCHS[:1]},
         "000000.pickle.pbz2": {"200": results(0, ARCHS[0], 2).state_dict()},
     }
     for other, content in contents.items():
@@ -224,9 +253,7 @@ def test_a_damaged_nats_bench_file_is_always_refused_by_name(name, tmp_path):
         for copy in damaged(pickle.dumps(contents[name], protocol=4), 100)
         if (tmp_path / name).write_bytes(bz2.compress(copy))
     ]
-    refused = [message for message in messages if message is not None]
-    assert len(refused) > 50
-    assert all(str(tmp_path) in message for message in refused)
+    check_refusals(messages, tmp_path)
 
 
 class Greed:
@@ -274,7 +301,8 @@ def test_an_algorithm_that_gives_no_digest_is_refused(algorithm, official):
 @pytest.mark.parametrize("algorithm", ["md5", "sha256"])
 def test_a_given_checksum_names_its_algorithm(official, algorithm):
     digest = hashlib.new(algorithm, official.read_bytes()).hexdigest()
-    assert len(extract_official(official, f"{algorithm}:{digest}", complete=False)) == len(ARCHS)
+    with pytest.raises(ValueError, match="missing architectures"):  # and no mismatch
+        extract_official(official, f"{algorithm}:{digest}")
 
 
 def test_a_damaged_or_missing_file_of_a_nats_bench_folder_is_named(nats):
@@ -283,7 +311,7 @@ def test_a_damaged_or_missing_file_of_a_nats_bench_folder_is_named(nats):
     with bz2.open(nats / "000001.pickle.pbz2", "wb") as stream:
         pickle.dump(Path, stream)
     with pytest.raises(ValueError, match=r"000001\.pickle\.pbz2 can't be read .*refused"):
-        extract_nats(nats, complete=False)
+        extract_nats(nats)
     (nats / "000000.pickle.pbz2").unlink()
     with pytest.raises(ValueError, match=r"000000\.pickle\.pbz2 is missing"):
         extract_nats(nats)
@@ -394,7 +422,8 @@ def test_the_included_table_is_what_its_note_says():
 
 def test_another_table_is_compared_with_the_included_one(official):
     assert compare(read_table(INCLUDED))["difference"].tolist() == [0, 0, 0]
-    extracted = extract_official(official, complete=False)
+    extracted = pd.DataFrame(read_trained("official", official))
+    extracted["index"] = SPACE.index(SPACE.from_string(extracted["arch"].tolist()))
     ours = read_table(INCLUDED).set_index("index").loc[extracted["index"]]
     found = compare(extracted).set_index("column")
     for column in ("cifar10_test", "cifar100_test", "imagenet16_test"):

@@ -76,15 +76,24 @@ def test_defaults_are_filled_in_at_every_depth_and_the_input_is_left_alone():
         ),
         (
             {"seeds": {"uniform-onse": [0]}},
-            "seeds: got unknown key 'uniform-onse'; accepted: ground-truth, uniform-once",
+            "seeds: got unknown key 'uniform-onse'; did you mean uniform-once? accepted: ground-truth,",
         ),
+        ({"serches": {}}, "configuration: got unknown key 'serches'; did you mean searches? accepted: run,"),
         ({"supernet__epochs": 0}, "supernet.epochs: got 0; accepted: at least 1"),
-        ({"supernet__epochs": "ten"}, "supernet.epochs: got 'ten'; accepted: a whole number"),
-        ({"supernet__epochs": 1.0}, "supernet.epochs: got 1.0; accepted: a whole number of at most 32 bits"),
-        ({"supernet__epochs": True}, "supernet.epochs: got true; accepted: a whole number"),
+        ({"supernet__epochs": "ten"}, "supernet.epochs: got 'ten'; accepted: a whole number\n"),
+        ({"supernet__epochs": 1.0}, "supernet.epochs: got 1.0; accepted: a whole number\n"),
+        ({"supernet__epochs": True}, "supernet.epochs: got true; accepted: a whole number\n"),
+        ({"supernet__epochs": 2**32}, "epochs: got 4294967296; accepted: a whole number of at most 32 bits"),
         ({"seeds": {"rotation": [10**29]}}, "seeds.rotation.0: got 1000000"),
         ({"seeds": None}, "seeds: got null; accepted: a mapping"),
-        ({"seeds": {"rotation": None}}, "seeds.rotation: got null; accepted: a list"),
+        (
+            {"seeds": {"rotation": None}},
+            "seeds.rotation: got null; accepted: a list of whole numbers, such as [0, 1, 2]\n",
+        ),
+        ({"figure1__categories": 5}, "got 5; accepted: a list of whole numbers, such as [2, 3, 4]\n"),
+        ({"proxies__names": "zen"}, "got 'zen'; accepted: a list, such as [naswot, jacobian-covariance]\n"),
+        ({"datasets__digits__jitter": 0.4}, "jitter: got 0.4; accepted: a list of numbers or null\n"),
+        ({"datasets__digits__path": 1}, "got 1; accepted: text in one line or a list of texts or null\n"),
         ({"supernet__learning_rate": float("nan")}, "supernet.learning_rate: got .nan; accepted: a finite"),
         ({"supernet__learning_rate": float("inf")}, "supernet.learning_rate: got .inf; accepted: a finite"),
         ({"supernet__nesterov": 1}, "supernet.nesterov: got 1; accepted: true or false"),
@@ -103,6 +112,10 @@ def test_defaults_are_filled_in_at_every_depth_and_the_input_is_left_alone():
         ({"retraining__mobilenet__digits__network__cells": 8}, "mobilenet.digits.network.cells: got 8;"),
         ({"supernet__imagenet": True}, "supernet.imagenet: got true; networks of nas_bench_201"),
         ({"datasets__digits__jitter": [0.4, 0.4]}, "jitter: got [0.4, 0.4]; accepted: 4 or more of them"),
+        (
+            {"datasets__digits__image_size": 10},
+            "image_size: got 10; accepted: a multiple of 4 (NAS-Bench-201 halves images twice)",
+        ),
         ({"datasets__digits__pad": 33}, "datasets.digits.pad: got 33; accepted: at most image_size (32)"),
         ({"datasets__digits__decode": "each-time"}, "decode: got each-time; accepted with digits: once"),
         (
@@ -211,7 +224,41 @@ def test_defaults_are_filled_in_at_every_depth_and_the_input_is_left_alone():
 def test_mistakes_are_named(changes, message):
     with pytest.raises(ConfigurationError) as raised:
         validate(changed(**changes), SCHEMA)
-    assert message in str(raised.value)
+    assert message in f"{raised.value}\n"
+
+
+NONE = {labels: [] for labels in SCHEMA["properties"]["seeds"]["properties"]}
+OF_MODEL = {"space": "nas_bench_201", "images": "digits"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "refused"),
+    [
+        ({}, False),
+        ({"figure1": {}}, True),
+        ({"proxies": {"names": ["zen"]}}, True),
+        ({"large_spaces__darts__digits": {}, "retraining__darts__digits": {}}, False),
+        ({"retraining__nas_bench_201__digits": {}}, True),
+        ({"retraining__nas_bench_201__digits__seeds": []}, False),
+        ({"model": OF_MODEL, "retraining__nas_bench_201__digits": {}, "searches": {}}, True),
+        (
+            {
+                "model": OF_MODEL | {"space": "mobilenet"},
+                "retraining__mobilenet__digits": {},
+                "large_spaces__mobilenet__digits": {},
+                "seeds": {},
+            },
+            False,
+        ),
+    ],
+)
+def test_image_sizes_are_limited_where_nas_bench_201_runs(changes, refused):
+    config = changed(datasets__digits__image_size=10, **{"seeds": NONE, "figure1": {"seeds": []}} | changes)
+    if refused:
+        with pytest.raises(ConfigurationError, match=r"datasets\.digits\.image_size: got 10"):
+            validate(config, SCHEMA)
+    else:
+        validate(config, SCHEMA)
 
 
 def test_a_missing_key_is_named():
@@ -248,7 +295,10 @@ def test_data_stands_for_the_folder_in_paths(tmp_path):
         changed(datasets__digits={**FOLDER, "path": ["{data}/a", "{data}/b"]}, data=str(tmp_path)), SCHEMA
     )
     assert resolve_paths(config)["datasets"]["digits"]["path"] == str(tmp_path / "b")
-    with pytest.raises(ConfigurationError, match="data: got null"):
+    message = (
+        r"got null, but datasets\.digits\.path uses \{data\}; give a directory, .* \(make plan DATA=DIR\)"
+    )
+    with pytest.raises(ConfigurationError, match=message):
         resolve_paths(config | {"data": None})
 
 
@@ -275,7 +325,11 @@ def test_files_that_only_a_person_can_fetch_are_asked_for():
         ),
         (
             {"datasets": {"digits": FOLDER | {"path": "images", "classes": 3}}},
-            "classes: got 3, but images has 2 class folders",
+            r"^datasets\.digits\.classes: got 3, but images has 2 class folders; give 2$",
+        ),
+        (
+            {"datasets": {"digits": FOLDER | {"path": "images", "classes": 5, "labels": "labels.csv"}}},
+            r"^datasets\.digits\.classes: got 5, but labels\.csv has 2 classes; give 2$",
         ),
         (
             {"datasets": {"digits": FOLDER | {"path": "both"}}},
@@ -291,6 +345,7 @@ def test_files_that_can_not_be_used_are_named(tmp_path, monkeypatch, changes, me
     monkeypatch.chdir(tmp_path)
     read_table(INCLUDED)[:-1].to_csv("short.csv", index=False)
     make_images(tmp_path)
+    Path("labels.csv").write_text("file,class\na/1.png,x\nb/1.png,y\n")
     shutil.copytree("images/a", "both/train/a")
     shutil.copytree("images/a", "both/val/b")
     config = resolve_paths(validate(changed(**changes), SCHEMA))

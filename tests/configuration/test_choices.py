@@ -11,12 +11,14 @@ from PIL import Image
 from rlnas_core.configuration.checks import ConfigurationError, validate
 from rlnas_core.configuration.choices import GIVEN, choose_settings
 from rlnas_core.configuration.derived import model_limit
+from rlnas_core.configuration.plan import training_seconds
 from rlnas_core.images.survey import Survey, survey
 from rlnas_core.search.choice import random_choices
 from rlnas_core.spaces import get
 
 pytestmark = pytest.mark.usefixtures("wide_vectors")
-SCHEMA = yaml.safe_load((Path(__file__).parents[2] / "config/schemas/config.schema.yaml").read_text())
+CONFIG = Path(__file__).parents[2] / "config"
+SCHEMA = yaml.safe_load((CONFIG / "schemas/config.schema.yaml").read_text())
 
 
 def seen(**changes):
@@ -69,6 +71,50 @@ def test_every_space_gets_a_sound_configuration_with_and_without_labels(space):
         assert config["model"]["few"] == (["few10", "few100"] if classes else [])
         assert config["datasets"]["images"]["classes"] == 10
         assert config["retraining"][space]["images"]["network"]["epochs"] >= 1
+
+
+def test_no_network_is_that_of_the_epoch_with_the_best_accuracy_on_the_images_that_measure_it():
+    config, _ = chosen(seen())
+    trained = config["retraining"]["nas_bench_201"]
+    assert {name: of["network"]["kept"] for name, of in trained.items()} == dict.fromkeys(
+        ("images", "few10", "few100"), "last"
+    )
+
+
+@pytest.mark.parametrize(
+    ("space", "file", "dataset"),
+    [("darts", "config.yaml", "cifar10full"), ("mobilenet", "imagenet.yaml", "imagenet")],
+)
+def test_a_supernet_is_trained_as_the_reference_trains_that_of_its_space(space, file, dataset):
+    """Sizes, epochs and batches are chosen; learning rates of larger batches are scaled to the batch."""
+    reference = yaml.safe_load((CONFIG / file).read_text())["large_spaces"][space][dataset]["supernet"]
+    supernet = chosen(seen(), space=space, minutes=60)[0]["large_spaces"][space]["images"]["supernet"]
+    for name in ("learning_rate", "final_learning_rate"):
+        if name in reference:
+            reference[name] *= supernet["batch_size"] / reference["batch_size"]
+    left_out = {"channels", "cells", "epochs", "batch_size", "lighting", "norm_batch"}
+    expected = {name: value for name, value in reference.items() if name not in left_out}
+    assert {name: supernet[name] for name in expected} == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("space", ["nas_bench_201", "darts", "mobilenet"])
+def test_epochs_fill_the_time_with_networks_as_large_as_the_largest_of_a_sample(space):
+    minutes = {"nas_bench_201": 15, "darts": 30, "mobilenet": 60}[space]
+    given = {"minutes": minutes, "cores": 1, "image_size": 16, "labels": [], "retrainings": 1}
+    given |= {} if space == "mobilenet" else {"cells": 3}
+    config, choices = chosen(seen(), space=space, **given)
+    network = {"channels": 16, "cells": 3} if space == "nas_bench_201" else {}
+    network = {"channels": 16, "cells": 3, "imagenet": False} if space == "darts" else network
+    flops = get(space).cost(
+        get(space).sample(1000, np.random.default_rng(0)), **network, image_size=16, classes=10
+    )[1]
+    batch = config["retraining"][space]["images"]["network"]["batch_size"]
+    large, mean = (
+        training_seconds(space, of, batch, 1800 / batch, eager=True) for of in (flops.max(), flops.mean())
+    )
+    epochs = choices["retraining_epochs"].value
+    assert 12 < epochs < 100
+    assert epochs == int(2 / 3 * 0.75 * 60 * minutes / (3 * large + mean))
 
 
 def test_every_choice_can_be_made_instead():

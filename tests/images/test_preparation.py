@@ -106,6 +106,10 @@ def test_wrong_settings_say_what_was_got_and_what_is_accepted(tmp_path):
         folder(split="thirds")
     with pytest.raises(ValueError, match=r"got 3, but .* has 2 class folders"):
         folder(classes=3)
+    listed = tmp_path / "labels.csv"
+    listed.write_text("file,class\ntrain/a/0.png,x\ntrain/b/1.png,y\n")
+    with pytest.raises(ValueError, match=r"^classes: got 5, but .*labels\.csv has 2 classes; give 2$"):
+        folder(classes=5, labels=listed)
     with pytest.raises(ValueError, match=r"got 4 training images, too few for a batch of 64"):
         folder(batch_size=64)
     with pytest.raises(FileNotFoundError, match="nowhere"):

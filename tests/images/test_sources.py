@@ -44,7 +44,11 @@ def test_a_list_of_files_and_classes_says_what_is_read_and_labelled(tmp_path):
         ("file,class\n1.png,cat\n1.png,dog\n", "several rows for 1.png; give each one class"),
         ("file,class\n1.png,\n", "no class or several rows for 1.png"),
         ("file,class\n", "got no rows"),
-        ("name,label\n1.png,cat\n", "got the columns name, label, without class, file; accepted: a CSV"),
+        (
+            "name,label\n1.png,cat\n",
+            "got the columns name, label; class and file are missing; accepted: a CSV",
+        ),
+        ("file,kind\n1.png,cat\n", "got the columns file, kind; class is missing"),
         ("file;class\n1.png;cat\n", "separated by commas, whose first row is file,class"),
     ):
         listed.write_text(text)

@@ -137,6 +137,23 @@ def test_operations_that_cannot_be_recorded_are_refused():
         _ = total + F.relu(x)
 
 
+def test_sums_of_other_shapes_are_refused():
+    x = Tape(2, 8, 3).input
+    y = F.relu(x)
+    with pytest.raises(ValueError, match=r"got 8x8x3 and 4x4x3 \(pixels and channels\); accepted: equal"):
+        _ = y + F.avg_pool2d(x, 2)
+    with pytest.raises(ValueError, match="got 8x8x3 and 8x8x5"):
+        _ = y + torch.nn.Conv2d(3, 5, 1, bias=False)(x)
+
+
+@needs_compiler
+@pytest.mark.parametrize("side", [5, 6, 7, 10])  # torch broadcasts at 6 pixels
+def test_sides_that_can_not_be_halved_twice_are_refused(side):
+    model, *_ = twins()
+    with pytest.raises(ValueError, match=r"NAS-Bench-201 .* a multiple of 4"):
+        model(torch.randn(2, 3, side, side), np.full((3, 6), 3))
+
+
 @pytest.mark.parametrize("gradient", ["zero", "absent"])
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 def test_steps_equal_those_of_torch_where_gradients_depend_on_the_weights(gradient, dtype):

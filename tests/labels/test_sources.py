@@ -83,11 +83,21 @@ def test_shuffled_labels_of_each_step_permute_the_labels_of_the_batch():
 
 
 @pytest.mark.parametrize("method", ["ground-truth", "shuffle-once"])
-def test_another_number_of_categories_than_classes_is_refused(method):
-    with pytest.raises(ValueError, match=r"got 20 categories, accepted: 10.*uniform-once"):
-        draw_fixed_labels(method, TRUTH, 1000, 20, rng())
-    with pytest.raises(ValueError, match="got 20 categories, accepted: 10"):
-        RedrawnLabels("shuffle-each-step", TRUTH, 20, rng())
+def test_fewer_categories_than_classes_are_refused(method):
+    with pytest.raises(ValueError, match=r"got 9 categories, accepted: at least 10.*uniform-once"):
+        draw_fixed_labels(method, TRUTH, 1000, 9, rng())
+    with pytest.raises(ValueError, match="got 9 categories, accepted: at least 10"):
+        RedrawnLabels("shuffle-each-step", TRUTH, 9, rng())
+
+
+def test_images_that_lack_the_highest_class_keep_their_labels():
+    lacking = TRUTH[TRUTH < 9]
+    np.testing.assert_array_equal(
+        draw_fixed_labels("ground-truth", lacking, len(lacking), 10, rng()), lacking
+    )
+    redrawn = RedrawnLabels("shuffle-each-step", lacking, 10, rng())
+    assert redrawn.categories == 10
+    assert redrawn(np.arange(len(lacking))).max() == 8
 
 
 @pytest.mark.parametrize("truth", [None, np.full(10, -1)])

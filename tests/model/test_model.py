@@ -4,7 +4,7 @@ import json
 import re
 import subprocess
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +12,12 @@ import onnxruntime
 import pytest
 import torch
 from PIL import Image
+from torch.utils.flop_counter import FlopCounterMode
 
 import rlnas_core
+from rlnas_core.model.initial import initial_model
 from rlnas_core.model.loading import Model, ModelDescription, describe, set_weights
-from rlnas_core.model.saving import onnx_difference, save_model
+from rlnas_core.model.saving import card, onnx_difference, save_model
 from rlnas_core.networks.layers import initialise
 from rlnas_core.spaces import get, published
 from rlnas_core.training.checkpoint import read_weights, save_weights
@@ -118,6 +120,23 @@ def test_the_folder_explains_itself(saved, monkeypatch):
 
 
 @torch.no_grad()
+def test_the_card_counts_the_flops_of_its_own_network(saved):
+    model, folder = saved
+    size, channels = model.description.image_size, model.description.in_channels
+    with FlopCounterMode(display=False) as counter:
+        model.network(torch.zeros(1, channels, size, size))
+    classifier = model.network.classifier  # its sums count too, as in the paper
+    flops = counter.get_total_flops() / 2 + (classifier.in_features - 1) * classifier.out_features
+    line = f" parameters, {flops / 1e6:.2f} million FLOPs (multiply-adds) at {size} pixels\n"
+    assert line in (folder / "README.md").read_text()
+
+
+def test_the_card_says_that_flops_of_grey_networks_are_counted_for_colour_images():
+    grey = Model(replace(made("darts").description, in_channels=1, mean=[0.4], std=[0.25]))
+    assert "at 16 pixels, counted for colour images\n" in card(grey, {})
+
+
+@torch.no_grad()
 def test_pictures_of_any_size_and_mode_are_taken():
     model = made("darts", crop="centre")
     picture = Image.fromarray(pixels(model)[0])
@@ -191,6 +210,23 @@ def test_a_retrained_network_is_described_by_its_weights_and_dataset(digits, tmp
     assert model.description.class_names == list("0123456789")
     right = model(np.asarray(images.images)).argmax(1).numpy() == digits[1].labels
     assert 100 * right.mean() == pytest.approx(found["top1"])
+
+
+@pytest.mark.parametrize("space", ["nas_bench_201", "darts"])
+def test_an_untrained_model_has_the_weights_with_which_retraining_begins(digits, space):
+    sizes = {**SPACES[space][0], "channels": 4}
+    auxiliary = {"auxiliary": 0.4} if space == "darts" else {}
+    description = replace(
+        made(space).description, class_names=list("0123456789"), sizes=sizes, in_channels=1,
+        mean=[0.4], std=[0.25],
+    )  # fmt: skip
+    settings = RetrainingSettings(
+        epochs=1, batch_size=512, learning_rate=0, device="cpu", **sizes, **auxiliary
+    )  # such a training leaves the weights as they are
+    network, _ = retrain(get(space), description.genes, *digits, settings, 3, run=Run(lambda line: None))
+    begins = dict(network.named_parameters())
+    for name, weight in initial_model(description, 3).network.named_parameters():
+        assert torch.equal(weight, begins[name]), name
 
 
 def test_the_examples_of_the_page_run(saved, tmp_path, monkeypatch):

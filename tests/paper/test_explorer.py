@@ -1,12 +1,13 @@
 """The explorer, in a real browser without a screen and without a network."""
 
+import re
 import shutil
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from rlnas_core.benchmark.ranking import baselines, kendall
+from rlnas_core.benchmark.ranking import TIES, baselines, kendall
 from rlnas_core.paper.explorer import LIMIT, explorer
 from rlnas_core.paper.rankings import Ranking
 from rlnas_core.spaces import get
@@ -23,21 +24,29 @@ CHOSEN = "|nor_conv_3x3~0|+|skip_connect~0|none~1|+|nor_conv_1x1~0|avg_pool_3x3~
 
 @pytest.fixture(scope="module")
 def page():
-    return explorer(SPACE, RANKINGS, ACCURACIES)
+    return explorer(SPACE, RANKINGS, ACCURACIES, "in-order")
 
 
 def test_a_page_is_small_and_always_the_same_and_asks_no_one(page):
     assert len(page.encode()) < LIMIT
-    assert page == explorer(SPACE, RANKINGS, ACCURACIES)
+    assert page == explorer(SPACE, RANKINGS, ACCURACIES, "in-order")
     own = page[page.index("const plotItem") :]
     assert "http" not in own.replace("http://www.w3.org/2000/svg", "")
     assert "<link" not in page.split("</style>")[0]
 
 
+@pytest.mark.parametrize("ties", TIES)
+def test_a_page_treats_ties_as_the_tables_do(ties):
+    found = re.findall(r'"tau":\{"CIFAR-10[^"]*":([-.\d]+)\}', explorer(SPACE, RANKINGS, ACCURACIES, ties))
+    accuracies = ACCURACIES["cifar10_test"].to_numpy()
+    expected = [round(kendall(ranking.scores, accuracies, ties), 3) for ranking in RANKINGS.values()]
+    assert list(map(float, found)) == expected
+
+
 def test_a_page_that_is_too_large_is_refused(monkeypatch):
     monkeypatch.setattr("rlnas_core.paper.explorer.LIMIT", 1000)
     with pytest.raises(ValueError, match="show fewer rankings"):
-        explorer(SPACE, RANKINGS, ACCURACIES)
+        explorer(SPACE, RANKINGS, ACCURACIES, "in-order")
 
 
 @pytest.fixture(scope="module")

@@ -3,10 +3,12 @@ import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
 
+from rlnas_core.benchmark.ranking import TIES, kendall
 from rlnas_core.paper.figures import (
     METHODS,
     draw_figure1,
     draw_initialisations,
+    draw_label_curve,
     draw_methods,
     draw_scatter,
     draw_trajectory,
@@ -44,7 +46,8 @@ def scatter():
     angles = rng.uniform(1.0, 1.5, 500)
     accuracies = 100 * angles / 1.5 - rng.uniform(0, 20, 500)
     angles[:20] = 0
-    return draw_scatter(angles, accuracies, int(angles.argmax()), "cifar10", ""), angles, accuracies
+    figure = draw_scatter(angles, accuracies, int(angles.argmax()), "cifar10", "", "in-order")
+    return figure, angles, accuracies
 
 
 def trajectory(epochs=12):
@@ -112,6 +115,15 @@ def test_scatter_marks_the_chosen_architecture_and_says_what_it_leaves_out():
     assert axes.collections[0].get_array().sum() == 500 - outside
 
 
+@pytest.mark.parametrize("ties", TIES)
+def test_scatter_treats_ties_as_table_2_does(ties):
+    angles = np.repeat([0.0, 1.1, 1.2], 20)
+    accuracies = 50 + 10 * angles + np.random.default_rng(0).uniform(0, 5, 60)
+    figure = draw_scatter(angles, accuracies, 59, "cifar10", "", ties)
+    tau = kendall(angles, accuracies, ties)
+    assert figure.axes[0].get_title("left") == f"CIFAR-10: Kendall's tau {tau:.3f}"
+
+
 def test_trajectory_has_a_mean_and_each_seed_of_each_method():
     taus = trajectory()
     figure = draw_trajectory(taus, {})
@@ -125,7 +137,7 @@ def test_trajectory_has_a_mean_and_each_seed_of_each_method():
 def test_a_scatter_of_the_whole_space_stays_small(tmp_path):
     angles, noise = np.random.default_rng(0).normal(size=(2, 15625))
     save(
-        draw_scatter(angles - angles.min() + 0.1, 60 + 5 * (angles + noise), 0, "cifar10", ""),
+        draw_scatter(angles - angles.min() + 0.1, 60 + 5 * (angles + noise), 0, "cifar10", "", "in-order"),
         tmp_path / "scatter",
     )
     for extension in ("svg", "pdf", "png"):
@@ -142,7 +154,7 @@ def test_every_figure_names_images_that_are_not_the_papers():
     assert first.axes[0].get_legend_handles_labels()[1] == [searched, "ImageNet16-120"]
     assert titles(draw_trajectory(trajectory(), PHOTOS)) == [searched, "ImageNet16-120"]
     angles = np.random.default_rng(0).uniform(1, 2, 50)
-    (title, _) = titles(draw_scatter(angles, 50 * angles, 3, "cifar10", PHOTOS["cifar10"]))
+    (title, _) = titles(draw_scatter(angles, 50 * angles, 3, "cifar10", PHOTOS["cifar10"], "in-order"))
     assert title.startswith("CIFAR-10: Kendall's tau")
     assert title.endswith("\nsearched on photos at 32x32 pixels")
     table = methods().assign(images=lambda cells: cells["column"].map(PHOTOS).fillna(""))
@@ -155,6 +167,19 @@ def test_images_without_labels_have_no_true_number_of_classes():
     assert red_points(figure.axes[1]) == []
     (legend,) = figure.legends
     assert "true number of classes" not in [text.get_text() for text in legend.get_texts()]
+
+
+def test_label_curve_has_the_mean_of_each_architecture_at_each_number_of_labels():
+    names = {"found": 70, "structure": 60}
+    rows = [
+        {"architecture": name, "labels": labels, "seed": seed, "accuracy": start + labels / 5 + 2 * seed}
+        for name, start in names.items()
+        for labels in (5.0, 36.5)
+        for seed in (0, 1)
+    ]
+    figure = draw_label_curve(pd.DataFrame(rows))
+    lines = {line.get_label(): line.get_xydata().tolist() for line in figure.axes[0].get_lines()}
+    assert lines == {name: [[5, start + 2], [36.5, start + 8.3]] for name, start in names.items()}
 
 
 def test_initialisations_have_a_line_each_and_a_mark_at_the_papers_scale():

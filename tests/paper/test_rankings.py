@@ -9,6 +9,7 @@ import pytest
 from rlnas_core.benchmark.ranking import kendall, measures
 from rlnas_core.paper import rankings
 from rlnas_core.paper.numbers import PAPER
+from rlnas_core.search.angle import POOLING_SHAPES, architecture_angles
 from rlnas_core.spaces import get
 
 SPACE = get("nas_bench_201")
@@ -39,7 +40,7 @@ def runs(tmp_path_factory):
 
 
 def test_random_labels_are_no_need(runs):
-    first = rankings.collect(SPACE, runs)["cifar10", 0]
+    first = rankings.collect(SPACE, runs, "reference")["cifar10", 0]
     assert {row: ranking.needs for row, ranking in first.items()} == {
         "uniform-once/angle": "images, training",
         "uniform-once/layer-angle-sum-times-mean": "images, training",
@@ -58,13 +59,14 @@ def test_random_labels_are_no_need(runs):
 def test_a_ranking_costs_what_its_jobs_cost(runs):
     both = runs[0] | {"indicator": "angles-and-jacobians", "scores": runs[5]["scores"]}
     both["runtimes"] = [*runs[0]["runtimes"], *runs[1]["runtimes"]]
-    costs = rankings.core_seconds(rankings.collect(SPACE, [*runs[:2], both]).values())
+    costs = rankings.core_seconds(rankings.collect(SPACE, [*runs[:2], both], "reference").values())
     assert costs["uniform-once/angle"] == 15
     assert costs["angles-and-jacobians"] == 30
     assert costs["macs"] == 0
 
 
-def test_earlier_epochs_cost_a_share(runs, tmp_path):
+@pytest.mark.parametrize("pooling", POOLING_SHAPES)
+def test_earlier_epochs_cost_a_share_and_have_the_pooling_of_the_final_angle(pooling, runs, tmp_path):
     from rlnas_core.training.supernet import SupernetSettings, build, compare
 
     models = [build(SPACE, 4, 1, SupernetSettings(channels=4, cells=1), seed) for seed in range(2)]
@@ -73,15 +75,17 @@ def test_earlier_epochs_cost_a_share(runs, tmp_path):
     statistics.operations = np.repeat(statistics.operations[-1:], 3, axis=0)
     statistics.fixed = np.repeat(statistics.fixed[-1:], 3, axis=0)
     statistics.save(tmp_path / "statistics.npz")
-    found = rankings.collect(SPACE, [runs[0] | {"statistics": tmp_path / "statistics.npz"}])
+    found = rankings.collect(SPACE, [runs[0] | {"statistics": tmp_path / "statistics.npz"}], pooling)
     rows = found["cifar10", 0]
     assert [row for row in rows if "epoch" in row] == ["uniform-once/angle/epoch 3"]
     assert rankings.core_seconds([rows])["uniform-once/angle/epoch 3"] == pytest.approx(10 * 3 / 6)
+    final = architecture_angles(SPACE, statistics, SPACE.enumerate(), pooling=pooling)
+    np.testing.assert_array_equal(rows["uniform-once/angle/epoch 3"].scores, final)
 
 
 def test_table_and_figure_show_every_ranking_best_first(runs, tmp_path):
     accuracies = np.random.default_rng(5).uniform(10, 90, 15625)
-    found = rankings.collect(SPACE, runs)
+    found = rankings.collect(SPACE, runs, "reference")
     measured = pd.DataFrame(
         {"row": row, "needs": ranking.needs, "seed": seed, "column": "cifar10"}
         | measures(SPACE, ranking.scores, accuracies)

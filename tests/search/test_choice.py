@@ -95,6 +95,37 @@ def test_candidates_name_each_seeds_choice_and_a_residual_cell_of_equal_cost():
     assert table.loc["residual", "channels"] == wider
 
 
+@pytest.mark.parametrize("space", [NASBench201(), MobileNet()], ids=lambda space: space.name)
+def test_random_architectures_are_different_and_as_many_as_a_limit_leaves(space):
+    free = Limit(network=SIZES[space.name])
+    costs = np.unique(free.cost(space, space.canonical(space.sample(20_000, np.random.default_rng(1)))))
+    limit = Limit(float(costs[2]), network=free.network)
+    drawn = random_choices(space, limit, np.random.default_rng(0), 2000)
+    assert 1 < len(drawn) < 2000
+    assert len(np.unique(drawn, axis=0)) == len(drawn)
+    first = random_choices(space, limit, np.random.default_rng(0), 2)
+    assert np.array_equal(first, drawn[:2])
+    if space.name == "mobilenet":
+        by_seed = {seed: sums(space, seed) for seed in (0, 1)}
+        agreed = agreement(space, by_seed, limit, np.random.default_rng(0))
+        assert agreed["architectures"].tolist() == [len(drawn)] * 2
+
+
+def test_random_candidates_differ_and_repeat_only_if_the_limit_leaves_too_few():
+    space, free = NASBench201(), Limit(network=SIZES["nas_bench_201"])
+    genes = space.enumerate()
+    genes = np.unique(space.canonical(genes[space.live_paths(genes).any(axis=1)]), axis=0)
+    for most in np.unique(free.cost(space, genes))[[0, 2]]:
+        limit = Limit(float(most), network=free.network)
+        left = int(limit.keeps(space, genes).sum())
+        seeds, by_seed = range(left + 1), {0: sums(space, 0)}
+        choice = choose(space, [by_seed[0]], limit, np.random.default_rng(0), EVOLUTION)
+        table = candidates(space, by_seed, choice, limit, np.random.default_rng(0), EVOLUTION, seeds)
+        archs = table.set_index("architecture").loc[[f"random-{seed}" for seed in seeds], "arch"]
+        assert archs.iloc[:-1].nunique() == left
+        assert archs.iloc[-1] == archs.iloc[0]
+
+
 def test_a_limit_below_the_cheapest_network_names_what_that_takes():
     space, limit = NASBench201(), Limit(10, "flops", SIZES["nas_bench_201"])
     refused = r"limit: got 10 flops; accepted: at least 4.*, the cost of the cheapest"

@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
+from rlnas_core.benchmark.ranking import TIES, kendall
 from rlnas_core.search import optimum
 from rlnas_core.search.angle import angles, structure
 from rlnas_core.search.evolution import evolve
@@ -114,8 +115,17 @@ def test_control_ranks_as_the_angle_where_all_weights_of_an_operation_turn_alike
     sums = plausible_sums(space, 1, rng)
     turns = np.tile(rng.uniform(0.5, 1.5, len(space.operations)), space.num_genes)
     genes = space.sample(200, rng)
-    before = structure(space, sums, genes)
+    before = structure(space, sums, genes, "in-order")
     sums[1:, 0] = np.sqrt(sums[1:, 1] * sums[1:, 2]) * np.cos(turns)
-    after = structure(space, sums, genes)
+    after = structure(space, sums, genes, "in-order")
     assert after["operation-average-control"] > 0.999 > before["operation-average-control"]
     assert set(after) == {"params", "flops", "operation-average-control"}
+
+
+@pytest.mark.parametrize("ties", TIES)
+def test_structure_treats_ties_as_the_tables_do(ties):
+    space, rng = MobileNet(), np.random.default_rng(0)
+    sums, genes = plausible_sums(space, 1, rng), space.sample(50, rng)[rng.integers(50, size=200)]
+    params, _ = space.cost(genes)
+    scores = angles(space.usage(genes), sums)
+    assert structure(space, sums, genes, ties)["params"] == kendall(params, scores, ties)

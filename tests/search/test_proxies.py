@@ -9,8 +9,11 @@ import pandas as pd
 import pytest
 import torch
 from scipy.stats import spearmanr
+from torch import nn
 from torch.nn import functional as F  # noqa: N812
 
+from rlnas_core.networks.darts import FactorizedReduce
+from rlnas_core.networks.layers import BatchNorm
 from rlnas_core.paper.numbers import PAPER
 from rlnas_core.search import proxies
 from rlnas_core.search.proxies import ANYWHERE, PROXIES, Batch, score
@@ -301,22 +304,68 @@ def test_unknown_proxy_is_named():
         score(SPACE, "magic", np.zeros((1, 6), np.int8), *2 * [torch.zeros(1)], seed=0, **SIZES)
 
 
-def test_proxies_of_outputs_and_weights_score_other_spaces():
-    space, batch = get("darts"), draw_batch(torch.float32)
-    genes = space.sample(3, np.random.default_rng(0))[[0, 1, 2, 0]]
-    sizes = {"seed": 0, "classes": 4, "channels": 2, "cells": 3}
-    for name in ANYWHERE:
-        (scores,) = score(space, name, genes, batch.images, batch.labels, **sizes).values()
-        assert np.isfinite(scores).all()
-        assert scores[0] == scores[3]
-        assert len(set(scores)) == 3
-    with pytest.raises(ValueError, match="'zen'; accepted in the space darts: naswot"):
-        score(space, "zen", genes, batch.images, batch.labels, **sizes)
+def large(name):
+    """A large space, three of its architectures, and the sizes of a small supernet that contains them."""
+    space = get(name)
+    genes = space.sample(3, np.random.default_rng(0))
+    sizes = {"channels": 2, "cells": 3} if name == "darts" else {}
+    return space, genes, {"classes": 4, "choices": [tuple(set(gene)) for gene in genes.T.tolist()], **sizes}
 
-    model = proxies.supernet(
-        space, PROXIES["snip"], 0, in_channels=3, classes=4, channels=2, cells=3
-    ).double()
-    weights, batch = {name: w.detach() for name, w in model.named_parameters()}, draw_batch()
+
+def large_supernet(proxy, space, sizes):
+    return proxies.supernet(space, PROXIES[proxy], 0, in_channels=3, **sizes).double()
+
+
+@pytest.mark.parametrize("name", ["nas_bench_201", "darts", "mobilenet"])
+def test_every_proxy_of_anywhere_scores_architectures_of_every_space(name):
+    batch = draw_batch(torch.float32)
+    space, genes, sizes = (SPACE, SPACE.from_string(CELLS), SIZES) if name == SPACE.name else large(name)
+    for proxy in ANYWHERE:
+        again = [*range(len(genes)), 0]
+        (scores,) = score(space, proxy, genes[again], batch.images, batch.labels, seed=0, **sizes).values()
+        assert np.isfinite(scores).all()
+        assert scores[0] == scores[-1]
+        assert len(set(scores)) == len(genes), proxy
+
+
+@pytest.mark.parametrize("name", ["darts", "mobilenet"])
+def test_naswot_counts_every_relu_of_the_large_spaces(name):
+    """The inputs of ReLU, of ReLU6, and of the ReLU inside a factorized reduction."""
+    space, genes, sizes = large(name)
+    model, kernel = large_supernet("naswot", space, sizes), torch.zeros(8, 8, dtype=torch.float64)
+
+    def count(module, inputs):
+        on = (inputs[0] > 0).flatten(1)
+        kernel.add_((on[:, None] == on[None]).sum(dim=2))
+
+    for module in model.modules():
+        if isinstance(module, nn.ReLU | nn.ReLU6 | FactorizedReduce):
+            module.register_forward_pre_hook(count)
+    got = PROXIES["naswot"].measure(model, genes[0], draw_batch())
+    assert got == pytest.approx(np.linalg.slogdet(kernel)[1], rel=1e-9)
+
+
+def test_synflow_of_a_network_with_relu6_does_not_saturate():
+    space, genes, sizes = large("mobilenet")
+    model = large_supernet("synflow", space, sizes)
+    got = PROXIES["synflow"].measure(model, genes[0], draw_batch())
+    for parent in list(model.modules()):
+        for name, child in parent.named_children():
+            if isinstance(child, nn.ReLU6 | BatchNorm):
+                setattr(parent, name, nn.ReLU() if isinstance(child, nn.ReLU6) else nn.Identity())
+    model(torch.ones(1, 3, 8, 8, dtype=torch.float64), genes[0]).sum().backward()
+    flows = [(w * w.grad).abs().sum().item() for w in model.parameters() if w.ndim > 1 and w.grad is not None]
+    assert got == pytest.approx(math.log(sum(flows)), rel=1e-9)
+
+
+def test_a_proxy_of_blocks_and_snip_in_another_space():
+    space, genes, sizes = large("darts")
+    batch = draw_batch()
+    with pytest.raises(ValueError, match="'zen'; accepted in the space darts: naswot"):
+        score(space, "zen", genes, batch.images, batch.labels, seed=0, **sizes)
+
+    model = large_supernet("snip", space, sizes)
+    weights = {name: w.detach() for name, w in model.named_parameters()}
 
     def loss(weights):
         scores = torch.func.functional_call(model, weights, (batch.images, genes[0]))

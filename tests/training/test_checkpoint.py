@@ -116,6 +116,19 @@ def test_checkpoint_of_anything_else_starts_from_the_beginning_and_says_so(digit
     assert len(statistics.epochs) == 4
 
 
+def test_the_checkpoint_before_one_of_other_settings_is_used(tmp_path):
+    lines, path = [], tmp_path / "one.safetensors"
+    for number, key in enumerate(("ours", "other")):
+        Checkpoint(path, key, log=lines.append).save({"a": torch.zeros(2)}, {"n": number})
+    assert Checkpoint(path, "ours", log=lines.append).restore()[1]["n"] == 0
+    assert Checkpoint(path, "other", log=lines.append).restore()[1]["n"] == 1
+    assert lines == []
+    assert Checkpoint(path, "third", log=lines.append).restore() is None
+    assert lines == [
+        f"the checkpoint {path} is of other settings, inputs or code; training starts from the beginning"
+    ]
+
+
 def test_checkpoint_holds_no_code(digits, tmp_path):
     state, _ = interrupted(digits, tmp_path)
     assert state.read_bytes()[8:9] == b"{"  # safetensors: the length of a JSON header, and the header

@@ -1,0 +1,50 @@
+"""Scripts of searches, run as Snakemake runs them."""
+
+import logging
+import runpy
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+
+from rlnas_core.search.angle import angles, group_sums
+from rlnas_core.spaces import DARTS
+from rlnas_core.training.supernet import SupernetSettings, build, compare
+
+SCRIPTS = Path(__file__).parents[2] / "workflow_scripts"
+EVOLUTION = {"population": 10, "iterations": 1, "keep": 3, "mutations": 4, "crossovers": 3}
+
+
+@pytest.mark.parametrize("paths", ["last", "any"])
+def test_candidates_are_scored_with_the_paths_of_the_configuration(paths, tmp_path, monkeypatch):
+    space, settings = DARTS(paths), SupernetSettings(channels=2, cells=3)
+    statistics = compare(*(build(space, 3, 1, settings, seed) for seed in (0, 1)), {"seed": 0})
+    statistics.save(tmp_path / "statistics.npz")
+    network = {"channels": 4, "cells": 3, "image_size": 8, "classes": 3, "imagenet": False}
+    params = {
+        "space": "darts",
+        "paths": paths,
+        "limit": {"network": network},
+        "seeds": [0],
+        "evolution": EVOLUTION,
+        "pooling": "reference",
+    }
+    output = {name: tmp_path / f"{name}.csv" for name in ("candidates", "agreement", "trace")}
+    job = SimpleNamespace(
+        input=SimpleNamespace(statistics=[tmp_path / "statistics.npz"]),
+        output=SimpleNamespace(**output),
+        params=SimpleNamespace(**params),
+        log=[str(tmp_path / "log")],
+        threads=1,
+    )
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # the job replaces it
+    try:
+        runpy.run_path(str(SCRIPTS / "choose_candidates.py"), {"snakemake": job})
+    finally:
+        logging.captureWarnings(False)
+    table = pd.read_csv(output["candidates"])
+    usage = space.usage(space.from_string(table["arch"].tolist()))
+    assert table["angle"].tolist() == pytest.approx(angles(usage, group_sums(space, statistics)))
