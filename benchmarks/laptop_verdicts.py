@@ -3,8 +3,9 @@
     python benchmarks/laptop_verdicts.py [DIRECTORY]
 
 reads docs/measurements/laptop.csv, a cell of the paper's tables in each line, and laptop_figure1.csv.
-It writes the claims' verdicts (laptop_claims.csv) and the comparison of all NAS-Bench-201 numbers
-(laptop_comparison.csv and .md) to DIRECTORY, by default docs/measurements.
+It writes the claims' verdicts (laptop_claims.csv), the comparison of all NAS-Bench-201 numbers
+(laptop_comparison.csv and .md) and the figure of the methods (laptop_methods.png) to DIRECTORY, by default
+docs/measurements.
 """
 
 import sys
@@ -14,13 +15,14 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from rlnas_core.paper import claims, comparison
+from rlnas_core.paper import claims, comparison, figures
 from rlnas_core.paper.costs import cost_table
-from rlnas_core.paper.tables import tidy
+from rlnas_core.paper.tables import searched_images, tidy
 
 MEASUREMENTS = Path(__file__).resolve().parents[1] / "docs" / "measurements"
 COST_TABLES = (3, 4, 5, 8, 9, 10, 11)
 SOURCES = dict.fromkeys(("cifar10", "cifar100", "imagenet16"), "cifar10")
+IMAGES = searched_images(SOURCES, {"cifar10": {"source": "cifar10", "image_size": 8}})
 KEYS = ["row", "column"]
 
 
@@ -30,7 +32,7 @@ def tables() -> dict[int, pd.DataFrame]:
     nothing = pd.DataFrame(columns=[*KEYS, "seed", "value"])
     for number, cells in pd.read_csv(MEASUREMENTS / "laptop.csv").groupby("table"):
         seeds = cells[KEYS].assign(seed=0, value=0.0)
-        empty = tidy(pd.concat([nothing, seeds]), number).set_index(KEYS)
+        empty = tidy(pd.concat([nothing, seeds]), number, images=IMAGES).set_index(KEYS)
         empty[["mean", "std", "low", "high"]], empty["runs"] = float("nan"), 0
         cells = cells.drop(columns="table").set_index(KEYS)
         empty.loc[cells.index, cells.columns] = cells
@@ -44,10 +46,11 @@ def verdicts() -> pd.DataFrame:
 
 
 def main(directory: Path) -> None:
-    """Write the verdicts and the comparison."""
+    """Write the verdicts, the comparison and the figure."""
     verdicts().to_csv(directory / "laptop_claims.csv", index=False)
     accuracies = {number: table for number, table in tables().items() if number not in COST_TABLES}
     comparison.write(comparison.compare(accuracies, SOURCES), directory / "laptop_comparison")
+    figures.draw_methods(accuracies[2]).savefig(directory / "laptop_methods.png", dpi=150)
 
 
 if __name__ == "__main__":
