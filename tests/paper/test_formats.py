@@ -37,7 +37,9 @@ def test_paper_and_measured_value_have_columns_of_their_own(tmp_path):
     assert r"\multicolumn{2}{l}{CIFAR-10} \\" in latex
     assert r"RLNAS & 93.45 $\pm$ 0.11 & 93.45 $\pm$ 0.16 $\approx$ \\" in latex
     assert r"Random search & 92.09 $\pm$ 0.21 & -- \\" in latex
-    assert re.search(r'class="[^"]*\bwithin" *title="2 runs">93.45 ± 0.16 ≈</td>', html)
+    assert re.search(
+        r'class="[^"]*\bwithin" *title="2 runs; 95% interval 92.0523 to 94.8477">93.45 ± 0.16 ≈</td>', html
+    )
     assert re.search(r'class="[^"]*\bempty" *title="not measured: no seeds">' + DASH, html)
     read = pd.read_csv(
         tmp_path / "table.csv", keep_default_na=False, na_values=dict.fromkeys(table.columns[2:9], "")
@@ -55,11 +57,11 @@ def test_table_8_fits_a_page_where_only_costs_are_measured(tmp_path):
 
 
 def test_rows_beyond_the_paper_follow_a_rule_and_details_stay_out_of_cells(tmp_path):
-    measured = runs(0.5, 0.6, row="live-conv-weights", low=[0.4, 0.5], high=[0.6, 0.7])
+    measured = runs(0.5, 0.6, 0.7, row="live-conv-weights")
     _, markdown, latex, html = texts(tidy(measured, 2), 2, tmp_path)
-    assert re.search(r"\| Convolution weights on live edges +\| +\| 0.5500 ± 0.0707 +\|", markdown)
+    assert re.search(r"\| Convolution weights on live edges +\| +\| 0.6000 ± 0.1000 +\|", markdown)
     assert "\\midrule\nConvolution weights on live edges &" in latex
-    assert 'title="2 runs; 95% interval 0.4000 to 0.7000"' in html
+    assert 'title="3 runs; 95% interval 0.3516 to 0.8484"' in html
     assert "nth-child(5){border-top" in html
 
 
