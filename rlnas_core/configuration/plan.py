@@ -1,6 +1,7 @@
 """Estimate the cost of a run: multiply-adds, core hours and disk of the remaining jobs."""
 
 import math
+import textwrap
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -120,13 +121,6 @@ def estimate(
 def describe(table: pd.DataFrame, gpu_tflops: float | None = None) -> str:
     """The result of `estimate` as text, with hours on an H100, or a GPU that reaches `gpu_tflops` TFLOP/s."""
     measured = np.where(table.index.isin(SCORINGS), GPU_SCORING_TFLOPS, GPU_TFLOPS)
-    speed = (
-        f"that reaches {gpu_tflops:g} TFLOP/s at two operations per multiply-add"
-        if gpu_tflops
-        else f"""as fast as an H100 is in NAS-Bench-201 in float32: {GPU_TFLOPS:g} TFLOP/s in training
-and {GPU_SCORING_TFLOPS:g} in scoring by validation accuracy, at two operations per multiply-add (--gpu-tflops
-asks for another speed). Other networks were not timed"""
-    )
     shown = pd.DataFrame(
         {
             "jobs": table["jobs"],
@@ -140,12 +134,20 @@ asks for another speed). Other networks were not timed"""
     shown = shown.sort_values(["CPU hours", "jobs"], ascending=False, na_position="first")
     shown.loc["total"] = shown.sum()
     largest = table["checkpoint"].max() / 1e9
-    notes = f"""
-FLOPs are the multiply-adds of networks; CPU hours are their hours on one core of a cloud machine, within a
-factor of two: divide by your cores. Other CPU hours are those of everything else. GPU hours replace CPU hours
-on a GPU {speed}.
-Unfinished trainings keep checkpoints of up to {_number(largest)} GB each.
-"""
+    speed = (
+        f"reaches {gpu_tflops:g} TFLOP/s"
+        if gpu_tflops
+        else f"is as fast as an H100 in NAS-Bench-201 in float32 ({GPU_TFLOPS:g} TFLOP/s in training, "
+        f"{GPU_SCORING_TFLOPS:g} in scoring by validation accuracy; other networks were not timed)"
+    )
+    notes = textwrap.fill(
+        "FLOPs are the multiply-adds of networks; CPU hours are their hours on one core of a cloud machine, "
+        "within a factor of two: divide by your cores. Other CPU hours are those of everything else. GPU "
+        f"hours replace CPU hours on a GPU that {speed}, at two operations per multiply-add; --gpu-tflops is "
+        f"another speed. Unfinished trainings keep checkpoints of up to {_number(largest)} GB each.",
+        width=110,
+    )
+    notes = f"\n{notes}\n"
     if len(unknown := shown.index[shown["10^15 FLOPs"].isna()]):
         notes += f"? was not measured and is not in the total: {', '.join(unknown)}.\n"
     return f"{shown.map(_number).to_string(index_names=False)}\n{notes}"
