@@ -162,8 +162,8 @@ class Tape:
         if (x.side, x.channels) != (y.side, y.channels):
             shapes = " and ".join(f"{part.side}x{part.side}x{part.channels}" for part in (x, y))
             raise ValueError(
-                f"a + b: got {shapes} (pixels and channels); accepted: equal shapes. NAS-Bench-201 halves "
-                "images twice: give images whose side is a multiple of 4"
+                f"a + b: got {shapes} (pixels and channels); accepted: equal shapes. If pixels differ: "
+                "NAS-Bench-201 halves images twice, so give images whose side is a multiple of 4"
             )
         last = self._instructions[-1]
         if last["target"] != y.offset or y.reader is not None or x.reader is not None:

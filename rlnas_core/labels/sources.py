@@ -12,20 +12,26 @@ if TYPE_CHECKING:  # importing torch takes seconds, drawing labels doesn't
 
 
 def draw_fixed_labels(
-    method: str, ground_truth: np.ndarray | None, n: int, categories: int, rng: np.random.Generator
+    method: str,
+    ground_truth: np.ndarray | None,
+    n: int,
+    categories: int,
+    rng: np.random.Generator,
+    classes: int | None = None,
 ) -> np.ndarray:
-    """Draw the labels of a whole training set once, before training.
+    """Draw the labels of a whole set of images once, before training.
 
     Returns an int64 array (n,) with values below `categories` (paper, section 4). All methods but
-    `uniform-once` need the ground truth (n,), which may be None or -1 where an image has no label. Raises
-    `ValueError` for an unknown or redrawn method, for too few categories, and if a method needs the ground
-    truth and it is absent or has more classes than `categories`.
+    `uniform-once` need the ground truth (n,), which may be None or -1 where an image has no label; `classes`
+    is its number of classes, by default those that are there. Raises `ValueError` for an unknown or redrawn
+    method, for too few categories, and if a method needs the ground truth and it is absent or has another
+    number of classes.
     """
     if method not in FIXED_METHODS:
         raise ValueError(f"labels: got '{method}'; accepted as labels drawn once: {', '.join(FIXED_METHODS)}")
     if method == "uniform-once":
         return rng.integers(_checked(categories), size=n)
-    truth = _checked_truth(method, ground_truth, categories)
+    truth = _checked_truth(method, ground_truth, categories, classes)
     if len(truth) != n:
         raise ValueError(
             f"labels '{method}': got {len(truth)} ground-truth labels for {n} images; one each is needed"
@@ -113,15 +119,17 @@ def _checked(categories: int) -> int:
     return categories
 
 
-def _checked_truth(method: str, ground_truth: np.ndarray | None, categories: int) -> np.ndarray:
+def _checked_truth(
+    method: str, ground_truth: np.ndarray | None, categories: int, classes: int | None = None
+) -> np.ndarray:
     if ground_truth is None or len(ground_truth) == 0 or ground_truth.min() < 0:
         raise ValueError(
             f"labels '{method}' need the ground truth, but the images are unlabelled; use uniform-once"
         )
-    classes = int(ground_truth.max()) + 1
-    if categories < classes:  # a split can lack the highest classes
+    classes = max(int(ground_truth.max()) + 1, classes or 0)
+    if categories != classes:
         raise ValueError(
             f"labels '{method}' keep the ground truth's classes: got {categories} categories, "
-            f"accepted: at least {classes}; use uniform-once or uniform-each-step for fewer"
+            f"accepted: {classes}; use uniform-once or uniform-each-step for any other number"
         )
     return np.asarray(ground_truth, dtype=np.int64)

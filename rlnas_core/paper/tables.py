@@ -139,7 +139,7 @@ def _summary(runs: pd.DataFrame) -> dict[str, Any]:
     notes = list(dict.fromkeys(runs["note"].dropna())) if "note" in runs else []
     mean, std = values.mean(), values.std(ddof=1) if len(values) > 1 else np.nan
     low, high = interval(mean, std, len(values))
-    if len(values) == 1 and "low" in runs:
+    if len(values) == 1 and "low" in runs and not np.isnan(mean):
         low, high = runs[["low", "high"]].iloc[0]
     if undefined := int(np.isnan(values).sum()):
         notes.append(f"undefined in {undefined} of {len(values)} runs")

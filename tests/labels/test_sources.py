@@ -83,21 +83,19 @@ def test_shuffled_labels_of_each_step_permute_the_labels_of_the_batch():
 
 
 @pytest.mark.parametrize("method", ["ground-truth", "shuffle-once"])
-def test_fewer_categories_than_classes_are_refused(method):
-    with pytest.raises(ValueError, match=r"got 9 categories, accepted: at least 10.*uniform-once"):
-        draw_fixed_labels(method, TRUTH, 1000, 9, rng())
-    with pytest.raises(ValueError, match="got 9 categories, accepted: at least 10"):
-        RedrawnLabels("shuffle-each-step", TRUTH, 9, rng())
+def test_another_number_of_categories_than_classes_is_refused(method):
+    with pytest.raises(ValueError, match=r"got 20 categories, accepted: 10.*uniform-once"):
+        draw_fixed_labels(method, TRUTH, 1000, 20, rng())
+    with pytest.raises(ValueError, match="got 20 categories, accepted: 10"):
+        RedrawnLabels("shuffle-each-step", TRUTH, 20, rng())
 
 
 def test_images_that_lack_the_highest_class_keep_their_labels():
     lacking = TRUTH[TRUTH < 9]
-    np.testing.assert_array_equal(
-        draw_fixed_labels("ground-truth", lacking, len(lacking), 10, rng()), lacking
-    )
-    redrawn = RedrawnLabels("shuffle-each-step", lacking, 10, rng())
-    assert redrawn.categories == 10
-    assert redrawn(np.arange(len(lacking))).max() == 8
+    drawn = draw_fixed_labels("ground-truth", lacking, len(lacking), 10, rng(), classes=10)
+    np.testing.assert_array_equal(drawn, lacking)
+    with pytest.raises(ValueError, match="got 9 categories, accepted: 10"):
+        draw_fixed_labels("ground-truth", TRUTH, 1000, 9, rng(), classes=9)
 
 
 @pytest.mark.parametrize("truth", [None, np.full(10, -1)])
