@@ -31,12 +31,11 @@ def tables() -> dict[int, pd.DataFrame]:
     found = {number: cost_table(number, [], [], [], [], {}) for number in COST_TABLES}
     nothing = pd.DataFrame(columns=[*KEYS, "seed", "value"])
     for number, cells in pd.read_csv(MEASUREMENTS / "laptop.csv").groupby("table"):
-        seeds = cells[KEYS].assign(seed=0, value=0.0)
-        empty = tidy(pd.concat([nothing, seeds]), number, images=IMAGES).set_index(KEYS)
-        empty[["mean", "std", "low", "high"]], empty["runs"] = float("nan"), 0
-        cells = cells.drop(columns="table").set_index(KEYS)
-        empty.loc[cells.index, cells.columns] = cells
-        found[number] = empty.reset_index()
+        table = tidy(nothing, number, images=IMAGES).set_index(KEYS)
+        measured = cells.drop(columns="table").set_index(KEYS)
+        table = table.reindex(table.index.union(measured.index, sort=False))
+        table.loc[measured.index, measured.columns] = measured
+        found[number] = table.astype({"runs": int}).reset_index()
     return found
 
 

@@ -143,6 +143,9 @@ SECTIONS = {
         "shuffled once": (6, "shuffle-once"),
         "uniform each step": (6, "uniform-each-step"),
         "shuffled each step": (6, "shuffle-each-step"),
+        "UnNAS's rotation, one seed (table 12)": (12, "UnNAS-rotation"),
+        "UnNAS's colorization, one seed": (12, "UnNAS-color"),
+        "UnNAS's jigsaw, one seed": (12, "UnNAS-jigsaw"),
     },
 }  # fmt: skip
 
@@ -158,7 +161,8 @@ def test_the_results_are_those_of_the_measurements():
         section = RESULTS.split(f"## {heading}\n")[1].split("\n## ")[0]
         for name, key in lines.items():
             line = re.search(rf"^\| {re.escape(name)} \|(.+)$", section, re.MULTILINE)[1]
-            for dataset, cell in zip(DATASETS, line.split("|"), strict=False):
+            searched = DATASETS[:1] if key[0] == 12 else DATASETS  # as in the paper's table
+            for dataset, cell in zip(searched, line.split("|"), strict=False):
                 for written, exact in zip(cell.split("±"), cells.loc[*key, dataset], strict=False):
                     rounding = 0.501 * 10.0 ** -len(written.strip().partition(".")[2])
                     if not abs(float(written) - exact) <= rounding:

@@ -33,7 +33,6 @@ def compare(tables: Mapping[int, pd.DataFrame], sources: Mapping[str, str]) -> p
     count as exact.
     """
     cells = pd.concat([table.assign(table=number) for number, table in tables.items()], ignore_index=True)
-    cells["images"] = cells["images"].fillna("") if "images" in cells else ""  # empty cells of a CSV are NaN
     cells["dataset"] = cells["column"].str.replace("_(valid|test)$", "", regex=True)
     cells["source"] = cells["dataset"].map(lambda name: sources.get(name, PAPERS_IMAGES[name]))
     cells["own"] = cells["source"] == cells["dataset"].map(PAPERS_IMAGES)
