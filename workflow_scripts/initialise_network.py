@@ -2,9 +2,9 @@
 
 import job
 from rlnas_core.machine.files import read_result
-from rlnas_core.model.initial import initial_model
 from rlnas_core.model.loading import describe
 from rlnas_core.training.checkpoint import save_weights
+from rlnas_core.training.standalone import draw_weights
 
 log = job.start(snakemake)
 wildcards, given = snakemake.wildcards, dict(snakemake.params.settings)
@@ -13,6 +13,7 @@ if channels := given.pop("channels") or described.get("channels"):
     given["channels"] = int(channels)
 dataset = job.read_description(snakemake.input.description)
 made_by = {**dict(wildcards), "arch": described["arch"], "settings": given, "trained": False}
-model = initial_model(describe(dataset, made_by), int(wildcards.seed))
-save_weights(model.network, snakemake.output.weights, **made_by)
+network = describe(dataset, made_by).network()
+draw_weights(network, int(wildcards.seed))
+save_weights(network, snakemake.output.weights, **made_by)
 log(f"{described['arch']}: not trained")

@@ -45,8 +45,9 @@ _SHARE = 0.75  # of the time for trainings; the rest is for starting jobs and ot
 _FEW_STEPS = 1 / 3  # of the steps of a training on all labels, for trainings on few
 _CLIPPING = {"nas_bench_201": {}, "darts": {"clip_norm": 5}, "mobilenet": {"clip_value": 5}}
 #: Settings of supernets in the authors' code where they differ from those of NAS-Bench-201: of DARTS on
-#: CIFAR-10, and of the MobileNet-like space, whose learning rates here are per image of a batch (0.25 and
-#: 0.0005 of 512). Left out are the lighting noise of ImageNet's photographs, and batch norms of several GPUs.
+#: CIFAR-10, and of the MobileNet-like space on ImageNet. Its learning rates there are of batches of 512
+#: images, and are scaled to the batch. Left out are the lighting noise of photographs, and batch norms of
+#: several GPUs.
 _SUPERNETS: dict[str, dict[str, Any]] = {
     "nas_bench_201": {},
     "darts": {"affine": True, "nesterov": False, "weight_decay": 0.0003},
@@ -58,9 +59,11 @@ _SUPERNETS: dict[str, dict[str, Any]] = {
         "decayed": "convolutions",
         "label_smoothing": 0.1,
         "initialisation": "mobilenet",
+        "learning_rate": 0.25,
+        "final_learning_rate": 0.0005,
     },
 }
-_RATES = {"mobilenet": {"learning_rate": 0.25 / 512, "final_learning_rate": 0.0005 / 512}}
+_BATCH_OF_RATES = 512
 
 
 @dataclass(frozen=True)
@@ -286,12 +289,13 @@ def _supernet(plan: _Plan, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Settings of supernets, which are in another section for large spaces."""
     if plan.space == "nas_bench_201":
         return {"supernet": settings}
-    rates = {name: rate * plan.batch for name, rate in _RATES.get(plan.space, {}).items()}
+    own = {
+        name: value * plan.batch / _BATCH_OF_RATES if name.endswith("learning_rate") else value
+        for name, value in _SUPERNETS[plan.space].items()
+    }
     return {
         "supernet": {"batch_size": plan.batch},
-        "large_spaces": {
-            plan.space: {"images": {"supernet": {**settings, **_SUPERNETS[plan.space], **rates}}}
-        },
+        "large_spaces": {plan.space: {"images": {"supernet": {**settings, **own}}}},
     }
 
 

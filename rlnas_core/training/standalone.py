@@ -154,6 +154,12 @@ def accuracies(model: nn.Module, data: LabelledImages, device: torch.device) -> 
     return {f"top{top}": 100 * int(hit) / len(data) for top, hit in zip(_TOP, hits, strict=True)}
 
 
+def draw_weights(network: nn.Module, seed: int) -> None:
+    """Give a network the weights with which `retrain` begins for this seed."""
+    (stream,) = np.random.SeedSequence(seed).spawn(1)
+    initialise(network, torch.Generator().manual_seed(drawn(stream)))
+
+
 def retrain(
     space: SearchSpace,
     genes: np.ndarray,
@@ -179,11 +185,11 @@ def retrain(
     sizes = {name: getattr(settings, name) for name in space.sizes if hasattr(settings, name)}
     sizes |= {"auxiliary": True} if settings.auxiliary else {}
     sizes |= {"dropout": settings.dropout} if settings.dropout else {}
-    device, (weights_seed, order_seed, draws_seed) = begin(settings, seed, 3)
+    device, (_, order_seed, draws_seed) = begin(settings, seed, 3)  # the first stream is of draw_weights
     draws = torch.Generator().manual_seed(drawn(draws_seed))
     sizes |= {"generator": draws} if settings.drop or settings.dropout else {}
     model: Any = space.network(genes, classes=train.classes, in_channels=train.images.channels, **sizes)
-    initialise(model, torch.Generator().manual_seed(drawn(weights_seed)))
+    draw_weights(model, seed)
     model.to(device, memory_format=torch.channels_last)
     if processes.rank() == 0:
         weights = sum(weight.numel() for weight in model.parameters()) / 1e6

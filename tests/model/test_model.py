@@ -15,14 +15,13 @@ from PIL import Image
 from torch.utils.flop_counter import FlopCounterMode
 
 import rlnas_core
-from rlnas_core.model.initial import initial_model
 from rlnas_core.model.loading import Model, ModelDescription, describe, set_weights
 from rlnas_core.model.saving import card, onnx_difference, save_model
 from rlnas_core.networks.layers import initialise
 from rlnas_core.spaces import get, published
 from rlnas_core.training.checkpoint import read_weights, save_weights
 from rlnas_core.training.loop import Run
-from rlnas_core.training.standalone import RetrainingSettings, retrain
+from rlnas_core.training.standalone import RetrainingSettings, draw_weights, retrain
 
 ROOT = Path(__file__).parents[2]
 
@@ -225,7 +224,9 @@ def test_an_untrained_model_has_the_weights_with_which_retraining_begins(digits,
     )  # such a training leaves the weights as they are
     network, _ = retrain(get(space), description.genes, *digits, settings, 3, run=Run(lambda line: None))
     begins = dict(network.named_parameters())
-    for name, weight in initial_model(description, 3).network.named_parameters():
+    untrained = description.network()
+    draw_weights(untrained, 3)
+    for name, weight in untrained.named_parameters():
         assert torch.equal(weight, begins[name]), name
 
 
