@@ -5,7 +5,7 @@
 # make plan    estimate what a run will cost   (CONFIG="FILE ..." DATA=DIR GPU_TFLOPS=NUMBER)
 # make quick   make the paper's tables on CIFAR-10 with 10 of the 250 epochs   (DATA=DIR without internet)
 # make laptop  the same with all 250 epochs
-# make search  search an architecture for a directory or an archive of images   (IMAGES=PATH, RUN=NAME, LABELS=CSV, SET="KEY=VALUE ...")
+# make search  search for an architecture for a directory or an archive of images   (IMAGES=PATH, RUN=NAME, LABELS=CSV, SET="KEY=VALUE ...")
 # CORES=NUMBER is how many cores a run uses (2), PYTHON=COMMAND the Python that .venv is created with (python3).
 
 PYTHON ?= python3
