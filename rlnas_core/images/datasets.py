@@ -1,9 +1,11 @@
 """The public datasets as sources: CIFAR, ImageNet16-120 and scikit-learn's digits."""
 
 import tarfile
+import tempfile
 from pathlib import Path
 
 import numpy as np
+from filelock import FileLock
 
 from rlnas_core.images.facts import FACTS
 from rlnas_core.images.pictures import resize
@@ -30,19 +32,16 @@ _CHUNK = 1024
 def cifar(source: str, downloads: Path, path: Path | None = None) -> ImageSource:
     """Read CIFAR-10 or CIFAR-100: downloaded, or from a directory with its archive or its images as files.
 
-    Archives are unpacked in `downloads`. Raises `ValueError` for a checksum mismatch or another number of
-    class directories, and `ConnectionError` if the archive can't be downloaded.
+    Without `path` the archive is kept in `downloads`. Raises `ValueError` for a checksum mismatch or another
+    number of class directories, and `ConnectionError` if the archive can't be downloaded.
     """
     # Imported here, as scikit-learn below: training needs neither, and both load slowly.
     from torchvision.datasets import CIFAR10, CIFAR100
-    from torchvision.datasets.utils import check_integrity, download_and_extract_archive
 
     dataset, key = {"cifar10": (CIFAR10, "labels"), "cifar100": (CIFAR100, "fine_labels")}[source]
-    classes = FACTS[source].classes
-    checksum, lists = f"md5:{dataset.tgz_md5}", (dict(dataset.train_list), dict(dataset.test_list))
+    classes, checksum = FACTS[source].classes, f"md5:{dataset.tgz_md5}"
     archive, batches = ((path or downloads) / name for name in (dataset.filename, dataset.base_folder))
-    unpacked = batches.is_dir()
-    if path is not None and not unpacked and not archive.exists():
+    if path is not None and not batches.is_dir() and not archive.exists():
         found = image_files(path)
         if found.classes != classes:
             raise ValueError(
@@ -50,28 +49,40 @@ def cifar(source: str, downloads: Path, path: Path | None = None) -> ImageSource
                 f"give the folder of one of them as path"
             )
         return found
-    if archive.exists():
-        files.verify(archive, checksum)
-    if path is not None and not unpacked:
-        batches = downloads / dataset.base_folder
-        with tarfile.open(archive) as members:
-            members.extractall(downloads, filter="data")
-    intact = all(check_integrity(batches / name, md5) for part in lists for name, md5 in part.items())
-    if path is None and not intact:
-        try:
-            download_and_extract_archive(dataset.url, downloads, md5=dataset.tgz_md5)
-        except (OSError, RuntimeError) as error:
-            if archive.exists():
-                files.verify(archive, checksum)
-            raise ConnectionError(
-                f"{source} can't be downloaded from {dataset.url}: {error}; "
-                f"fetch that file by hand and put it at {archive} (md5 {dataset.tgz_md5})"
-            ) from error
-    train, test = (
-        _array_pool(*_batches(batches, {name: f"md5:{md5}" for name, md5 in part.items()}, key))
-        for part in lists
-    )
+    if path is None:
+        _download(source, dataset.url, archive, checksum)
+    with tempfile.TemporaryDirectory() as unpacked:
+        if path is None or not batches.is_dir():
+            files.verify(archive, checksum)
+            with tarfile.open(archive) as members:
+                members.extractall(unpacked, filter="data")
+            batches = Path(unpacked) / dataset.base_folder
+        train, test = (
+            _array_pool(*_batches(batches, {name: f"md5:{md5}" for name, md5 in part}, key))
+            for part in (dataset.train_list, dataset.test_list)
+        )
     return ImageSource(classes, 3, train, test, {dataset.filename: checksum})
+
+
+def _download(source: str, url: str, archive: Path, checksum: str) -> None:
+    """Download an archive: for several jobs at a time once, and under its name only when it is complete."""
+    from torchvision.datasets.utils import download_url
+
+    part = archive.with_name(f"{archive.name}.part")
+    archive.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{part}.lock"):
+        if archive.exists():
+            return
+        part.unlink(missing_ok=True)  # of a download that was stopped
+        try:
+            download_url(url, part.parent, part.name)
+        except (OSError, RuntimeError) as error:
+            raise ConnectionError(
+                f"{source} can't be downloaded from {url}: {error}; "
+                f"fetch that file by hand and put it at {archive} ({checksum})"
+            ) from error
+        files.verify(part, checksum)
+        part.replace(archive)
 
 
 def imagenet16(folder: Path) -> ImageSource:

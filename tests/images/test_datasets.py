@@ -4,6 +4,7 @@ import hashlib
 import json
 import pickle
 import tarfile
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -82,15 +83,29 @@ def test_a_folder_of_the_user_holds_cifar10_as_images(tmp_path):
         prepare("cifar100", tmp_path / "out", 8, path=tmp_path / "images")
 
 
+def test_two_jobs_download_an_archive_once_and_a_stopped_download_is_repeated(cifar10_server, tmp_path):
+    published, downloads = tmp_path / "published/cifar-10-python.tar.gz", tmp_path / "downloads"
+    downloads.mkdir()
+    (downloads / f"{published.name}.part").write_bytes(published.read_bytes()[:100])
+    with ThreadPoolExecutor() as jobs:
+        asked = [jobs.submit(prepare, "cifar10", tmp_path / name, 32, downloads=downloads) for name in "ab"]
+    assert asked[0].result() == asked[1].result()
+    assert (downloads / published.name).read_bytes() == published.read_bytes()
+    published.unlink()
+    prepare("cifar10", tmp_path / "c", 32, downloads=downloads)
+    assert {file.name for file in downloads.iterdir()} <= {published.name, f"{published.name}.part.lock"}
+
+
 def test_a_cifar_batch_that_would_run_code_is_refused(cifar10_server, tmp_path, monkeypatch):
-    prepare("cifar10", tmp_path / "out", 32, downloads=tmp_path / "downloads")
+    with tarfile.open(tmp_path / "published/cifar-10-python.tar.gz") as archive:
+        archive.extractall(tmp_path / "published", filter="data")
     content = pickle.dumps(print)
-    (tmp_path / "downloads" / "cifar-10-batches-py" / "test_batch").write_bytes(content)
+    (tmp_path / "published/cifar-10-batches-py/test_batch").write_bytes(content)
     monkeypatch.setattr(
         torchvision.datasets.CIFAR10, "test_list", [["test_batch", hashlib.md5(content).hexdigest()]]
     )
     with pytest.raises(ValueError, match=r"test_batch can't be read .*refused to load .*print"):
-        prepare("cifar10", tmp_path / "out", 32, downloads=tmp_path / "downloads")
+        prepare("cifar10", tmp_path / "out", 32, path=tmp_path / "published")
 
 
 def test_a_download_with_another_checksum_is_refused(cifar10_server, tmp_path, monkeypatch):
