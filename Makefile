@@ -15,7 +15,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
-OF_DATA := $(if $(DATA),--config "data=$(abspath $(DATA))")
+OF_DATA := $(if $(DATA),--config "data=$(DATA)")
 RUN ?= search
 
 # Missing paths are reported before anything is installed.

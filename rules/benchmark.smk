@@ -10,6 +10,8 @@ rule extract_benchmark:
     params:
         source=config["benchmark"]["source"],
         checksum=config["benchmark"]["checksum"],
+        # The included table and the benchmark's own files have all datasets; a user's table is searched again for a new one.
+        searches=list(config["searches"]) if config["benchmark"]["source"] == "csv" else None,
     log:
         f"{RESULTS}/logs/extract_benchmark.log",
     benchmark:

@@ -44,7 +44,7 @@ INDICATORS = ["angle", "validation-accuracy", *PAPER["rankings"]["proxies"], *RA
 wildcard_constraints:
     space="nas_bench_201|darts|mobilenet|chain",
     limit=r"none|\d+",
-    dataset="[a-z0-9]+",
+    dataset="|".join(config["datasets"]),
     benchmark_dataset="|".join(config["searches"]),
     labels="|".join([*METHODS, *PRETEXT_TASKS, "untrained-[a-z-]+"]),
     initialisation="[a-z-]+",

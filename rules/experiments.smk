@@ -56,7 +56,10 @@ RANKED_NETWORKS = {
     ]
     for space in config["large_spaces"]
     for dataset, retraining in config["retraining"][space].items()
-    if retraining["draws"] > 1 and dataset in config["large_spaces"][space]
+    if retraining["draws"] > 1
+    and retraining["random"]
+    and retraining["seeds"]
+    and dataset in config["large_spaces"][space]
 }
 NETWORKS = [f"{RESULTS}/retrained/{RETRAINED}/accuracy.csv".format(**run) for run in RETRAININGS]
 MODELS = [

@@ -1,4 +1,5 @@
 # Checks before the first job: no other Snakemake runs in this directory, and the files of the user can be used
+import re
 import socket
 from contextlib import suppress
 
@@ -28,22 +29,26 @@ if workflow.is_main_process and workflow.modifier.is_main_snakefile():
         fcntl.flock(run_lock, fcntl.LOCK_SH)
 
 
+def in_paths(pattern, files):
+    """What a pattern's group matches in the paths of this run's files, also with the prefix of a module."""
+    found = (re.search(rf"(?:^|/){re.escape(RESULTS)}/{pattern}", file) for file in files)
+    return {one[1] for one in found if one}
+
+
 # A dry run works without the files that have to be fetched by hand; a real run stops before its first job.
 onstart:
     jobs = list(workflow.dag.needrun_jobs())
-    keys = {"prepare_dataset": "datasets.{dataset}", "extract_benchmark": "benchmark"}
-    keys |= {"transfer_architecture": "transfer.{scenes}"}
-    read = {
-        key.format(**job.wildcards_dict)
-        for job in jobs
-        for rule, key in keys.items()
-        if job.name.endswith(rule)
-    }
+    used, made = (
+        {str(file) for job in jobs for file in getattr(job, kind)} for kind in ("input", "output")
+    )
+    read = {f"datasets.{name}" for name in in_paths(r"data/(\w+)/dataset.json", made)}
+    read |= {f"transfer.{name}" for name in in_paths(r"transferred/\w+/(\w+)/", made)}
+    read |= in_paths("(benchmark)/accuracies.csv", made)
     if missing := missing_files(config, read):
         raise WorkflowError("files are missing:\n  " + "\n  ".join(missing))
-    unusable = obstacles(Path(RESULTS), sorted({Path(file) for job in jobs for file in job.input}))
+    unusable = obstacles(Path(RESULTS), sorted(map(Path, used)))
     try:
-        unusable += unusable_files(config, read)
+        unusable += unusable_files(config, read, in_paths(r"data/(\w+)/\w+_labels.npy", used))
         settings = [value for job in jobs for value in job.params if isinstance(value, dict)]
         # On a cluster, other machines may have the devices. Asking torch for devices takes seconds.
         asked = {value.get("device", "auto") for value in settings} - {"auto", "cpu"}

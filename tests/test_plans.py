@@ -86,6 +86,29 @@ rule everything:
     assert (tmp_path / "nested/results/tiny/labels/digits/uniform-once/10/0/train.npy").exists()
 
 
+def test_a_module_checks_its_files_before_the_first_job_if_asked(tmp_path):
+    asked = re.search(r"```python\n(onstart:.*?)```", (ROOT / "docs/module.md").read_text(), re.DOTALL)[1]
+    (tmp_path / "Snakefile").write_text(
+        f"""
+module rlnas:
+    snakefile: {str(ROOT / "Snakefile")!r}
+    config: {TINY | {"benchmark": {"source": "official"}}!r}
+    prefix: "nested"
+
+use rule * from rlnas as rlnas_*
+
+rule prepare_dataset:
+    output: "own"
+    shell: "touch {{output}}"
+
+{asked}
+"""
+    )
+    output = snakemake(tmp_path, "own", "nested/results/tiny/benchmark/accuracies.csv", check=False)
+    assert "benchmark.path: needs NAS-Bench-201-v1_1-096897.pth" in output
+    assert not (tmp_path / "own").exists()
+
+
 def test_the_command_line_wins_beside_the_configurations_jobs(tmp_path):
     target = "results/tiny/supernets/nas_bench_201/digits/uniform-once/10/0/statistics.npz"
     config = TINY | {"jobs": {"supernet": {"threads": 2, "mem_mb": 3000}}}

@@ -116,6 +116,7 @@ def test_choices_that_dont_exist_and_missing_images_are_refused_in_one_line(tmp_
             ["gone", "config.yaml", "--set", "size=3"],
             "got size=3; accepted: KEY=VALUE with a key of space, image_size",
         ),
+        ([".", "config.yaml", "--set", "labels=[10,", "100]"], "got labels=[10,; accepted: KEY=VALUE"),
         ([".", "config.yaml"], ". has no images; accepted endings: .bmp"),
     ):
         result = subprocess.run(

@@ -8,16 +8,16 @@ from typing import Any
 
 import yaml
 
-import job  # noqa: F401 - the library on the path
+import job
 from rlnas_core.configuration.choices import GIVEN, choose_settings
 from rlnas_core.images.survey import survey
 
 
 def _choice(text: str) -> tuple[str, Any]:
-    key, equals, value = text.partition("=")
-    if not equals or key not in GIVEN:
+    key, value = job.setting(text)
+    if key not in GIVEN:
         raise argparse.ArgumentTypeError(f"got {text}; accepted: KEY=VALUE with a key of {', '.join(GIVEN)}")
-    return key, yaml.safe_load(value)
+    return key, value
 
 
 def main() -> None:

@@ -148,6 +148,19 @@ def proxy_batch(snakemake: Any, device: str, log: Callable[[str], None]) -> tupl
     return data.plain(rows, pick_device(device)), labels.to(pick_device(device))
 
 
+def setting(text: str) -> tuple[str, Any]:
+    """Return key and value of an argument KEY=VALUE, whose value is in YAML."""
+    import argparse
+
+    import yaml
+
+    key, equals, value = text.partition("=")
+    with suppress(yaml.YAMLError):
+        if key and equals:
+            return key, yaml.safe_load(value)
+    raise argparse.ArgumentTypeError(f"got {text}; accepted: KEY=VALUE, the value in YAML without spaces")
+
+
 def read_description(file: str) -> dict[str, Any]:
     """Return the dataset.json of prepared images."""
     return json.loads(Path(file).read_text(encoding="utf-8"))

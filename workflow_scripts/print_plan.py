@@ -6,9 +6,7 @@ import math
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
-import yaml
 from snakemake.api import SnakemakeApi
 from snakemake.settings.types import (
     ConfigSettings,
@@ -18,7 +16,7 @@ from snakemake.settings.types import (
     ResourceSettings,
 )
 
-import job  # noqa: F401 - the library on the path
+import job
 from rlnas_core.configuration import plan
 
 
@@ -35,20 +33,12 @@ def _positive(text: str) -> float:
     raise argparse.ArgumentTypeError(f"got {text}; accepted: a number above 0")
 
 
-def _setting(text: str) -> tuple[str, Any]:
-    key, equals, value = text.partition("=")
-    with suppress(yaml.YAMLError):
-        if key and equals:
-            return key, yaml.safe_load(value)
-    raise argparse.ArgumentTypeError(f"got {text}; accepted: KEY=VALUE, the value in YAML")
-
-
 def main() -> None:
     """Get the jobs from Snakemake, as in `snakemake --dry-run` with the same options, and add them up."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("targets", nargs="*", help="files to make [all]")
     parser.add_argument("--configfile", nargs="*", type=_file, default=[])
-    parser.add_argument("--config", nargs="*", type=_setting, default=[], metavar="KEY=VALUE")
+    parser.add_argument("--config", nargs="*", type=job.setting, default=[], metavar="KEY=VALUE")
     parser.add_argument(
         "--gpu-tflops",
         type=_positive,

@@ -37,60 +37,60 @@ def resolve_paths(config: Mapping[str, Any]) -> dict[str, Any]:
     resolved = copy.deepcopy(dict(config))
     wrong = []
     for key, entry in _sources(resolved).items():
-        if (labels := entry.get("labels")) is not None and not Path(labels).is_file():
-            wrong.append(f"{key}.labels: got {labels}, which is no file; give a CSV of file and class")
-        if entry["path"] is None:
-            continue
-        places = [entry["path"]] if isinstance(entry["path"], str) else entry["path"]
-        if config["data"] is None and any("{data}" in place for place in places):
-            if not (entry["source"] in FACTS and FACTS[entry["source"]].downloaded):
-                wrong.append(
-                    f"data: got null, but {key}.path uses {{data}}; give a directory, as in "
-                    "--config data=DIR (make plan DATA=DIR)"
-                    + (f": {DOWNLOADS['imagenet']}" if key == "datasets.imagenet" else "")
-                )
-            entry["path"] = None
-            continue
-        places = [place.replace("{data}", str(config["data"])) for place in places]
-        if odd := [place for place in places if {"{", "}"} & set(place)]:
-            wrong.append(f"{key}.path: got {odd[0]}; accepted: no braces but those of {{data}}")
-            continue
-        entry["path"] = next((place for place in places if Path(place).exists()), None)
-        if entry["path"] is None:
-            wrong.append(
-                f"{key}.path: got {' and '.join(places)}, which doesn't exist; give a path that does"
-            )
+        for part in ("path", "labels"):
+            if entry.get(part) is not None:
+                try:
+                    entry[part] = _resolved(f"{key}.{part}", entry, entry[part], config["data"])
+                except ValueError as error:
+                    wrong.append(str(error))
     _refuse(wrong)
     return resolved
 
 
-def leave_out_missing(config: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
-    """Return a copy without the searches and transfers whose files are missing, and the reasons.
+def _resolved(key: str, entry: Mapping[str, Any], given: str | list[str], data: str | None) -> str | None:
+    """The first existing path, or null for images to download; ValueError if there is none."""
+    places = [given] if isinstance(given, str) else given
+    if data is None and any("{data}" in place for place in places):
+        if entry["source"] in FACTS and FACTS[entry["source"]].downloaded:
+            return None
+        raise ValueError(
+            f"data: got null, but {key} uses {{data}}; give a directory, as in --config data=DIR (make plan "
+            "DATA=DIR)" + (f": {DOWNLOADS['imagenet']}" if key == "datasets.imagenet.path" else "")
+        )
+    places = [place.replace("{data}", str(data)) for place in places]
+    if odd := [place for place in places if {"{", "}"} & set(place)]:
+        raise ValueError(f"{key}: got {odd[0]}; accepted: no braces but those of {{data}}")
+    found = next((place for place in places if Path(place).exists()), None)
+    if found is None:
+        raise ValueError(f"{key}: got {' and '.join(places)}, which doesn't exist; give a path that does")
+    if key.endswith(".labels") and not Path(found).is_file():
+        raise ValueError(f"{key}: got {found}, which is no file; give a CSV of file and class")
+    return found
 
-    The reasons are by the names of the benchmark's datasets and of scenes. The benchmark itself is never left
-    out, and neither are all searches.
+
+def leave_out_missing(config: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return a copy without the searches in NAS-Bench-201 and the transfers whose files are missing.
+
+    Also returns the reasons, by the names of the benchmark's datasets and of scenes. Nothing else is left
+    out, and neither are all searches: a run that needs missing files stops before its first job.
     """
     left, reasons = copy.deepcopy(dict(config)), {}
-    missing = {key.split(".")[1]: line for key, line in _missing(_sources(config)) if key != "benchmark"}
+    missing = dict(_missing(_sources(config)))
+    kept = {name for name, dataset in config["searches"].items() if f"datasets.{dataset}" not in missing}
     for name, dataset in config["searches"].items():
-        if dataset in missing and set(config["searches"].values()) - set(missing):
-            reasons[name] = missing[dataset]
+        if kept and name not in kept:
+            reasons[name] = missing[f"datasets.{dataset}"]
             del left["searches"][name]
-    for section in ("large_spaces", "retraining"):
-        left[section] = {
-            space: {dataset: asked for dataset, asked in datasets.items() if dataset not in missing}
-            for space, datasets in left[section].items()
-        }
-    for scenes in config["transfer"].keys() & missing.keys():
-        reasons[scenes] = missing[scenes]
-        left["transfer"][scenes]["architectures"] = {space: [] for space in config["large_spaces"]}
+    for scenes, transfer in left["transfer"].items():
+        if f"transfer.{scenes}" in missing:
+            reasons[scenes] = missing[f"transfer.{scenes}"]
+            transfer["architectures"] = {space: [] for space in transfer["architectures"]}
     return left, reasons
 
 
 def missing_files(config: Mapping[str, Any], read: Collection[str]) -> list[str]:
     """Return one line for each source with a key in `read` whose files are missing."""
-    everything = {f"datasets.{name}": entry for name, entry in config["datasets"].items()}
-    return [f"{key}.path: {line}" for key, line in _missing(everything | _sources(config)) if key in read]
+    return [f"{key}.path: {line}" for key, line in _missing(_sources(config)) if key in read]
 
 
 def _missing(sources: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
@@ -100,24 +100,29 @@ def _missing(sources: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, st
             yield key, f"needs {DOWNLOADS[entry['source']]}; give its path as {key}.path"
 
 
-def unusable_files(config: Mapping[str, Any], read: Collection[str]) -> list[str]:
+def unusable_files(
+    config: Mapping[str, Any], read: Collection[str], labelled: Collection[str] = ()
+) -> list[str]:
     """Return one line for each source with a key in `read` whose files can't be used.
 
-    It reads tables, checksums and images. Missing files are left to `missing_files`.
+    It reads tables, checksums and images. `labelled` are the image datasets whose labels are needed. Missing
+    files are left to `missing_files`.
     """
     lines = []
     for key, entry in _sources(config).items():
         if key not in read or (entry["path"] is None and entry["source"] != "digits"):
             continue
         try:
-            _read_source(config, key, entry)
+            _read_source(config, key, entry, labelled)
         except (ValueError, OSError) as error:
             about = re.match(r"(\w+): got ", str(error))  # the setting that is wrong, if not the path
             lines.append(f"{key}.{error}" if about and about[1] in entry else f"{key}.path: {error}")
     return lines
 
 
-def _read_source(config: Mapping[str, Any], key: str, entry: Mapping[str, Any]) -> None:
+def _read_source(
+    config: Mapping[str, Any], key: str, entry: Mapping[str, Any], labelled: Collection[str]
+) -> None:
     """Read the files of a source; ValueError or OSError if they can't be used.
 
     The readers are imported here, since this takes seconds and environments for planning may lack them.
@@ -132,10 +137,10 @@ def _read_source(config: Mapping[str, Any], key: str, entry: Mapping[str, Any]) 
 
         transfer.get(name).read(entry["path"])
     else:
-        _read_images(entry, _largest_batch(config, name))
+        _read_images(entry, _largest_batch(config, name), name in labelled)
 
 
-def _read_images(entry: Mapping[str, Any], batch_size: int) -> None:
+def _read_images(entry: Mapping[str, Any], batch_size: int, labelled: bool) -> None:
     import numpy as np
 
     from rlnas_core.images import sources
@@ -144,6 +149,11 @@ def _read_images(entry: Mapping[str, Any], batch_size: int) -> None:
     names = ("source", "path", "classes", "split", "decode", "colours", "crop", "labels", "per_class")
     asked = {name: entry[name] for name in names}
     found, *_ = inspect(Reading(**asked, downloads="resources/downloads", batch_size=batch_size))
+    if labelled and not found.classes:
+        raise ValueError(
+            f"{entry['path']}: got images without labels, which trainings with true labels need; give class "
+            "directories or labels, or no such trainings (seeds.ground-truth: [])"
+        )
     if entry["source"] == "image-folder":
         pools = [pool for pool in (found.train, found.test) if pool is not None]
         if entry["decode"] == "once":
@@ -154,18 +164,13 @@ def _read_images(entry: Mapping[str, Any], batch_size: int) -> None:
 
 def _sources(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Every source that is read from files of the user, by key."""
-    of_large = [*config["large_spaces"].values(), *config["retraining"].values()]
-    used = sorted({*searched_datasets(config), *(dataset for datasets in of_large for dataset in datasets)})
     transfers = {
         f"transfer.{name}": transfer
         for name, transfer in config["transfer"].items()
         if transfer["source"] != "miniature" and any(transfer["architectures"].values())
     }
-    return {
-        **{f"datasets.{name}": config["datasets"][name] for name in used},
-        "benchmark": config["benchmark"],
-        **transfers,
-    }
+    datasets = {f"datasets.{name}": entry for name, entry in config["datasets"].items()}
+    return {**datasets, "benchmark": config["benchmark"], **transfers}
 
 
 def _largest_batch(config: Mapping[str, Any], dataset: str) -> int:
@@ -175,9 +180,9 @@ def _largest_batch(config: Mapping[str, Any], dataset: str) -> int:
         found[dataset][part]
         for section, part in (("large_spaces", "supernet"), ("retraining", "network"))
         for found in config[section].values()
-        if dataset in found
+        if dataset in found and (section == "large_spaces" or found[dataset]["seeds"])
     ]
-    return max(training["batch_size"] for training in trainings)
+    return max((training["batch_size"] for training in trainings), default=1)
 
 
 def _refuse(lines: list[str]) -> None:

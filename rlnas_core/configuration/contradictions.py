@@ -42,6 +42,12 @@ def contradictions(config: Mapping[str, Any], schema: Mapping[str, Any]) -> Iter
                 f"{key}.supernet", space, search["supernet"], schema["$defs"]["supernet"]
             )
             yield from _too_low(f"{key}.limits", space, [limit for limit in search["limits"] if limit])
+            by_accuracy = [method for method in search["methods"] if method in ("A", "random-search")]
+            if by_accuracy and datasets.get(dataset, {}).get("split") == "test":
+                yield (
+                    f"{key}.methods: got {', '.join(by_accuracy)}, which would choose by the test images; "
+                    f"accepted with datasets.{dataset}.split: test: B, D"
+                )
     yield from _contradictions_of_networks(config, schema)
     if config["model"]:
         yield from _contradictions_of_model(config)
@@ -184,9 +190,15 @@ def _contradictions_of_model(config: Mapping[str, Any]) -> Iterator[str]:
             lines.append(
                 f"{key}: got '{name}', an unknown dataset; accepted: {', '.join(config['datasets'])}"
             )
+    seeds = {name: config["retraining"][space].get(name, {}).get("seeds", []) for _, name in trained}
     for key, name in trained:
-        if not config["retraining"][space].get(name, {}).get("seeds"):
+        if not seeds[name]:
             lines.append(f"{key}: got '{name}'; give its network and seeds in retraining.{space}.{name}")
+        elif seeds[name] != seeds[trained[0][1]]:
+            first = in_yaml(seeds[trained[0][1]])
+            lines.append(f"retraining.{space}.{name}.seeds: got {in_yaml(seeds[name])}; accepted: {first}")
+    if model["few"] and not model["labelled"]:
+        lines.append(f"model.few: got {in_yaml(model['few'])}; it needs model.labelled, or give []")
     if space != "nas_bench_201" and images not in config["large_spaces"][space]:
         lines.append(f"model.images: got '{images}'; give its supernet in large_spaces.{space}")
     yield from lines

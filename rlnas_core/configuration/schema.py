@@ -142,12 +142,11 @@ def with_defaults(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any]
     if not isinstance(value, dict):
         return value
     properties = schema.get("properties", {})
-    for name, entry in properties.items():
-        entry = resolved(entry, root)
-        if name not in value and "default" in entry:
-            value[name] = copy.deepcopy(entry["default"])
+    entries = {name: resolved(entry, root) for name, entry in properties.items()}
+    absent = {name: entry["default"] for name, entry in entries.items() if "default" in entry}
+    absent = {name: copy.deepcopy(default) for name, default in absent.items() if name not in value}
     others = schema.get("additionalProperties")
     return {
         name: with_defaults(item, properties.get(name, others if isinstance(others, dict) else {}), root)
-        for name, item in value.items()
+        for name, item in (value | absent).items()
     }

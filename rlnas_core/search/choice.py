@@ -215,7 +215,7 @@ def candidates(
         sizes = {**limit.network, **(residual if name == "residual" else {})}
         (params,), (macs,) = space.cost(genes[None], **sizes)
         row = {"architecture": name, "arch": space.to_string(genes[None])[0], "params": params, "macs": macs}
-        row |= {"channels": sizes["channels"]} if space.channels else {}
+        row |= {"channels": sizes.get("channels", space.channels)} if space.channels else {}
         row["angle"] = float(angles(space.usage(genes[None]), total)[0])
         table.append(row | {"bound": choice.bound, "proven": choice.proven} if name == "found" else row)
     return pd.DataFrame(table)

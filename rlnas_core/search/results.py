@@ -80,6 +80,8 @@ def named(
     elif of:
         limit = np.inf if of.limit is None else 1e6 * of.limit
         genes = random_architectures(space, np.random.default_rng(of.seed), 1, limit)[0]
+    elif name not in published():
+        raise ValueError(f"architecture: got {name}; accepted: {', '.join(published())}")
     else:
         genes, network = published()[name].genes, published()[name].network
     costs, macs = space.cost(genes[None], **network)

@@ -29,6 +29,7 @@ DEMO = {"run": "x", "datasets": {"digits": {"source": "digits"}}, "searches": {"
 
 
 FOLDER = {"source": "image-folder", "classes": 2}
+OF_MODEL = {"space": "nas_bench_201", "images": "digits"}
 
 
 def read(name):
@@ -155,6 +156,22 @@ def test_defaults_are_filled_in_at_every_depth_and_the_input_is_left_alone():
             "large_spaces.mobilenet.digits.limits: got 100 million FLOPs; accepted: at least",
         ),
         (
+            {"datasets__digits__split": "test", "large_spaces__darts__digits": {"methods": ["D", "A"]}},
+            "darts.digits.methods: got A, which would choose by the test images; accepted",
+        ),
+        (
+            {"model": OF_MODEL | {"few": ["digits"]}, "retraining__nas_bench_201__digits": {}},
+            "model.few: got ['digits']; it needs model.labelled, or give []",
+        ),
+        (
+            {
+                "datasets__few10": {"source": "digits"},
+                "model": OF_MODEL | {"labelled": "digits", "few": ["few10"]},
+                "retraining__nas_bench_201": {"digits": {}, "few10": {"seeds": [3]}},
+            },
+            "retraining.nas_bench_201.few10.seeds: got [3]; accepted: [0]",
+        ),
+        (
             {"large_spaces__darts__photos": {}},
             "large_spaces.darts.photos: got an unknown dataset; accepted: digits",
         ),
@@ -228,7 +245,6 @@ def test_mistakes_are_named(changes, message):
 
 
 NONE = {labels: [] for labels in SCHEMA["properties"]["seeds"]["properties"]}
-OF_MODEL = {"space": "nas_bench_201", "images": "digits"}
 
 
 @pytest.mark.parametrize(
@@ -261,6 +277,14 @@ def test_image_sizes_are_limited_where_nas_bench_201_runs(changes, refused):
         validate(config, SCHEMA)
 
 
+def test_one_section_given_for_several_is_filled_in_for_each():
+    shared = {"threads": 1}
+    jobs = validate(changed(jobs={"data": shared, "supernet": shared}), SCHEMA)["jobs"]
+    assert shared == {"threads": 1}
+    for name in ("data", "supernet"):
+        assert jobs[name] == validate(changed(jobs={name: {"threads": 1}}), SCHEMA)["jobs"][name]
+
+
 def test_a_missing_key_is_named():
     with pytest.raises(ConfigurationError, match="configuration: got no datasets; required: run, datasets"):
         validate({"run": "x", "searches": DEMO["searches"]}, SCHEMA)
@@ -291,10 +315,11 @@ def test_braces_that_snakemake_would_fill_in_are_refused(tmp_path):
 
 def test_data_stands_for_the_folder_in_paths(tmp_path):
     (tmp_path / "b").touch()
-    config = validate(
-        changed(datasets__digits={**FOLDER, "path": ["{data}/a", "{data}/b"]}, data=str(tmp_path)), SCHEMA
-    )
-    assert resolve_paths(config)["datasets"]["digits"]["path"] == str(tmp_path / "b")
+    photos = {**FOLDER, "path": ["{data}/a", "{data}/b"], "labels": "{data}/b"}
+    config = validate(changed(datasets__digits=photos, datasets__unused=photos, data=str(tmp_path)), SCHEMA)
+    for name in ("digits", "unused"):
+        found = resolve_paths(config)["datasets"][name]
+        assert found["path"] == found["labels"] == str(tmp_path / "b")
     message = (
         r"got null, but datasets\.digits\.path uses \{data\}; give a directory, .* \(make plan DATA=DIR\)"
     )
@@ -332,6 +357,10 @@ def test_files_that_only_a_person_can_fetch_are_asked_for():
             r"^datasets\.digits\.classes: got 5, but labels\.csv has 2 classes; give 2$",
         ),
         (
+            {"datasets": {"digits": FOLDER | {"path": "images/a"}}},
+            "images/a: got images without labels, which trainings with true labels need; give class direct",
+        ),
+        (
             {"datasets": {"digits": FOLDER | {"path": "both"}}},
             "only in training: a; only in test: b",
         ),
@@ -351,7 +380,7 @@ def test_files_that_can_not_be_used_are_named(tmp_path, monkeypatch, changes, me
     config = resolve_paths(validate(changed(**changes), SCHEMA))
     if "transfer" in changes:
         config["transfer"]["coco"]["architectures"]["darts"] = ["DARTS-v2"]
-    [line] = unusable_files(config, {"datasets.digits", "benchmark", "transfer.coco"})
+    [line] = unusable_files(config, {"datasets.digits", "benchmark", "transfer.coco"}, {"digits"})
     assert re.search(message, line)
 
 
@@ -380,9 +409,12 @@ def test_what_needs_absent_files_is_left_out_and_the_rest_stays():
     assert {key for key in config if left[key] != config[key]} == {"searches"}
     alone = validate(read("config.yaml") | {"searches": {"imagenet16": "imagenet16"}}, SCHEMA)
     assert leave_out_missing(alone) == (alone, {})
+    photos = {"large_spaces__darts__photos": {}, "retraining__darts__photos": {}}
+    large = validate(changed(datasets__photos={"source": "imagenet16-120"}, **photos), SCHEMA)
+    assert leave_out_missing(large) == (large, {})
     scenes = changed(transfer={"coco": {"pretrained": None, "architectures": {"darts": ["DARTS-v2"]}}})
     left, reasons = leave_out_missing(validate(scenes, SCHEMA))
-    assert left["transfer"]["coco"]["architectures"] == {"darts": [], "mobilenet": []}
+    assert not any(left["transfer"]["coco"]["architectures"].values())
     assert "cocodataset.org" in reasons["coco"]
 
 

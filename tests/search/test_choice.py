@@ -1,5 +1,7 @@
 """One architecture of several supernets, within a limit, and those that it is compared with."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -93,6 +95,9 @@ def test_candidates_name_each_seeds_choice_and_a_residual_cell_of_equal_cost():
     assert table.loc["residual", "macs"] <= table.loc["found", "macs"]
     wider = channels_of_equal_cost(space, RESIDUAL, table.loc["residual", "macs"], limit.network)
     assert table.loc["residual", "channels"] == wider
+    limit = replace(limit, network={k: v for k, v in limit.network.items() if k != "channels"})
+    table = candidates(space, by_seed, choice, limit, np.random.default_rng(0), EVOLUTION, [0])
+    assert table.set_index("architecture").loc["found", "channels"] == space.channels
 
 
 @pytest.mark.parametrize("space", [NASBench201(), MobileNet()], ids=lambda space: space.name)

@@ -54,6 +54,11 @@ def test_what_searches_found_is_looked_up_in_every_column(tmp_path):
     assert look_up([], benchmark).empty
 
 
+def test_an_architecture_that_nobody_published_is_refused():
+    with pytest.raises(ValueError, match=r"architecture: got typo; accepted: .*DARTS-v2"):
+        named(get("darts"), "typo")
+
+
 def test_scores_of_a_part_of_the_space_are_refused(tmp_path):
     lines = ["index,angle\n", *(f"{index},0.5\n" for index in range(8247))]
     (tmp_path / "angle.csv").write_text("".join(lines))
