@@ -17,15 +17,16 @@ HOLDS, FAILS, OPEN, NOT_MEASURED = "holds", "doesn't hold", "can't be told apart
 SIGNS = {HOLDS: "✓", FAILS: "✗", OPEN: "≈", NOT_MEASURED: DASH}
 RULE = (
     "A claim rests on comparisons, each an estimate with a 95% interval: of two rows the t interval of "
-    "their difference, the standard deviation over seeds pooled over both; of one row the t interval of its "
-    "mean, with one seed the bootstrap interval over architectures; of a rank correlation Fisher's; costs, "
-    "ranges and the paper's numbers without a standard deviation stand for themselves. The best of N numbers "
-    "of categories was chosen by its tau, so its interval is one of 1 - 0.05/N. A comparison holds "
-    "where the interval lies on the claimed side, doesn't hold where it lies on the other, and can't be "
-    "told apart from no difference (with these seeds) where it lies across. Rows that are claimed to be the "
-    "same hold where the interval of their difference contains 0. Published costs may differ by 1% or by "
-    "the rounding of the paper's number, whichever is larger. A claim holds where all its measured "
-    "comparisons do, and doesn't where one doesn't. claims.csv has them all."
+    "their difference, the standard deviation over seeds pooled over both (a row with one seed takes the "
+    "other's, as if both varied alike); of one row the t interval of its mean, with one seed the bootstrap "
+    "interval over architectures; of a rank correlation Fisher's; costs, ranges and the paper's numbers "
+    "without a standard deviation stand for themselves. The best of N numbers of categories was chosen by "
+    "its tau, so its interval is one of 1 - 0.05/N. A comparison holds where the interval lies on the "
+    "claimed side, doesn't hold where it lies on the other, and can't be told apart from no difference "
+    "(with these seeds) where it lies across. Rows that are claimed to be the same hold where the interval "
+    "of their difference contains 0. Published costs may differ by 1% or by the rounding of the paper's "
+    "number, whichever is larger. A claim holds where all its measured comparisons do, and doesn't where "
+    "one doesn't. claims.csv has them all."
 )
 COLUMNS = (
     "claim", "says", "unit", "of_paper", "kind", "table", "column", "compared", "margin", "paper",
