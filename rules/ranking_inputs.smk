@@ -52,7 +52,7 @@ def ranking_jobs(labels, indicator, run):
 
 
 def ranking_run(labels, indicator, dataset, seed):
-    """Files of a ranking: its scores, the runtimes of its jobs, and statistics of a training."""
+    """A ranking: its experiment and jobs, and whether it is `followed`, ranked at earlier epochs too."""
     run = {
         "dataset": dataset,
         "labels": labels,
@@ -60,13 +60,8 @@ def ranking_run(labels, indicator, dataset, seed):
         "seed": seed,
         "indicator": indicator,
     }
-    experiment = EXPERIMENT.format(**run)
-    if indicator == "angle" and labels == "uniform-once":
-        run["statistics"] = f"{RESULTS}/supernets/{experiment}/statistics.npz"
-    return run | {
-        "scores": f"{RESULTS}/scores/{experiment}/{indicator}.csv",
-        "runtimes": [f"{RESULTS}/runtimes/{job}.tsv" for job in ranking_jobs(labels, indicator, run)],
-    }
+    followed = indicator == "angle" and labels == "uniform-once"
+    return run | {"jobs": ranking_jobs(labels, indicator, run), "followed": followed}
 
 
 RANKINGS = [
@@ -75,6 +70,7 @@ RANKINGS = [
     for labels, indicator, seeds in rankings(dataset)
     for seed in seeds
 ]
+RANKING_JOBS = sorted({job for run in RANKINGS for job in run["jobs"]})
 # The results of a run from its rankings of the whole space
 RANKED = [
     f"{RESULTS}/{file}"
@@ -88,11 +84,12 @@ RANKED = [
 
 
 def ranking_inputs(wildcards):
-    """Files of all rankings of the space."""
+    """Files of all rankings of the space, in the order of `RANKINGS`."""
+    scores = f"{RESULTS}/scores/{EXPERIMENT}/{{indicator}}.csv"
+    statistics = f"{RESULTS}/supernets/{EXPERIMENT}/statistics.npz"
     return {
-        "scores": [run["scores"] for run in RANKINGS],
-        "runtimes": sorted({file for run in RANKINGS for file in run["runtimes"]}),
-        "statistics": [run["statistics"] for run in RANKINGS if "statistics" in run],
+        "scores": [scores.format(**run) for run in RANKINGS],
+        "statistics": [statistics.format(**run) for run in RANKINGS if run["followed"]],
     }
 
 

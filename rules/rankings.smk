@@ -54,6 +54,7 @@ rule add_ranks:
 rule tabulate_rankings:
     input:
         unpack(ranking_inputs),
+        runtimes=[f"{RESULTS}/runtimes/{job}.tsv" for job in RANKING_JOBS],
         accuracies=f"{RESULTS}/benchmark/accuracies.csv",
     output:
         csv=f"{RESULTS}/tables/rankings.csv",
@@ -75,6 +76,7 @@ rule tabulate_rankings:
         png=f"{RESULTS}/figures/rankings.png",
     params:
         runs=RANKINGS,
+        jobs=RANKING_JOBS,
         searches=config["searches"],
         pooling=config["angle"]["pooling"],
     log:

@@ -17,7 +17,6 @@ rule train_supernet:
         ),
     params:
         settings=supernet_settings,
-        checkpoint=f"{RESULTS}/checkpoints/{SUPERNET}.safetensors",
     log:
         f"{RESULTS}/logs/train_supernet/{SUPERNET}.log",
     benchmark:

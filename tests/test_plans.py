@@ -66,11 +66,14 @@ def test_a_run_without_its_data_stops_before_the_first_job(tmp_path):
 
 
 def test_the_workflow_is_a_module_of_another(tmp_path):
+    """With a prefix, to which Snakemake leaves parameters alone; nothing lies outside it."""
+    alone = {labels: [] for labels in TINY["seeds"]} | {"uniform-once": [0]}
+    config = TINY | {"seeds": alone, "validation": {"seeds": []}, "proxies": {"names": []}}
     (tmp_path / "Snakefile").write_text(
         f"""
 module rlnas:
     snakefile: {str(ROOT / "Snakefile")!r}
-    config: {TINY!r}
+    config: {config!r}
     prefix: "nested"
 
 use rule * from rlnas as rlnas_*
@@ -82,8 +85,9 @@ rule everything:
     )
     plan = snakemake(tmp_path, "--dry-run")
     assert "rlnas_train_supernet" in plan
-    snakemake(tmp_path, "nested/results/tiny/labels/digits/uniform-once/10/0/train.npy")
-    assert (tmp_path / "nested/results/tiny/labels/digits/uniform-once/10/0/train.npy").exists()
+    snakemake(tmp_path, "nested/results/tiny/tables/rankings.csv")
+    assert (tmp_path / "nested/results/tiny/tables/rankings.csv").exists()
+    assert not (tmp_path / "results").exists()
 
 
 def test_the_command_line_wins_beside_the_configurations_jobs(tmp_path):

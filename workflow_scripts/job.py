@@ -88,8 +88,19 @@ def training_run(snakemake: Any, log: Callable[[str], None]) -> Any:
     """Return the `Run` of a training job: its log, record and checkpoint."""
     from rlnas_core.training.loop import Run
 
-    checkpoint, minutes = Path(snakemake.params.checkpoint), snakemake.config["save_minutes"]
-    return Run(log, Path(snakemake.output.training), checkpoint, 60 * minutes)
+    record, minutes = Path(snakemake.output.training), snakemake.config["save_minutes"]
+    return Run(log, record, _checkpoint(record.parent, len(snakemake.wildcards)), 60 * minutes)
+
+
+def _checkpoint(results: Path, depth: int) -> Path:
+    """The checkpoint of a training whose results are in RUN/KIND/..., `depth` folders below KIND.
+
+    It is RUN/checkpoints/KIND/....safetensors, without KIND for supernets. It is not an output, since
+    Snakemake removes those of a job that stops; and no parameter, to which Snakemake adds no module's prefix.
+    """
+    run = results.parents[depth]
+    name = results.relative_to(run).as_posix().removeprefix("supernets/")
+    return run / f"checkpoints/{name}.safetensors"
 
 
 def accuracy_scorer(snakemake: Any, space: Any, log: Callable[[str], None]) -> Any:

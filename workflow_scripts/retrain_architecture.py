@@ -27,13 +27,14 @@ data = [
     )
     for split in ("train", "valid")
 ]
+run = job.training_run(snakemake, log)
 model, accuracies = retrain(
     space,
     space.from_string([described["arch"]])[0],
     *data,
     settings,
     int(wildcards.seed),
-    run=job.training_run(snakemake, log),
+    run=run,
 )
 if job.leads():
     columns = {**described[["space", "architecture", "arch"]], "dataset": wildcards.dataset}
@@ -42,4 +43,4 @@ if job.leads():
     rows.to_csv(snakemake.output.accuracy, index=False)
     made_by = {**dict(wildcards), "arch": described["arch"], "settings": asdict(settings)}
     save_weights(model, snakemake.output.weights, **made_by)
-    remove_checkpoint(snakemake.params.checkpoint)
+    remove_checkpoint(run.checkpoint)
