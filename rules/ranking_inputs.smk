@@ -1,6 +1,13 @@
 # Inputs of rankings: scores of a space or a sample of it, and their runtimes
 from types import SimpleNamespace
 
+from rlnas_core.spaces import get
+
+
+def untrained_settings(space, settings):
+    """Of the settings of a training, those that jobs without one use; a change of others doesn't repeat them."""
+    return get(space).network_sizes(settings) | {"device": settings["device"]}
+
 
 def rank_sum_parts(wildcards):
     """The scores whose ranks are added."""
@@ -91,6 +98,11 @@ def ranking_inputs(wildcards):
         "scores": [scores.format(**run) for run in RANKINGS],
         "statistics": [statistics.format(**run) for run in RANKINGS if run["followed"]],
     }
+
+
+def network_settings(wildcards):
+    """Settings of the untrained stand-alone networks of a space."""
+    return untrained_settings(wildcards.space, retraining_settings(wildcards))
 
 
 def ranked_architectures(wildcards):

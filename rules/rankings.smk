@@ -10,7 +10,7 @@ rule score_proxy:
     output:
         scores=f"{RESULTS}/scores/{EXPERIMENT}/{{proxy}}.csv",
     params:
-        supernet=config["supernet"],
+        settings=untrained_settings("nas_bench_201", config["supernet"]),
         images=config["proxies"]["images"],
     log:
         f"{RESULTS}/logs/score_proxy/{EXPERIMENT}/{{proxy}}.log",
@@ -132,7 +132,7 @@ rule score_networks:
     output:
         scores=f"{RESULTS}/scores/{{space}}/{{dataset}}/networks/{{seed}}.csv",
     params:
-        settings=retraining_settings,
+        settings=network_settings,
         classes=dataset_classes,
         images=config["proxies"]["images"],
     log:
@@ -155,9 +155,9 @@ rule tabulate_networks:
         csv=f"{RESULTS}/tables/networks_{{space}}_{{dataset}}.csv",
         md=f"{RESULTS}/tables/networks_{{space}}_{{dataset}}.md",
     params:
-        settings=retraining_settings,
-        search=search_settings,
-        dataset=dataset_settings,
+        settings=network_settings,
+        paths=lambda wildcards: search_settings(wildcards)["paths"],
+        image_size=lambda wildcards: dataset_settings(wildcards)["image_size"],
         classes=dataset_classes,
         pooling=config["angle"]["pooling"],
         resamples=config["ranking"]["resamples"],

@@ -1,5 +1,6 @@
 """What Snakemake plans and what it refuses, and jobs by themselves."""
 
+import copy
 import json
 import os
 import re
@@ -194,3 +195,23 @@ def test_searches_with_random_labels_see_no_true_label(tmp_path):
     assert set(sees) >= {"uniform-once", "uniform-each-step", "rotation", "untrained-normal"}
     shuffled = {"ground-truth", "shuffle-once", "shuffle-each-step"}
     assert sees == {labels: {labels in shuffled} for labels in sees}
+
+
+def test_settings_of_trainings_and_of_other_searches_repeat_no_job_without_them(tmp_path):
+    run, of = "results/tiny", "digits/uniform-once/10/0"
+    targets = [
+        f"{run}/scores/nas_bench_201/{of}/synflow.csv",
+        f"{run}/scores/darts/digits/networks/0.csv",
+        f"{run}/supernets/nas_bench_201/digits/untrained-normal/10/0/statistics.npz",
+        f"{run}/figures/initialisations.csv",
+        f"{run}/searches/mobilenet/{of}/475/angle/best.csv",
+    ]
+    for file in jobs_of(of_this_workflow(tmp_path, *targets, "--dry-run", config=TINY)):
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).touch()
+    of_this_workflow(tmp_path, *targets, "--touch", "--forceall", config=TINY)  # as if made by these jobs
+    changed = copy.deepcopy(TINY)
+    changed["supernet"]["epochs"] = changed["retraining"]["darts"]["digits"]["network"]["epochs"] = 3
+    changed["large_spaces"]["mobilenet"]["digits"]["limits"] = [475, 600]
+    plan = of_this_workflow(tmp_path, *targets, "--dry-run", config=changed)
+    assert "Nothing to be done" in plan

@@ -12,7 +12,7 @@ from rlnas_core.training.statistics import Statistics
 
 log = job.start(snakemake)
 wildcards, params = snakemake.wildcards, snakemake.params
-space = job.search_space(wildcards.space, params.settings["paths"])
+space = job.search_space(wildcards.space, params.paths)
 statistics = Statistics.load(snakemake.input.statistics)
 sums = group_sums(space, statistics, pooling=params.pooling)
 limit = np.inf if wildcards.limit == "none" else 1e6 * int(wildcards.limit)
@@ -22,7 +22,7 @@ found = evolve(
     lambda genes: angles(space.usage(genes), sums),
     rng,
     feasible=None if wildcards.limit == "none" else lambda genes: space.cost(genes)[1] <= limit,
-    **params.settings["evolution"],
+    **params.evolution,
 )
 found.trace.to_csv(snakemake.output.trace, index=False)
 exact = largest_angle(space, sums, found.genes, limit=limit)
