@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -169,6 +170,27 @@ def experiment(snakemake: Any) -> dict[str, Any]:
     names = ("dataset", "labels", "categories", "seed")
     wildcards = {name: snakemake.wildcards[name] for name in names}
     return {"space": "nas_bench_201", **wildcards}
+
+
+def large_search(snakemake: Any) -> tuple[float, "np.random.Generator", dict[str, Any]]:
+    """Return the FLOPs limit of a search in a large space, its generator, and the columns that name it."""
+    import numpy as np
+
+    wildcards = snakemake.wildcards
+    limit = np.inf if wildcards.limit == "none" else 1e6 * int(wildcards.limit)
+    names = ("limit", "space", "dataset", "labels", "categories", "seed", "search")
+    return limit, np.random.default_rng(int(wildcards.seed)), {name: wildcards[name] for name in names}
+
+
+def write_evolution(snakemake: Any, found: Any) -> int:
+    """Write the trace of an evolution and the architectures tied for the best; return their number."""
+    from rlnas_core.search.results import tied
+
+    trace = found.trace
+    trace.to_csv(snakemake.output.trace, index=False)
+    ties = tied(trace["arch"].tolist(), trace["fitness"].to_numpy(), found.fitness)
+    ties.to_csv(snakemake.output.tied, index=False)
+    return len(ties)
 
 
 def of_searches(runs: "pd.DataFrame", searches: dict[str, str]) -> "pd.DataFrame":
