@@ -1,6 +1,4 @@
 # Inputs of rankings: scores of a space or a sample of it, and their runtimes
-from types import SimpleNamespace
-
 from rlnas_core.spaces import get
 
 
@@ -30,7 +28,7 @@ def rankings(dataset):
     methods = [
         method
         for number in (2, 12)
-        if dataset in table_searches(SimpleNamespace(number=number)).values()
+        if dataset in table_searches(number).values()
         for method in PAPER[f"table{number}"]["methods"].values()
     ]
     methods.sort(key=lambda of: of != PAPER["table2"]["methods"]["D"])  # the paper's method comes first
