@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
@@ -170,6 +170,13 @@ def experiment(snakemake: Any) -> dict[str, Any]:
     names = ("dataset", "labels", "categories", "seed")
     wildcards = {name: snakemake.wildcards[name] for name in names}
     return {"space": "nas_bench_201", **wildcards}
+
+
+def with_channels(settings: Mapping[str, Any], described: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings of a network with its initial channels: their own or, without, the architecture's."""
+    channels = settings.get("channels") or described.get("channels")
+    others = {name: value for name, value in settings.items() if name != "channels"}
+    return others | ({"channels": int(channels)} if channels else {})
 
 
 def large_search(snakemake: Any) -> tuple[float, "np.random.Generator", dict[str, Any]]:

@@ -17,7 +17,7 @@ settings = task.settings(**params.settings)
 job.take_devices(snakemake, settings.device, log)
 described = read_result(snakemake.input.architecture, ["arch"], rows=1).iloc[0]
 space = spaces.get(wildcards.space)
-network = {"channels": described.get("channels"), **params.network, "imagenet": True}
+network = job.with_channels(params.network, described) | {"imagenet": True}
 genes = space.from_string([described["arch"]])[0]
 sizes = {name: int(value) for name, value in network.items() if name in space.sizes}
 run = job.training_run(snakemake, log)
