@@ -109,14 +109,14 @@ FIGURES = expand(
 )
 
 
-def table_methods(wildcards):
+def table_methods(number):
     """The methods of a table: the labels of their supernets, and the indicator that chooses architectures."""
-    return PAPER[f"table{wildcards.number}"]["methods"]
+    return PAPER[f"table{number}"]["methods"]
 
 
-def table_searches(wildcards):
+def table_searches(number):
     """The datasets of the benchmark in a table, each with the images of its search."""
-    of = PAPER[f"table{wildcards.number}"].get("images_of")
+    of = PAPER[f"table{number}"].get("images_of")
     images = config["searches"].get(of)
     return {name: dataset for name, dataset in config["searches"].items() if of is None or dataset == images}
 
@@ -146,14 +146,14 @@ def is_possible(labels, dataset):
 
 def empty_cells(wildcards):
     """Why cells of a table are empty: columns without a search, rows without seeds or colours."""
-    searches = table_searches(wildcards)
+    searches = table_searches(wildcards.number)
     notes = {
         f"{name}{part}": f"not measured: {LEFT_OUT.get(name, f'dataset {name} is not part of this run')}"
         for name in ("cifar10", "cifar100", "imagenet16")
         for part in ("", "_valid", "_test")
         if name not in config["searches"]
     }
-    for row, method in table_methods(wildcards).items():
+    for row, method in table_methods(wildcards.number).items():
         labels = method["labels"]
         if not config["seeds"][labels]:
             notes[row] = f"not measured: seeds.{labels} is empty"

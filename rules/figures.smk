@@ -169,7 +169,7 @@ rule draw_initialisations:
         png=f"{RESULTS}/figures/initialisations.png",
         csv=f"{RESULTS}/figures/initialisations.csv",
     params:
-        supernet=config["supernet"],
+        settings=untrained_settings("nas_bench_201", config["supernet"]),
         seeds=config["seeds"]["untrained-normal"],
         initialisations=["normal", "kaiming-normal"],
         scales=[0.01, 0.03, 0.1, 0.3, 1, 3, 10],

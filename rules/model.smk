@@ -3,7 +3,7 @@
 
 rule choose_candidates:
     input:
-        statistics=model_statistics,
+        statistics=expand(f"{RESULTS}/supernets/{SUPERNET}/statistics.npz", **MODEL_SUPERNETS),
     output:
         candidates=f"{RESULTS}/choice/candidates.csv",
         agreement=f"{RESULTS}/choice/agreement.csv",
@@ -121,6 +121,7 @@ rule summarise_search:
         candidates=f"{RESULTS}/choice/candidates.csv",
         agreement=f"{RESULTS}/choice/agreement.csv",
         model=FOUND_MODEL,
+        runtimes=[f"{RESULTS}/runtimes/{job}.tsv" for job in SEARCH_JOBS],
     output:
         md=f"{RESULTS}/summary.md",
         html=report(
@@ -131,7 +132,7 @@ rule summarise_search:
         ),
     params:
         limit=limit_settings,
-        runtimes=f"{RESULTS}/runtimes",
+        jobs=SEARCH_JOBS,
     log:
         f"{RESULTS}/logs/summarise_search.log",
     benchmark:

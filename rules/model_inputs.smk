@@ -8,6 +8,13 @@ RETRAINED_SEEDS = config["retraining"][MODEL_SPACE][LABELLED]["seeds"]
 # Only NAS-Bench-201 contains a cell of residual blocks; each seed has its own random architecture.
 FIXED_CANDIDATES = ["found", "structure", *(["residual"] if MODEL_SPACE == "nas_bench_201" else [])]
 CANDIDATES = [*FIXED_CANDIDATES, *(f"random-{seed}" for seed in RETRAINED_SEEDS)]
+MODEL_SUPERNETS = {
+    "space": MODEL_SPACE,
+    "dataset": OWN["images"],
+    "labels": "uniform-once",
+    "categories": classes(config, OWN["images"]),
+    "seed": OWN["seeds"],
+}
 
 
 def candidate_runs(datasets, names):
@@ -26,13 +33,25 @@ def candidate_runs(datasets, names):
 CURVE_DATASETS = [*OWN["few"], LABELLED]
 COMPARED = candidate_runs([LABELLED], FIXED_CANDIDATES)
 CURVE = candidate_runs(CURVE_DATASETS, ["found", "structure"])
-
-
-def model_statistics(wildcards):
-    """Statistics of the supernets from which the model is chosen."""
-    of = {"space": MODEL_SPACE, "dataset": OWN["images"], "categories": classes(config, OWN["images"])}
-    statistics = f"{RESULTS}/supernets/{SUPERNET}/statistics.npz"
-    return [statistics.format(labels="uniform-once", seed=seed, **of) for seed in OWN["seeds"]]
+FOUND = {"space": MODEL_SPACE, "dataset": LABELLED, "architecture": "found", "seed": RETRAINED_SEEDS[0]}
+# The jobs of this configuration before the summary, by the names of their runtimes
+SEARCH_JOBS = [
+    "choose_candidates",
+    "export_found",
+    *expand("prepare_dataset/{dataset}", dataset={OWN["images"], *CURVE_DATASETS}),
+    *expand(f"draw_labels/{SUPERNET}/train".replace("{space}/", ""), **MODEL_SUPERNETS),
+    *expand(f"train_supernet/{SUPERNET}", **MODEL_SUPERNETS),
+]
+if OWN["labelled"]:
+    SEARCH_JOBS += ["compare_networks"]
+    SEARCH_JOBS += expand("choose_architecture/{space}/{architecture}", zip, **COMPARED)
+    SEARCH_JOBS += expand(f"retrain_architecture/{RETRAINED}", zip, **COMPARED)
+    SEARCH_JOBS += expand(f"retrain_architecture/{RETRAINED}", zip, **CURVE)
+else:
+    SEARCH_JOBS += expand(["choose_architecture/{space}/found", f"initialise_network/{RETRAINED}"], **FOUND)
+if OWN["few"]:
+    SEARCH_JOBS += ["draw_label_curve"]
+SEARCH_JOBS = sorted(set(SEARCH_JOBS))
 
 
 def limit_settings(wildcards):
@@ -49,10 +68,9 @@ def model_evolution(wildcards):
 
 def found_network(wildcards):
     """The network that becomes the model: that of the first seed, or untrained without labels."""
-    of = {"space": MODEL_SPACE, "dataset": LABELLED, "architecture": "found"}
     kind = "retrained" if OWN["labelled"] else "untrained"
     inputs = {
-        "weights": f"{RESULTS}/{kind}/{RETRAINED}/weights.safetensors".format(seed=RETRAINED_SEEDS[0], **of),
+        "weights": f"{RESULTS}/{kind}/{RETRAINED}/weights.safetensors".format(**FOUND),
         "description": f"{RESULTS}/data/{LABELLED}/dataset.json",
     }
     if OWN["labelled"]:

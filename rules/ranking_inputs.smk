@@ -1,5 +1,10 @@
 # Inputs of rankings: scores of a space or a sample of it, and their runtimes
-from types import SimpleNamespace
+from rlnas_core.spaces import get
+
+
+def untrained_settings(space, settings):
+    """Of the settings of a training, those that jobs without one use; a change of others doesn't repeat them."""
+    return get(space).network_sizes(settings) | {"device": settings["device"]}
 
 
 def rank_sum_parts(wildcards):
@@ -23,7 +28,7 @@ def rankings(dataset):
     methods = [
         method
         for number in (2, 12)
-        if dataset in table_searches(SimpleNamespace(number=number)).values()
+        if dataset in table_searches(number).values()
         for method in PAPER[f"table{number}"]["methods"].values()
     ]
     methods.sort(key=lambda of: of != PAPER["table2"]["methods"]["D"])  # the paper's method comes first
@@ -52,7 +57,7 @@ def ranking_jobs(labels, indicator, run):
 
 
 def ranking_run(labels, indicator, dataset, seed):
-    """Files of a ranking: its scores, the runtimes of its jobs, and statistics of a training."""
+    """A ranking: its experiment and jobs, and whether it is `followed`, ranked at earlier epochs too."""
     run = {
         "dataset": dataset,
         "labels": labels,
@@ -60,13 +65,8 @@ def ranking_run(labels, indicator, dataset, seed):
         "seed": seed,
         "indicator": indicator,
     }
-    experiment = EXPERIMENT.format(**run)
-    if indicator == "angle" and labels == "uniform-once":
-        run["statistics"] = f"{RESULTS}/supernets/{experiment}/statistics.npz"
-    return run | {
-        "scores": f"{RESULTS}/scores/{experiment}/{indicator}.csv",
-        "runtimes": [f"{RESULTS}/runtimes/{job}.tsv" for job in ranking_jobs(labels, indicator, run)],
-    }
+    followed = indicator == "angle" and labels == "uniform-once"
+    return run | {"jobs": ranking_jobs(labels, indicator, run), "followed": followed}
 
 
 RANKINGS = [
@@ -75,6 +75,7 @@ RANKINGS = [
     for labels, indicator, seeds in rankings(dataset)
     for seed in seeds
 ]
+RANKING_JOBS = sorted({job for run in RANKINGS for job in run["jobs"]})
 # The results of a run from its rankings of the whole space
 RANKED = [
     f"{RESULTS}/{file}"
@@ -88,12 +89,18 @@ RANKED = [
 
 
 def ranking_inputs(wildcards):
-    """Files of all rankings of the space."""
+    """Files of all rankings of the space, in the order of `RANKINGS`."""
+    scores = f"{RESULTS}/scores/{EXPERIMENT}/{{indicator}}.csv"
+    statistics = f"{RESULTS}/supernets/{EXPERIMENT}/statistics.npz"
     return {
-        "scores": [run["scores"] for run in RANKINGS],
-        "runtimes": sorted({file for run in RANKINGS for file in run["runtimes"]}),
-        "statistics": [run["statistics"] for run in RANKINGS if "statistics" in run],
+        "scores": [scores.format(**run) for run in RANKINGS],
+        "statistics": [statistics.format(**run) for run in RANKINGS if run["followed"]],
     }
+
+
+def network_settings(wildcards):
+    """Settings of the untrained stand-alone networks of a space."""
+    return untrained_settings(wildcards.space, retraining_settings(wildcards))
 
 
 def ranked_architectures(wildcards):

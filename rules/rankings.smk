@@ -10,7 +10,7 @@ rule score_proxy:
     output:
         scores=f"{RESULTS}/scores/{EXPERIMENT}/{{proxy}}.csv",
     params:
-        supernet=config["supernet"],
+        settings=untrained_settings("nas_bench_201", config["supernet"]),
         images=config["proxies"]["images"],
     log:
         f"{RESULTS}/logs/score_proxy/{EXPERIMENT}/{{proxy}}.log",
@@ -54,6 +54,7 @@ rule add_ranks:
 rule tabulate_rankings:
     input:
         unpack(ranking_inputs),
+        runtimes=[f"{RESULTS}/runtimes/{job}.tsv" for job in RANKING_JOBS],
         accuracies=f"{RESULTS}/benchmark/accuracies.csv",
     output:
         csv=f"{RESULTS}/tables/rankings.csv",
@@ -75,6 +76,7 @@ rule tabulate_rankings:
         png=f"{RESULTS}/figures/rankings.png",
     params:
         runs=RANKINGS,
+        jobs=RANKING_JOBS,
         searches=config["searches"],
         pooling=config["angle"]["pooling"],
     log:
@@ -130,7 +132,7 @@ rule score_networks:
     output:
         scores=f"{RESULTS}/scores/{{space}}/{{dataset}}/networks/{{seed}}.csv",
     params:
-        settings=retraining_settings,
+        settings=network_settings,
         classes=dataset_classes,
         images=config["proxies"]["images"],
     log:
@@ -153,9 +155,9 @@ rule tabulate_networks:
         csv=f"{RESULTS}/tables/networks_{{space}}_{{dataset}}.csv",
         md=f"{RESULTS}/tables/networks_{{space}}_{{dataset}}.md",
     params:
-        settings=retraining_settings,
-        search=search_settings,
-        dataset=dataset_settings,
+        settings=network_settings,
+        paths=lambda wildcards: search_settings(wildcards)["paths"],
+        image_size=lambda wildcards: dataset_settings(wildcards)["image_size"],
         classes=dataset_classes,
         pooling=config["angle"]["pooling"],
         resamples=config["ranking"]["resamples"],

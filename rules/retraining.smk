@@ -40,7 +40,6 @@ rule retrain_architecture:
     params:
         settings=retraining_settings,
         classes=dataset_classes,
-        checkpoint=f"{RESULTS}/checkpoints/retrained/{RETRAINED}.safetensors",
     log:
         f"{RESULTS}/logs/retrain_architecture/{RETRAINED}.log",
     benchmark:

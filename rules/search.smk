@@ -111,7 +111,8 @@ rule search_large_space:
         tied=f"{RESULTS}/searches/{LARGE}/tied.csv",
         optimum=f"{RESULTS}/searches/{LARGE}/optimum.csv",
     params:
-        settings=search_settings,
+        paths=lambda wildcards: search_settings(wildcards)["paths"],
+        evolution=lambda wildcards: search_settings(wildcards)["evolution"],
         pooling=config["angle"]["pooling"],
         ties=config["ranking"]["ties"],
         architectures=config["random_search"]["architectures"],

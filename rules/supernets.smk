@@ -17,7 +17,6 @@ rule train_supernet:
         ),
     params:
         settings=supernet_settings,
-        checkpoint=f"{RESULTS}/checkpoints/{SUPERNET}.safetensors",
     log:
         f"{RESULTS}/logs/train_supernet/{SUPERNET}.log",
     benchmark:
@@ -39,7 +38,7 @@ rule initialise_supernets:
     output:
         statistics=f"{RESULTS}/supernets/nas_bench_201/{{dataset}}/untrained-{{initialisation}}/{{categories}}/{{seed}}/statistics.npz",
     params:
-        settings=config["supernet"],
+        settings=untrained_settings("nas_bench_201", config["supernet"]),
     log:
         f"{RESULTS}/logs/initialise_supernets/{{dataset}}/{{initialisation}}/{{categories}}/{{seed}}.log",
     benchmark:

@@ -1,5 +1,4 @@
 # Inputs of tables and figures: the results of their methods and searches
-from types import SimpleNamespace
 
 
 def method_runs(methods, searches=config["searches"]):
@@ -53,22 +52,22 @@ def first_seed_file(pattern):
     return path
 
 
-def table_architectures(wildcards):
+def table_architectures(number):
     """The files of the architectures that a table's methods find."""
     pattern = f"{RESULTS}/searches/{EXPERIMENT}/{{search}}/best.csv"
-    return method_files(pattern, table_methods(wildcards), table_searches(wildcards))
+    return method_files(pattern, table_methods(number), table_searches(number))
 
 
 # The architectures that a run finds. Tables read them too, but a deleted one is only made again on request.
 SEARCHES = [f"{RESULTS}/searches/{LARGE}/best.csv".format(**search) for search in LARGE_SEARCHES] + sorted(
-    {path for number in ACCURACY_TABLES for path in table_architectures(SimpleNamespace(number=number))}
+    {path for number in ACCURACY_TABLES for path in table_architectures(number)}
 )
 
 
-def rank_correlations(wildcards):
+def rank_correlations(number):
     """The rank correlations of a table's methods."""
     pattern = f"{RESULTS}/ranking/{EXPERIMENT}/{{indicator}}.csv"
-    return method_files(pattern, table_methods(wildcards), table_searches(wildcards))
+    return method_files(pattern, table_methods(number), table_searches(number))
 
 
 def large_searches(kind, *files):

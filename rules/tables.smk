@@ -36,7 +36,7 @@ rule tabulate_costs:
 
 rule tabulate_accuracies:
     input:
-        searches=table_architectures,
+        searches=lambda wildcards: table_architectures(wildcards.number),
         accuracies=f"{RESULTS}/benchmark/accuracies.csv",
     output:
         csv=f"{RESULTS}/tables/table{{number}}.csv",
@@ -49,7 +49,7 @@ rule tabulate_accuracies:
             labels=table_label,
         ),
     params:
-        searches=table_searches,
+        searches=lambda wildcards: table_searches(wildcards.number),
         images=IMAGES,
         notes=empty_cells,
     log:
@@ -70,7 +70,7 @@ rule tabulate_accuracies:
 
 rule tabulate_correlations:
     input:
-        results=rank_correlations,
+        results=lambda wildcards: rank_correlations(wildcards.number),
         baselines=f"{RESULTS}/ranking/baselines.csv",
         accuracies=f"{RESULTS}/benchmark/accuracies.csv",
     output:

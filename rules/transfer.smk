@@ -34,7 +34,6 @@ rule transfer_architecture:
     params:
         settings=transfer_settings,
         network=transfer_backbone,
-        checkpoint=f"{RESULTS}/checkpoints/transferred/{TRANSFERRED}.safetensors",
     log:
         f"{RESULTS}/logs/transfer_architecture/{TRANSFERRED}.log",
     benchmark:

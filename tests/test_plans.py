@@ -1,5 +1,6 @@
 """What Snakemake plans and what it refuses, and jobs by themselves."""
 
+import copy
 import json
 import os
 import re
@@ -66,11 +67,14 @@ def test_a_run_without_its_data_stops_before_the_first_job(tmp_path):
 
 
 def test_the_workflow_is_a_module_of_another(tmp_path):
+    """With a prefix, to which Snakemake leaves parameters alone; nothing lies outside it."""
+    alone = {labels: [] for labels in TINY["seeds"]} | {"uniform-once": [0]}
+    config = TINY | {"seeds": alone, "validation": {"seeds": []}, "proxies": {"names": []}}
     (tmp_path / "Snakefile").write_text(
         f"""
 module rlnas:
     snakefile: {str(ROOT / "Snakefile")!r}
-    config: {TINY!r}
+    config: {config!r}
     prefix: "nested"
 
 use rule * from rlnas as rlnas_*
@@ -82,8 +86,9 @@ rule everything:
     )
     plan = snakemake(tmp_path, "--dry-run")
     assert "rlnas_train_supernet" in plan
-    snakemake(tmp_path, "nested/results/tiny/labels/digits/uniform-once/10/0/train.npy")
-    assert (tmp_path / "nested/results/tiny/labels/digits/uniform-once/10/0/train.npy").exists()
+    snakemake(tmp_path, "nested/results/tiny/tables/rankings.csv")
+    assert (tmp_path / "nested/results/tiny/tables/rankings.csv").exists()
+    assert not (tmp_path / "results").exists()
 
 
 def test_a_module_checks_its_files_before_the_first_job_if_asked(tmp_path):
@@ -213,3 +218,23 @@ def test_searches_with_random_labels_see_no_true_label(tmp_path):
     assert set(sees) >= {"uniform-once", "uniform-each-step", "rotation", "untrained-normal"}
     shuffled = {"ground-truth", "shuffle-once", "shuffle-each-step"}
     assert sees == {labels: {labels in shuffled} for labels in sees}
+
+
+def test_settings_of_trainings_and_of_other_searches_repeat_no_job_without_them(tmp_path):
+    run, of = "results/tiny", "digits/uniform-once/10/0"
+    targets = [
+        f"{run}/scores/nas_bench_201/{of}/synflow.csv",
+        f"{run}/scores/darts/digits/networks/0.csv",
+        f"{run}/supernets/nas_bench_201/digits/untrained-normal/10/0/statistics.npz",
+        f"{run}/figures/initialisations.csv",
+        f"{run}/searches/mobilenet/{of}/475/angle/best.csv",
+    ]
+    for file in jobs_of(of_this_workflow(tmp_path, *targets, "--dry-run", config=TINY)):
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).touch()
+    of_this_workflow(tmp_path, *targets, "--touch", "--forceall", config=TINY)  # as if made by these jobs
+    changed = copy.deepcopy(TINY)
+    changed["supernet"]["epochs"] = changed["retraining"]["darts"]["digits"]["network"]["epochs"] = 3
+    changed["large_spaces"]["mobilenet"]["digits"]["limits"] = [475, 600]
+    plan = of_this_workflow(tmp_path, *targets, "--dry-run", config=changed)
+    assert "Nothing to be done" in plan

@@ -31,17 +31,35 @@ def photographs(folder, classes):
             Image.fromarray(pixels).save(folder / name / f"{number}.png")
 
 
-def search(directory, images, *choices, run="own"):
-    """What `make search` runs, in a directory; the page that it prints at the end."""
+def choose(directory, images, *choices, run="own"):
+    """What `make search` prints first, and the arguments of its Snakemake."""
     config = f"results/{run}/config.yaml"
     script = ROOT / "workflow_scripts/choose_settings.py"
     command = [sys.executable, script, images, config, "--set", *TINY, *choices]
     printed = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False)
     assert printed.returncode == 0, printed.stderr
-    arguments = ("--snakefile", str(ROOT / "Snakefile"), "--configfile", config)
+    return printed.stdout, ("--snakefile", str(ROOT / "Snakefile"), "--configfile", config)
+
+
+def search(directory, images, *choices, run="own"):
+    """What `make search` runs, in a directory; the page that it prints at the end."""
+    printed, arguments = choose(directory, images, *choices, run=run)
     plan = snakemake(directory, *arguments, "--dry-run")
     snakemake(directory, *arguments)
-    return printed.stdout, jobs_of(plan), (directory / f"results/{run}/summary.md").read_text()
+    return printed, jobs_of(plan), (directory / f"results/{run}/summary.md").read_text()
+
+
+def test_the_summary_counts_the_jobs_of_its_configuration_and_no_others(tmp_path):
+    """Whatever other seeds or images have run under the same name."""
+    photographs(tmp_path / "photos", ["red", "green"])
+    photographs(tmp_path / "unlabelled", ["x"])
+    for images, *given in (["photos", "labels=[5]"], ["unlabelled"]):
+        _, arguments = choose(tmp_path, images, "seeds=2", *given, run=images)
+        plan = snakemake(tmp_path, *arguments, "--dry-run")
+        timed = set(re.findall(r"^    benchmark: (.*)$", plan, re.MULTILINE))
+        page, runtimes = f"results/{images}/summary.md", f"results/{images}/runtimes/"
+        counted = {file for file in jobs_of(plan)[page] if file.startswith(runtimes)}
+        assert counted == timed - {f"{runtimes}summarise_search.tsv"}
 
 
 def test_labelled_images_end_in_a_trained_model_that_was_compared(tmp_path):

@@ -9,9 +9,9 @@ from rlnas_core.paper.explorer import explorer
 from rlnas_core.spaces import get
 
 log = job.start(snakemake)
-params, space = snakemake.params, get("nas_bench_201")
-accuracies = read_table(snakemake.input.accuracies)
-found = rankings.collect(space, params.runs, params.pooling)
+given, params, space = snakemake.input, snakemake.params, get("nas_bench_201")
+accuracies = read_table(given.accuracies)
+found = rankings.collect(space, params.runs, given.scores, given.statistics, params.pooling)
 dataset = params.runs[0]["dataset"]
 shown = next(rows for (images, _), rows in sorted(found.items()) if images == dataset)
 columns = [column for column in accuracies.columns if column.endswith("_test")]

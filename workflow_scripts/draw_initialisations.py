@@ -17,7 +17,7 @@ from rlnas_core.training.supernet import SupernetSettings, untrained_statistics
 log = job.start(snakemake)
 params = snakemake.params
 description = job.read_description(snakemake.input.description)
-settings, space = SupernetSettings(**params.supernet), get("nas_bench_201")
+settings, space = SupernetSettings(**params.settings), get("nas_bench_201")
 genes, accuracies, rows = space.enumerate(), read_extracted(snakemake.input.accuracies), []
 for name, scale, seed in product(params.initialisations, params.scales, params.seeds):
     statistics = untrained_statistics(space, description, replace(settings, initialisation=name), seed, scale)

@@ -7,12 +7,11 @@ from rlnas_core.training.checkpoint import save_weights
 from rlnas_core.training.standalone import draw_weights
 
 log = job.start(snakemake)
-wildcards, given = snakemake.wildcards, dict(snakemake.params.settings)
+wildcards = snakemake.wildcards
 described = read_result(snakemake.input.architecture, ["arch"], rows=1).iloc[0]
-if channels := given.pop("channels") or described.get("channels"):
-    given["channels"] = int(channels)
+settings = job.with_channels(snakemake.params.settings, described)
 dataset = job.read_description(snakemake.input.description)
-made_by = {**dict(wildcards), "arch": described["arch"], "settings": given, "trained": False}
+made_by = {**dict(wildcards), "arch": described["arch"], "settings": settings, "trained": False}
 network = describe(dataset, made_by).network()
 draw_weights(network, int(wildcards.seed))
 save_weights(network, snakemake.output.weights, **made_by)

@@ -7,7 +7,7 @@ from rlnas_core.training.supernet import SupernetSettings, untrained_statistics
 log = job.start(snakemake)
 wildcards = snakemake.wildcards
 description = job.read_description(snakemake.input.description)
-settings = SupernetSettings(**{**snakemake.params.settings, "initialisation": wildcards.initialisation})
+settings = SupernetSettings(**snakemake.params.settings, initialisation=wildcards.initialisation)
 statistics = untrained_statistics(get("nas_bench_201"), description, settings, int(wildcards.seed))
 statistics.save(snakemake.output.statistics)
 log(f"two untrained supernets, {wildcards.initialisation} initialisation, seed {wildcards.seed}")

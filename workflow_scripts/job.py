@@ -6,13 +6,14 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -88,8 +89,19 @@ def training_run(snakemake: Any, log: Callable[[str], None]) -> Any:
     """Return the `Run` of a training job: its log, record and checkpoint."""
     from rlnas_core.training.loop import Run
 
-    checkpoint, minutes = Path(snakemake.params.checkpoint), snakemake.config["save_minutes"]
-    return Run(log, Path(snakemake.output.training), checkpoint, 60 * minutes)
+    record, minutes = Path(snakemake.output.training), snakemake.config["save_minutes"]
+    return Run(log, record, _checkpoint(record.parent, len(snakemake.wildcards)), 60 * minutes)
+
+
+def _checkpoint(results: Path, depth: int) -> Path:
+    """The checkpoint of a training whose results are in RUN/KIND/..., `depth` folders below KIND.
+
+    It is RUN/checkpoints/KIND/....safetensors, without KIND for supernets. It is not an output, since
+    Snakemake removes those of a job that stops; and no parameter, to which Snakemake adds no module's prefix.
+    """
+    run = results.parents[depth]
+    name = results.relative_to(run).as_posix().removeprefix("supernets/")
+    return run / f"checkpoints/{name}.safetensors"
 
 
 def accuracy_scorer(snakemake: Any, space: Any, log: Callable[[str], None]) -> Any:
@@ -171,6 +183,34 @@ def experiment(snakemake: Any) -> dict[str, Any]:
     names = ("dataset", "labels", "categories", "seed")
     wildcards = {name: snakemake.wildcards[name] for name in names}
     return {"space": "nas_bench_201", **wildcards}
+
+
+def with_channels(settings: Mapping[str, Any], described: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings of a network with its initial channels: their own or, without, the architecture's."""
+    channels = settings.get("channels") or described.get("channels")
+    others = {name: value for name, value in settings.items() if name != "channels"}
+    return others | ({"channels": int(channels)} if channels else {})
+
+
+def large_search(snakemake: Any) -> tuple[float, "np.random.Generator", dict[str, Any]]:
+    """Return the FLOPs limit of a search in a large space, its generator, and the columns that name it."""
+    import numpy as np
+
+    wildcards = snakemake.wildcards
+    limit = np.inf if wildcards.limit == "none" else 1e6 * int(wildcards.limit)
+    names = ("limit", "space", "dataset", "labels", "categories", "seed", "search")
+    return limit, np.random.default_rng(int(wildcards.seed)), {name: wildcards[name] for name in names}
+
+
+def write_evolution(snakemake: Any, found: Any) -> int:
+    """Write the trace of an evolution and the architectures tied for the best; return their number."""
+    from rlnas_core.search.results import tied
+
+    trace = found.trace
+    trace.to_csv(snakemake.output.trace, index=False)
+    ties = tied(trace["arch"].tolist(), trace["fitness"].to_numpy(), found.fitness)
+    ties.to_csv(snakemake.output.tied, index=False)
+    return len(ties)
 
 
 def of_searches(runs: "pd.DataFrame", searches: dict[str, str]) -> "pd.DataFrame":

@@ -13,27 +13,24 @@ from rlnas_core.training.checkpoint import remove_checkpoint, save_weights
 from rlnas_core.training.standalone import LabelledImages, RetrainingSettings, retrain
 
 log = job.start(snakemake)
-wildcards, given = snakemake.wildcards, dict(snakemake.params.settings)
-job.take_devices(snakemake, given["device"], log)
+wildcards, params = snakemake.wildcards, snakemake.params
+job.take_devices(snakemake, params.settings["device"], log)
 folder = Path(snakemake.input.description).parent
 described = read_result(snakemake.input.architecture, ["arch"], rows=1).iloc[0]
 space = get(wildcards.space)
-if channels := given.pop("channels") or described.get("channels"):
-    given["channels"] = int(channels)
-settings = RetrainingSettings(**given)
+settings = RetrainingSettings(**job.with_channels(params.settings, described))
 data = [
-    LabelledImages(
-        load(folder, split), read_array(snakemake.input[f"{split}_labels"]), snakemake.params.classes
-    )
+    LabelledImages(load(folder, split), read_array(snakemake.input[f"{split}_labels"]), params.classes)
     for split in ("train", "valid")
 ]
+run = job.training_run(snakemake, log)
 model, accuracies = retrain(
     space,
     space.from_string([described["arch"]])[0],
     *data,
     settings,
     int(wildcards.seed),
-    run=job.training_run(snakemake, log),
+    run=run,
 )
 if job.leads():
     columns = {**described[["space", "architecture", "arch"]], "dataset": wildcards.dataset}
@@ -42,4 +39,4 @@ if job.leads():
     rows.to_csv(snakemake.output.accuracy, index=False)
     made_by = {**dict(wildcards), "arch": described["arch"], "settings": asdict(settings)}
     save_weights(model, snakemake.output.weights, **made_by)
-    remove_checkpoint(snakemake.params.checkpoint)
+    remove_checkpoint(run.checkpoint)

@@ -8,7 +8,7 @@ from rlnas_core.spaces import get
 
 log = job.start(snakemake)
 wildcards, params = snakemake.wildcards, snakemake.params
-images, labels = job.proxy_batch(snakemake, params.supernet["device"], log)
+images, labels = job.proxy_batch(snakemake, params.settings["device"], log)
 space = get("nas_bench_201")
 scores = score(
     space,
@@ -18,8 +18,7 @@ scores = score(
     labels,
     seed=int(wildcards.seed),
     classes=int(wildcards.categories),
-    channels=params.supernet["channels"],
-    cells=params.supernet["cells"],
+    **space.network_sizes(params.settings),
     log=log,
 )
 table = pd.DataFrame({"index": range(len(space.enumerate())), **scores})

@@ -11,18 +11,15 @@ from rlnas_core.paper.summary import summarise
 from rlnas_core.search.choice import Limit
 
 log = job.start(snakemake)
-given, runtimes = snakemake.input, Path(snakemake.params.runtimes)
+given, params = snakemake.input, snakemake.params
 dataset = job.read_description(given.description)
 names = [name for name in ("candidates", "agreement", "comparison", "curve") if given.get(name)]
 took = pd.DataFrame(
-    {
-        "job": file.relative_to(runtimes).parts[0].removesuffix(".tsv"),
-        "seconds": pd.read_csv(file, sep="\t")["s"].iloc[0],
-    }
-    for file in sorted(runtimes.rglob("*.tsv"))
+    {"job": name.split("/")[0], "seconds": pd.read_csv(file, sep="\t")["s"].iloc[0]}
+    for name, file in zip(params.jobs, given.runtimes, strict=True)
 )
 tables = {name: read_result(given[name], []) for name in names}
-text = summarise(tables, dataset, Limit(**snakemake.params.limit), took.groupby("job")["seconds"].sum())
+text = summarise(tables, dataset, Limit(**params.limit), took.groupby("job")["seconds"].sum())
 Path(snakemake.output.md).write_text(text, encoding="utf-8")
 Path(snakemake.output.html).write_text(page("summary", f"<pre>{text}</pre>", []), encoding="utf-8")
 log(text)

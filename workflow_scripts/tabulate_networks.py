@@ -9,7 +9,7 @@ from rlnas_core.training.statistics import Statistics
 
 log = job.start(snakemake)
 wildcards, given, params = snakemake.wildcards, snakemake.input, snakemake.params
-space = job.search_space(wildcards.space, params.search["paths"])
+space = job.search_space(wildcards.space, params.paths)
 described = read_results(given.architectures, ["architecture", "arch"]).set_index("architecture")
 trained = read_results(given.accuracies, ["architecture", "seed", "column", "value"])
 trained = trained[trained["column"] == "top1"].pivot(index="architecture", columns="seed", values="value")
@@ -22,7 +22,7 @@ found = networks.collect(
     {seed: of.drop(columns="seed").loc[described.index] for seed, of in scores.groupby("seed")},
     params.pooling,
     **space.network_sizes(params.settings),
-    image_size=params.dataset["image_size"],
+    image_size=params.image_size,
     classes=params.classes,
 )
 measured = networks.measure(found, trained.loc[described.index], params.resamples)

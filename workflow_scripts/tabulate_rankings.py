@@ -11,9 +11,9 @@ from rlnas_core.paper import figures, rankings
 from rlnas_core.spaces import get
 
 log = job.start(snakemake)
-params, space = snakemake.params, get("nas_bench_201")
-accuracies = read_extracted(snakemake.input.accuracies)
-found = rankings.collect(space, params.runs, params.pooling)
+given, params, space = snakemake.input, snakemake.params, get("nas_bench_201")
+accuracies = read_extracted(given.accuracies)
+found = rankings.collect(space, params.runs, given.scores, given.statistics, params.pooling)
 measured = pd.DataFrame(
     {"row": row, "needs": ranking.needs, "seed": seed, "column": name}
     | measures(space, ranking.scores, accuracies[f"{name}_test"].to_numpy())
@@ -21,7 +21,8 @@ measured = pd.DataFrame(
     for name in (name for name, images in params.searches.items() if images == dataset)
     for row, ranking in rows.items()
 )
-table, costs = rankings.summarise(measured), rankings.core_seconds(found.values())
+runtimes = dict(zip(params.jobs, given.runtimes, strict=True))
+table, costs = rankings.summarise(measured), rankings.core_seconds(found.values(), runtimes)
 rankings.write(table, costs, Path(snakemake.output.csv).with_suffix(""))
 figures.save(rankings.draw(table, costs), Path(snakemake.output.svg).with_suffix(""))
 log(f"{table['row'].nunique()} rankings, best first: {', '.join(table['row'].unique())}")

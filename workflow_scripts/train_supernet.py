@@ -25,16 +25,17 @@ labels = label_source(
     data,
     np.random.default_rng(seed),
 )
+run = job.training_run(snakemake, log)
 model, statistics = train_supernet(
     get(snakemake.wildcards.space),
     data,
     labels,
     settings,
     seed,
-    run=job.training_run(snakemake, log),
+    run=run,
 )
 if job.leads():
     statistics.save(snakemake.output.statistics)
     save_weights(model, snakemake.output.weights, **dict(snakemake.wildcards), settings=asdict(settings))
     # Only after writing the results: a full disk must not cost the training.
-    remove_checkpoint(snakemake.params.checkpoint)
+    remove_checkpoint(run.checkpoint)

@@ -17,9 +17,10 @@ settings = task.settings(**params.settings)
 job.take_devices(snakemake, settings.device, log)
 described = read_result(snakemake.input.architecture, ["arch"], rows=1).iloc[0]
 space = spaces.get(wildcards.space)
-network = {"channels": described.get("channels"), **params.network, "imagenet": True}
+network = job.with_channels(params.network, described) | {"imagenet": True}
 genes = space.from_string([described["arch"]])[0]
 sizes = {name: int(value) for name, value in network.items() if name in space.sizes}
+run = job.training_run(snakemake, log)
 train, valid = task.read(snakemake.input.scenes)
 model = task.train(
     space.network(genes, classes=1, **sizes),
@@ -27,7 +28,7 @@ model = task.train(
     settings,
     int(wildcards.seed),
     pretrained=Path(snakemake.input.weights) if snakemake.input.get("weights") else None,
-    run=job.training_run(snakemake, log),
+    run=run,
 )
 if job.leads():
     measures = task.measure(model, valid, settings)
@@ -37,5 +38,5 @@ if job.leads():
     rows.assign(dataset=wildcards.scenes, **names).to_csv(snakemake.output.measures, index=False)
     made_by = {**dict(wildcards), "arch": described["arch"], "sizes": sizes, "settings": asdict(settings)}
     save_weights(model, snakemake.output.weights, **made_by)
-    remove_checkpoint(params.checkpoint)
+    remove_checkpoint(run.checkpoint)
     log(rows.to_string(index=False))

@@ -49,7 +49,7 @@ _NAMED = {
 
 @dataclass
 class Ranking:
-    """Scores (15625,) of the whole space, their needs, and the share in each job, by its runtime file."""
+    """Scores (15625,) of the whole space, their needs, and the share in each job, by its name."""
 
     scores: np.ndarray
     needs: str
@@ -77,30 +77,36 @@ def label_rows(results: pd.DataFrame, baselines: pd.DataFrame, table: Mapping[st
 
 
 def collect(
-    space: NASBench201, runs: Iterable[Mapping[str, Any]], pooling: str
+    space: NASBench201,
+    runs: Iterable[Mapping[str, Any]],
+    scores: Iterable[str],
+    statistics: Iterable[str],
+    pooling: str,
 ) -> dict[tuple[str, int], dict[str, Ranking]]:
     """Return every ranking by (image dataset, seed) and row.
 
-    A run has dataset, labels, seed and indicator, its file of scores and the runtimes of its jobs. It has the
-    statistics of its supernet if earlier epochs are ranked too; `pooling` is that of `angle.group_sums`.
+    A run has dataset, labels, seed and indicator, and the names of its jobs. If it is `followed`, its earlier
+    epochs are ranked too. `scores` are files of all runs, `statistics` those of the followed ones; `pooling`
+    is that of `angle.group_sums`.
     """
+    followed = iter(statistics)
     found: dict[tuple[str, int], dict[str, Ranking]] = {}
-    for run in runs:
+    for run, file in zip(runs, scores, strict=True):
         rankings = found.setdefault((run["dataset"], int(run["seed"])), {})
-        columns = read_scores(run["scores"], space)
+        columns = read_scores(file, space)
         alone = _stands_alone(run["indicator"])
         wanted = needs(run["labels"], run["indicator"])
-        jobs = dict.fromkeys(run["runtimes"], 1.0)
+        jobs = dict.fromkeys(run["jobs"], 1.0)
         for name, column in columns.items():
             row = str(name) if alone else f"{run['labels']}/{name}"
             rankings[row] = Ranking(column.to_numpy(np.float64), wanted, jobs)
-        if run.get("statistics"):
-            statistics = Statistics.load(run["statistics"])
-            *before, last = statistics.epochs.tolist()
+        if run["followed"]:
+            supernet = Statistics.load(next(followed))
+            *before, last = supernet.epochs.tolist()
             for place, epoch in enumerate(before):
                 if epoch in PAPER["rankings"]["angle_epochs"]:
-                    angles = architecture_angles(space, statistics, space.enumerate(), place, pooling)
-                    jobs = dict.fromkeys(run["runtimes"], epoch / last)
+                    angles = architecture_angles(space, supernet, space.enumerate(), place, pooling)
+                    jobs = dict.fromkeys(run["jobs"], epoch / last)
                     rankings[f"{run['labels']}/angle/epoch {epoch}"] = Ranking(angles, wanted, jobs)
     for dataset in {dataset for dataset, _ in found}:
         first = min(key for key in found if key[0] == dataset)
@@ -131,12 +137,12 @@ def _stands_alone(indicator: str) -> bool:
     )
 
 
-def core_seconds(rankings: Iterable[Mapping[str, Ranking]]) -> dict[str, float]:
-    """Return the mean over seeds of the core seconds of each row's jobs, from their runtime files."""
+def core_seconds(rankings: Iterable[Mapping[str, Ranking]], runtimes: Mapping[str, str]) -> dict[str, float]:
+    """Return the mean over seeds of the core seconds of each row's jobs, from their files of runtimes."""
     spent: dict[str, list[float]] = {}
     for of_seed in rankings:
         for row, ranking in of_seed.items():
-            seconds = (share * _seconds(file) for file, share in ranking.jobs.items())
+            seconds = (share * _seconds(runtimes[job]) for job, share in ranking.jobs.items())
             spent.setdefault(row, []).append(sum(seconds))
     return {row: float(np.mean(values)) for row, values in spent.items()}
 

@@ -29,6 +29,12 @@ def result(
     return pd.DataFrame([{"found_by": found_by, "arch": arch, "score": score, **others}])
 
 
+def costs(space: SearchSpace, genes: np.ndarray) -> dict[str, Any]:
+    """Return `params` and `macs` of genes (genes,), and the most channels within 600 million FLOPs."""
+    (params,), (macs,) = space.cost(genes[None])
+    return {"params": params, "macs": macs, "channels_within_600M": space.widest(genes, 600e6)}
+
+
 def tied(archs: Sequence[str], scores: np.ndarray, score: float) -> pd.DataFrame:
     """Return `arch` and `score` of the architectures with this score, up to rounding."""
     same = np.isclose(scores, score, rtol=0, atol=_ROUNDING)

@@ -17,8 +17,8 @@ SPACE = get("nas_bench_201")
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """Scores of two seeds of random labels, an untrained supernet and two proxies, and their runtimes."""
-    folder, made = tmp_path_factory.mktemp("runs"), []
+    """Runs of random labels, an untrained supernet and two proxies; their scores and the runtimes of jobs."""
+    folder, made, scores, runtimes = tmp_path_factory.mktemp("runs"), [], [], {}
     for labels, indicator, columns in [
         ("uniform-once", "angle", ["angle", "layer-angle-sum-times-mean", "operation-average-control"]),
         ("untrained-normal", "angle", ["angle"]),
@@ -34,13 +34,14 @@ def runs(tmp_path_factory):
             table.to_csv(f"{stem}.csv", index=False)
             stem.with_suffix(".tsv").write_text(f"s\tcpu_time\n{90}\t{10 * (seed + 1)}\n")
             run = {"dataset": "cifar10", "labels": labels, "categories": 10, "seed": seed}
-            files = {"scores": f"{stem}.csv", "runtimes": [f"{stem}.tsv"]}
-            made.append(run | files | {"indicator": indicator})
-    return made
+            made.append(run | {"indicator": indicator, "jobs": [stem.name], "followed": False})
+            scores.append(f"{stem}.csv")
+            runtimes[stem.name] = f"{stem}.tsv"
+    return made, scores, runtimes
 
 
 def test_random_labels_are_no_need(runs):
-    first = rankings.collect(SPACE, runs, "reference")["cifar10", 0]
+    first = rankings.collect(SPACE, *runs[:2], [], "reference")["cifar10", 0]
     assert {row: ranking.needs for row, ranking in first.items()} == {
         "uniform-once/angle": "images, training",
         "uniform-once/layer-angle-sum-times-mean": "images, training",
@@ -57,9 +58,10 @@ def test_random_labels_are_no_need(runs):
 
 
 def test_a_ranking_costs_what_its_jobs_cost(runs):
-    both = runs[0] | {"indicator": "angles-and-jacobians", "scores": runs[5]["scores"]}
-    both["runtimes"] = [*runs[0]["runtimes"], *runs[1]["runtimes"]]
-    costs = rankings.core_seconds(rankings.collect(SPACE, [*runs[:2], both], "reference").values())
+    made, scores, runtimes = runs
+    both = made[0] | {"indicator": "angles-and-jacobians", "jobs": [*made[0]["jobs"], *made[1]["jobs"]]}
+    found = rankings.collect(SPACE, [*made[:2], both], [*scores[:2], scores[5]], [], "reference")
+    costs = rankings.core_seconds(found.values(), runtimes)
     assert costs["uniform-once/angle"] == 15
     assert costs["angles-and-jacobians"] == 30
     assert costs["macs"] == 0
@@ -75,24 +77,27 @@ def test_earlier_epochs_cost_a_share_and_have_the_pooling_of_the_final_angle(poo
     statistics.operations = np.repeat(statistics.operations[-1:], 3, axis=0)
     statistics.fixed = np.repeat(statistics.fixed[-1:], 3, axis=0)
     statistics.save(tmp_path / "statistics.npz")
-    found = rankings.collect(SPACE, [runs[0] | {"statistics": tmp_path / "statistics.npz"}], pooling)
+    made, scores, runtimes = runs
+    followed = [made[0] | {"followed": True}]
+    found = rankings.collect(SPACE, followed, scores[:1], [tmp_path / "statistics.npz"], pooling)
     rows = found["cifar10", 0]
     assert [row for row in rows if "epoch" in row] == ["uniform-once/angle/epoch 3"]
-    assert rankings.core_seconds([rows])["uniform-once/angle/epoch 3"] == pytest.approx(10 * 3 / 6)
+    assert rankings.core_seconds([rows], runtimes)["uniform-once/angle/epoch 3"] == pytest.approx(10 * 3 / 6)
     final = architecture_angles(SPACE, statistics, SPACE.enumerate(), pooling=pooling)
     np.testing.assert_array_equal(rows["uniform-once/angle/epoch 3"].scores, final)
 
 
 def test_table_and_figure_show_every_ranking_best_first(runs, tmp_path):
     accuracies = np.random.default_rng(5).uniform(10, 90, 15625)
-    found = rankings.collect(SPACE, runs, "reference")
+    made, scores, runtimes = runs
+    found = rankings.collect(SPACE, made, scores, [], "reference")
     measured = pd.DataFrame(
         {"row": row, "needs": ranking.needs, "seed": seed, "column": "cifar10"}
         | measures(SPACE, ranking.scores, accuracies)
         for (_, seed), rows in found.items()
         for row, ranking in rows.items()
     )
-    table, costs = rankings.summarise(measured), rankings.core_seconds(found.values())
+    table, costs = rankings.summarise(measured), rankings.core_seconds(found.values(), runtimes)
     taus = [
         kendall(found["cifar10", seed]["uniform-once/angle"].scores, accuracies, "discounted")
         for seed in (0, 1)
