@@ -7,11 +7,15 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: tests run side by
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from rlnas_core.configuration import plan
 from rlnas_core.images.arrays import load
 from rlnas_core.images.preparation import prepare
 from rlnas_core.training.standalone import LabelledImages
+
+settings.register_profile("repeatable", deadline=None, derandomize=True)  # on a busy machine too
+settings.load_profile("repeatable")
 
 
 def pytest_collection_modifyitems(items):

@@ -57,7 +57,7 @@ def test_real_images_in_a_folder_go_through_both_large_spaces_in_two_processes(p
             "coco": TINY["transfer"]["coco"]
             | {"pretrained": "photographs", "architectures": {"darts": ["photographs-10-0-600"]}}
         },
-        "jobs": {"large_supernet": {"gpus": 2}, "retraining": {"gpus": 2}},
+        "jobs": {"large_supernet": {"gpus": 2}},
     }
     tables = [f"results/tiny/tables/table{number}.csv" for number in (3, 5, 8)]
     of_this_workflow(tmp_path, *tables, config=config)

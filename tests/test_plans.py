@@ -11,6 +11,7 @@ import zipfile
 
 import yaml
 from environments import keep_to, lacking, scripts_in
+from PIL import Image
 from workflow import ROOT, TINY, jobs_of, make_images, of_this_workflow, read_for, snakemake
 
 
@@ -45,16 +46,31 @@ def test_the_papers_configuration_plans_from_anywhere_without_its_data(tmp_path)
     ]
 
 
+def test_the_papers_run_on_imagenet_trains_what_the_docs_say(tmp_path):
+    for split in ("train", "val"):
+        for name in "ab":
+            (tmp_path / "ImageNet" / split / name).mkdir(parents=True)
+            Image.new("RGB", (9, 9)).save(tmp_path / "ImageNet" / split / name / "1.JPEG")
+    given = [str(ROOT / "config" / name) for name in ("config.yaml", "imagenet.yaml")]
+    tables = [f"results/imagenet/tables/table{number}.md" for number in (3, 4, 5)]
+    options = ("--config", f"data={tmp_path / 'ImageNet'}", "--dry-run", "--configfile", *given)
+    plan = of_this_workflow(tmp_path, *tables, *options)
+    counts = dict(re.findall(r"^(\w+) +(\d+)$", plan, re.MULTILINE))
+    assert (counts["train_supernet"], counts["retrain_architecture"]) == ("5", "32")
+
+
 def test_a_run_that_ranks_no_table_of_accuracies_asks_for_no_rankings_of_it(tmp_path):
     nothing = {
         "seeds": {labels: [] for labels in TINY["seeds"]},
         "figure1": {"seeds": []},
         "proxies": {"names": []},
+        "retraining": {"mobilenet": {"digits": {"published": ["RLNAS-mobilenet"], "export": True}}},
     }
     plan = of_this_workflow(tmp_path, "--dry-run", config=TINY | nothing)
     assert "rule tabulate_networks:" in plan
     assert "rule tabulate_rankings:" not in plan
     assert "rule build_explorer:" not in plan
+    assert "rule export_model:" in plan
 
 
 def test_a_run_without_its_data_stops_before_the_first_job(tmp_path):

@@ -76,3 +76,7 @@ def test_make_laptop_runs_the_same_commands_on_the_same_images():
     assert "config/NAME.yaml" in commands["laptop"]
     assert commands["laptop"] == commands["quick"]
     assert images["laptop"] == images["quick"]
+    given = subprocess.run(
+        ["make", "-n", "quick", "DATA=tests"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert given.stdout.count('--config "data=tests"') == 2

@@ -1,6 +1,7 @@
 """UnNAS's pretext tasks as label sources, and the CIE Lab colours that colorization needs (table 12)."""
 
 from collections.abc import Mapping
+from functools import cache
 from itertools import permutations
 from typing import Any
 
@@ -123,6 +124,7 @@ def lab(rgb: Tensor) -> Tensor:
     return torch.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], dim=1)
 
 
+@cache
 def bins() -> Tensor:
     """The a and b of the centres of all bins that contain an sRGB colour, (261, 2) float64."""
     shades = torch.linspace(0, 1, 86, dtype=torch.float64)

@@ -211,7 +211,7 @@ def _of_categories(asked: Mapping[str, Any], categories: pd.DataFrame | None) ->
             own = Estimate(*[float(np.ptp(taus["mean"]))] * 3) if len(taus) > 1 else own
         elif 0 < len(others) < len(taus):
             best = others["mean"].idxmax()
-            compared = f"{best}, the best of the others, against {classes}"
+            compared = f"{best}, the best of the others, against {classes:g}"
             level = 1 - (1 - _LEVEL) / len(others)
             own = difference(taus.loc[best].to_dict(), taus.loc[classes].to_dict(), level=level)
         reason = "figure1.categories needs two numbers, the number of classes among them"

@@ -90,7 +90,7 @@ def test_cost_table_counts_what_hooks_count_in_the_built_network(space, network,
     if space.name == "chain":
         genes = np.stack([np.append(published()[name].genes[:75], [3, 1, 9, 1]) for name in CHAINS])
     else:
-        genes = space.canonical(space.sample(12, np.random.default_rng(0)))
+        genes = space.canonical(space.sample(3, np.random.default_rng(0)))
     params, macs = space.cost(genes, classes=7, image_size=side, **network)
     x = torch.zeros(1, 3, side, side)
     for row, expected in zip(genes, zip(params, macs, strict=True), strict=True):

@@ -53,9 +53,17 @@ def train(digits, labels, state, settings=SETTINGS, log=lambda line: None, seed=
     return train_supernet(SPACE, digits[0].images, labels, settings, seed, run=Run(log, checkpoint=state))
 
 
-@pytest.mark.parametrize("method", ["fixed", "shuffle-each-step", "rotation"])
-@pytest.mark.parametrize("at", [3, 14, 20])  # within the first epoch, at the end of it, within the second
-@pytest.mark.parametrize("gradient", ["zero", "absent"])
+@pytest.mark.parametrize(
+    ("method", "at", "gradient"),  # 3 is within the first epoch, 14 at the end of it, 20 within the second
+    [
+        ("fixed", 3, "zero"),
+        ("fixed", 14, "absent"),
+        ("shuffle-each-step", 14, "zero"),
+        ("shuffle-each-step", 20, "absent"),
+        ("rotation", 20, "zero"),
+        ("rotation", 3, "absent"),
+    ],
+)
 def test_training_stopped_by_sigterm_resumes_to_the_same_bytes(digits, tmp_path, method, at, gradient):
     settings = dataclasses.replace(SETTINGS, unsampled_gradient=gradient)
     model, undisturbed = train(digits, labels_of(digits, method), None, settings)
