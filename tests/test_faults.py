@@ -56,6 +56,8 @@ class Snakemake:
                 stderr=log,
                 cwd=directory,
                 start_new_session=True,
+                # Commands that a shell runs in the background, such as these tests, ignore Ctrl-C otherwise.
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             )
 
     def __enter__(self):

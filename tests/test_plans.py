@@ -64,7 +64,8 @@ def test_a_run_that_ranks_no_table_of_accuracies_asks_for_no_rankings_of_it(tmp_
         "seeds": {labels: [] for labels in TINY["seeds"]},
         "figure1": {"seeds": []},
         "proxies": {"names": []},
-        "retraining": {"mobilenet": {"digits": {"published": ["RLNAS-mobilenet"], "export": True}}},
+        "retraining": TINY["retraining"]
+        | {"mobilenet": {"digits": {"published": ["RLNAS-mobilenet"], "export": True}}},
     }
     plan = of_this_workflow(tmp_path, "--dry-run", config=TINY | nothing)
     assert "rule tabulate_networks:" in plan
