@@ -151,8 +151,9 @@ def _read_images(entry: Mapping[str, Any], batch_size: int, labelled: bool) -> N
     found, *_ = inspect(Reading(**asked, downloads="resources/downloads", batch_size=batch_size))
     if labelled and not found.classes:
         raise ValueError(
-            f"{entry['path']}: got images without labels, which trainings with true labels need; give class "
-            "directories or labels, or no such trainings (seeds.ground-truth: [])"
+            f"{entry['path']}: got images without labels, which trainings and scorings with true labels "
+            "need; give class directories or labels, or none of these: [] for seeds of ground-truth, "
+            "shuffle-once and shuffle-each-step, for validation.seeds and for retraining's seeds"
         )
     if entry["source"] == "image-folder":
         pools = [pool for pool in (found.train, found.test) if pool is not None]

@@ -29,6 +29,11 @@ def contradictions(config: Mapping[str, Any], schema: Mapping[str, Any]) -> Iter
         key = f"searches.{benchmark_dataset}"
         if dataset not in datasets:
             yield f"{key}: got '{dataset}', an unknown dataset; accepted: {', '.join(datasets)}"
+        elif datasets[dataset]["split"] == "test" and config["validation"]["seeds"]:
+            yield (
+                f"{key}: got '{dataset}' with split: test, so that validation accuracy would choose by the "
+                "test images; give another split, or validation.seeds: []"
+            )
     for space, searched in config["large_spaces"].items():
         for dataset, search in searched.items():
             key = f"large_spaces.{space}.{dataset}"
@@ -194,9 +199,9 @@ def _contradictions_of_model(config: Mapping[str, Any]) -> Iterator[str]:
     for key, name in trained:
         if not seeds[name]:
             lines.append(f"{key}: got '{name}'; give its network and seeds in retraining.{space}.{name}")
-        elif seeds[name] != seeds[trained[0][1]]:
-            first = in_yaml(seeds[trained[0][1]])
-            lines.append(f"retraining.{space}.{name}.seeds: got {in_yaml(seeds[name])}; accepted: {first}")
+        elif (first := seeds[trained[0][1]]) and seeds[name] != first:
+            got = in_yaml(seeds[name])
+            lines.append(f"retraining.{space}.{name}.seeds: got {got}; accepted: {in_yaml(first)}")
     if model["few"] and not model["labelled"]:
         lines.append(f"model.few: got {in_yaml(model['few'])}; it needs model.labelled, or give []")
     if space != "nas_bench_201" and images not in config["large_spaces"][space]:

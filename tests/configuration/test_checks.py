@@ -156,6 +156,10 @@ def test_defaults_are_filled_in_at_every_depth_and_the_input_is_left_alone():
             "large_spaces.mobilenet.digits.limits: got 100 million FLOPs; accepted: at least",
         ),
         (
+            {"datasets__digits__split": "test"},
+            "searches.cifar10: got 'digits' with split: test, so that validation accuracy would choose by",
+        ),
+        (
             {"datasets__digits__split": "test", "large_spaces__darts__digits": {"methods": ["D", "A"]}},
             "darts.digits.methods: got A, which would choose by the test images; accepted",
         ),
@@ -358,7 +362,7 @@ def test_files_that_only_a_person_can_fetch_are_asked_for():
         ),
         (
             {"datasets": {"digits": FOLDER | {"path": "images/a"}}},
-            "images/a: got images without labels, which trainings with true labels need; give class direct",
+            "images/a: got images without labels, which trainings and scorings with true labels need; give",
         ),
         (
             {"datasets": {"digits": FOLDER | {"path": "both"}}},
