@@ -46,10 +46,9 @@ onstart:
     read |= in_paths("(benchmark)/accuracies.csv", made)
     if missing := missing_files(config, read):
         raise WorkflowError("files are missing:\n  " + "\n  ".join(missing))
-    root = re.match(
-        rf"(?:.*/)?{re.escape(RESULTS)}(?=/)", min(made, default="")
-    )  # with a module's prefix
-    unusable = obstacles(Path(root[0] if root else RESULTS), sorted(map(Path, used)))
+    folders = (re.match(rf"(?:.*/)?{re.escape(RESULTS)}(?=/)", file) for file in sorted(made))
+    folder = next((found[0] for found in folders if found), RESULTS)  # with a module's prefix
+    unusable = obstacles(Path(folder), sorted(map(Path, used)))
     try:
         unusable += unusable_files(config, read, in_paths(r"data/(\w+)/\w+_labels.npy", used))
         settings = [value for job in jobs for value in job.params if isinstance(value, dict)]
