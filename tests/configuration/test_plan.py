@@ -77,10 +77,7 @@ def test_a_plan_has_the_jobs_of_a_dry_run_that_are_still_to_do(tmp_path):
     [
         (["--configfile", "gone.yaml"], "argument --configfile: got gone.yaml, which is no file"),
         (["--config", "run"], "argument --config: got run; accepted: KEY=VALUE"),
-        (
-            ["--config", "run=[1"],
-            "argument --config: got run=[1; accepted: KEY=VALUE, the value",
-        ),
+        (["--config", "run=[1"], "argument --config: got run=[1; accepted: KEY=VALUE, the value in YAML"),
         (["--gpu-tflops", "0"], "argument --gpu-tflops: got 0; accepted: a number above 0"),
         (["--gpu-tflops", "nan"], "argument --gpu-tflops: got nan; accepted: a number above 0"),
     ],

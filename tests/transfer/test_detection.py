@@ -343,4 +343,4 @@ def test_retinanet_learns_the_miniature(miniature):
     descend(DetectionTask(model, train, np.random.default_rng(0)), epochs=10, batch=4, rate=0.02, clip=1)
     found = detect(model, valid, 8)
     assert set(found[:, 6]) <= {37, 59, 84}
-    assert average_precision(valid, found)["AP50"] > untrained + 10
+    assert average_precision(valid, found)["AP50"] > untrained + 20
