@@ -90,9 +90,9 @@ def named(
         raise ValueError(f"architecture: got {name}; accepted: {', '.join(published())}")
     else:
         genes, network = published()[name].genes, published()[name].network
-    costs, macs = space.cost(genes[None], **network)
+    params, macs = space.cost(genes[None], **network)
     (arch,) = space.to_string(genes[None])
     row = pd.DataFrame(
-        {"space": space.name, "architecture": name, "arch": arch, "params": costs, "macs": macs}
+        {"space": space.name, "architecture": name, "arch": arch, "params": params, "macs": macs}
     )
     return row.assign(channels=network.get("channels", space.channels)) if space.channels else row
