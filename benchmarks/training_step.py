@@ -1,6 +1,6 @@
 """Compare a training step of the supernet with the same network in float32 NCHW eager mode, in one run.
 
-Also with PyTorch's kernels as they are used without a C++ compiler (`kernels: torch`).
+`plain` is that network; `torch` are PyTorch's kernels, as used without a C++ compiler; `own` this project's.
 """
 
 import argparse
