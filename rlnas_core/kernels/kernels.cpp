@@ -268,6 +268,29 @@ void normalise_back(const Instruction& i, const Shape& s, float* values, float* 
     }
 }
 
+// `to` = or += the sum of `count` lines of `size` floats, line k of `from` being pairs[k].position, times shares[k].
+void blend(const float* from, float* to, const Pair* pairs, const float* shares, int count, int64_t size, bool adds) {
+    constexpr int TOGETHER = 4;
+    int64_t j = 0;
+    for (; j + TOGETHER * LANES <= size; j += TOGETHER * LANES) {
+        Wide sums[TOGETHER] = {};
+        for (int k = 0; k < count; k++)
+#pragma GCC unroll 4
+            for (int t = 0; t < TOGETHER; t++)
+                sums[t] += shares[k] * load<Wide>(from + pairs[k].position * size + j + t * LANES);
+#pragma GCC unroll 4
+        for (int t = 0; t < TOGETHER; t++) {
+            float* place = to + j + t * LANES;
+            store(place, adds ? load<Wide>(place) + sums[t] : sums[t]);
+        }
+    }
+    for (; j < size; j++) {
+        float sum = 0;
+        for (int k = 0; k < count; k++) sum += shares[k] * from[pairs[k].position * size + j];
+        to[j] = adds ? to[j] + sum : sum;
+    }
+}
+
 // Averages without padding; one pixel wide it is the identity.
 void pool(const Instruction& i, const Shape& s, float* values) {
     const int64_t size = s.images * i.inputs;
@@ -275,17 +298,8 @@ void pool(const Instruction& i, const Shape& s, float* values) {
     for (int64_t p = 0; p < i.target_side * i.target_side; p++) {
         std::vector<Pair> pairs(i.kernel * i.kernel);
         const int count = reads(i, p, pairs.data());
-        const float share = 1.0f / count;
-        float* __restrict to = values + i.target + p * size;
-        for (int64_t start = 0; start < size; start += 512) {
-            const int64_t stop = std::min(size, start + 512);
-            float sums[512] = {};
-            for (int k = 0; k < count; k++) {
-                const float* __restrict from = values + i.source + pairs[k].position * size;
-                for (int64_t j = start; j < stop; j++) sums[j - start] += from[j];
-            }
-            for (int64_t j = start; j < stop; j++) to[j] = (i.adds ? to[j] : 0.0f) + share * sums[j - start];
-        }
+        const std::vector<float> shares(count, 1.0f / count);
+        blend(values + i.source, values + i.target + p * size, pairs.data(), shares.data(), count, size, i.adds);
     }
 }
 
@@ -295,17 +309,10 @@ void pool_back(const Instruction& i, const Shape& s, float* gradients) {
     for (int64_t q = 0; q < i.side * i.side; q++) {
         std::vector<Pair> pairs(i.kernel * i.kernel), others(i.kernel * i.kernel);
         const int count = readers(i, q, pairs.data());
-        float* __restrict to = gradients + i.source_gradient + q * size;
-        for (int64_t start = 0; start < size; start += 512) {
-            const int64_t stop = std::min(size, start + 512);
-            float sums[512] = {};
-            for (int k = 0; k < count; k++) {
-                const float share = 1.0f / reads(i, pairs[k].position, others.data());
-                const float* __restrict from = gradients + i.target_gradient + pairs[k].position * size;
-                for (int64_t j = start; j < stop; j++) sums[j - start] += share * from[j];
-            }
-            for (int64_t j = start; j < stop; j++) to[j] = (i.gradient_adds ? to[j] : 0.0f) + sums[j - start];
-        }
+        std::vector<float> shares(count);
+        for (int k = 0; k < count; k++) shares[k] = 1.0f / reads(i, pairs[k].position, others.data());
+        blend(gradients + i.target_gradient, gradients + i.source_gradient + q * size, pairs.data(), shares.data(),
+              count, size, i.gradient_adds);
     }
 }
 
