@@ -1,11 +1,12 @@
 """Record the operations of a torch network, for the kernels to run."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name that torch code gives it
 
 OPERATIONS = ("CONVOLVE", "NORMALISE", "POOL", "RECTIFY")
@@ -23,6 +24,9 @@ INSTRUCTION = np.dtype(
         )
     ]
 )
+_FIELDS = INSTRUCTION.names or ()
+_BUFFERS = slice(_FIELDS.index("source"), _FIELDS.index("target_gradient") + 1)
+_WEIGHT, _STATISTICS = _FIELDS.index("weight"), _FIELDS.index("statistics")
 
 
 class Value:
@@ -56,10 +60,37 @@ class Value:
         return self.tape.pool(self, self.side, self.side)
 
 
-class Tape:
-    """The recorded operations of a network on `input`; the buffers lie in an arena of floats."""
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What a module recorded, to be copied for other modules of its class.
 
-    def __init__(self, images: int, side: int, channels: int) -> None:
+    Entries of `table` count from the origins 0 (zero), 1 (the input), 2 (the first free float), 3 (the first
+    weight) and 4 (the first statistics).
+    """
+
+    table: np.ndarray  # (instructions, fields)
+    origins: np.ndarray  # (instructions, fields)
+    weights: list[int]  # places among the module's parameters
+    normalised: list[int]
+    output: tuple[int, int, int]  # offset, side and channels
+    size: int
+    largest: int
+
+
+class Tape:
+    """The recorded operations of a network on `input`; the buffers lie in an arena of floats.
+
+    `memory` keeps what `call` recorded, for other tapes.
+    """
+
+    def __init__(
+        self,
+        images: int,
+        side: int,
+        channels: int,
+        memory: dict[Any, Any] | None = None,
+        constant: bool = True,
+    ) -> None:
         self.images = images
         self.weights: list[Tensor] = []
         self.blank = (0, 0)  # offset and size of the part that has to be zero before the run
@@ -67,8 +98,9 @@ class Tape:
         self.normalised: list[int] = []  # channels of each batch norm, in the order of their statistics
         # The largest distance, in floats, from a buffer to the end of the arena in use at its last read
         self.reach = 0
-        self._instructions: list[dict[str, int]] = []
-        self.input = self._allocate(side, channels, constant=True)
+        self._instructions: list[Any] = []  # dictionaries, and arrays of several
+        self._memory = {} if memory is None else memory
+        self.input = self._allocate(side, channels, constant)
 
     def _floats(self, value: Value) -> int:
         return value.side * value.side * self.images * value.channels
@@ -120,7 +152,7 @@ class Tape:
         weights = [] if weight is None or bias is None else [weight, bias]
         y = self._record(_NORMALISE, x, x.side, x.channels, weights=weights)
         if (
-            before
+            isinstance(before, dict)
             and before["operation"] == _CONVOLVE
             and before["target"] == x.offset
             and not before["adds"]
@@ -166,7 +198,8 @@ class Tape:
                 "NAS-Bench-201 halves images twice, so give images whose side is a multiple of 4"
             )
         last = self._instructions[-1]
-        if last["target"] != y.offset or y.reader is not None or x.reader is not None:
+        read = x.reader is not None or y.reader is not None
+        if read or not isinstance(last, dict) or last["target"] != y.offset:
             raise NotImplementedError("a + b: the kernels need an unread a and b from the last operation")
         last["target"] = last["target_gradient"] = x.offset
         last["adds"] = True
@@ -174,14 +207,68 @@ class Tape:
         x.overwritten = y.overwritten = True
         return Value(self, x.offset, x.side, x.channels, constant=False)
 
+    def call(self, module: nn.Module, x: Value, *arguments: Any) -> Value:
+        """Record a module on x, or copy what another one recorded; x can't be read afterwards.
+
+        Modules of one class have to record the same for inputs of one shape and the same arguments.
+        """
+        key = type(module), self.images, x.side, x.channels, x.constant, str(arguments)
+        if module not in self._memory:
+            self._memory[module] = list(module.parameters())
+        if key not in self._memory:
+            self._memory[key] = self._part(module, x, arguments)
+        part, parameters = self._memory[key], self._memory[module]
+        if not len(part.table):
+            return self.zeros(x)
+        x.overwritten = True
+        origins = np.array([0, x.offset, self.size, len(self.weights), self.statistics])
+        self._instructions.append(part.table + origins[part.origins])
+        offset, side, channels = part.output
+        output = Value(self, self.size + offset, side, channels, constant=False)
+        self.weights += [parameters[place] for place in part.weights]
+        self.statistics += 2 * sum(part.normalised)
+        self.normalised += part.normalised
+        self.size += part.size
+        self.largest = max(self.largest, part.largest)
+        return output
+
+    def _part(self, module: nn.Module, x: Value, arguments: tuple[Any, ...]) -> _Part:
+        tape = Tape(self.images, x.side, x.channels, constant=x.constant)
+        own = tape.size  # of the input, which lies before all that the module allocates
+        y = module(tape.input, *arguments)
+        table = tape._rows()
+        origins = np.zeros(table.shape, dtype=np.int8)
+        buffers, weights = table[:, _BUFFERS], table[:, _WEIGHT]
+        origins[:, _BUFFERS] = np.select([buffers < 0, buffers < own], [0, 1], 2)
+        origins[:, _WEIGHT] = np.where(weights < 0, 0, 3)
+        origins[:, _STATISTICS] = 4
+        table[:, _BUFFERS] -= np.where(buffers < own, 0, own)
+        places = {id(weight): place for place, weight in enumerate(self._memory[module])}
+        return _Part(
+            table=table,
+            origins=origins,
+            weights=[places[id(weight)] for weight in tape.weights],
+            normalised=tape.normalised,
+            output=(y.offset - own, y.side, y.channels),
+            size=tape.size - own,
+            largest=tape.largest,
+        )
+
+    def _rows(self) -> np.ndarray:
+        """All instructions, (instructions, fields)."""
+        rows = [
+            part if isinstance(part, np.ndarray) else [list(part.values())] for part in self._instructions
+        ]
+        return np.concatenate([np.empty((0, len(_FIELDS)), np.int64), *rows])
+
     def instructions(self, keep_values: bool) -> np.ndarray:
         """The instructions, an array of `INSTRUCTION`; gradients and values that aren't kept reuse memory."""
-        table = np.array([tuple(i.values()) for i in self._instructions], dtype=INSTRUCTION)
+        table = self._rows().view(INSTRUCTION)[:, 0]
         ends = np.maximum.accumulate(
             table["target"] + table["target_side"] ** 2 * self.images * table["outputs"]
         )
         self.reach = int((ends - table["source"]).max())
-        for name in ("source", "target", "source_gradient", "target_gradient")[2 if keep_values else 0 :]:
+        for name in _FIELDS[_BUFFERS][2 if keep_values else 0 :]:
             table[name] = np.where(table[name] < 0, -1, table[name] % self.reach)
         return table
 

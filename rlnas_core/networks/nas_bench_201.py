@@ -1,6 +1,6 @@
 """NAS-Bench-201's macro skeleton as torch modules: the supernet and the stand-alone network."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -39,16 +39,12 @@ class Cell(nn.Module):
         )
 
     def forward(self, x: Tensor, genes: list[int]) -> Tensor:
-        """The output node; zeros where no path reaches it."""
-        ahead = {NODES - 1}  # nodes that reach the output
-        for gene, (source, destination) in zip(reversed(genes), reversed(EDGES), strict=True):
-            if gene != NONE and destination in ahead:
-                ahead.add(source)
+        """The output node under canonical genes; zeros where no path reaches it."""
         nodes: list[Tensor | None] = [x, *[None] * (NODES - 1)]
         active: dict[int, Tensor] = {}  # the ReLU of a node, shared by the convolutions that read it
         for edge, (gene, (source, destination)) in enumerate(zip(genes, EDGES, strict=True)):
             inner, total = nodes[source], nodes[destination]
-            if gene == NONE or inner is None or destination not in ahead:
+            if inner is None or gene == NONE:
                 continue
             if gene in KERNELS:
                 if source not in active:
@@ -127,18 +123,25 @@ class Supernet(SupernetModule):
         """
         return self.head(self.last_features(images, path))
 
-    def blocks(self, x: Tensor, path: np.ndarray) -> Iterator[Tensor]:
-        """The feature maps after the stem and after every cell and reduction, in this order."""
-        genes = np.broadcast_to(np.asarray(path), (len(self.cells), len(EDGES))).tolist()
+    def blocks(
+        self, x: Tensor, path: np.ndarray, call: Callable[..., Tensor] = nn.Module.__call__
+    ) -> Iterator[Tensor]:
+        """The feature maps after the stem and after every cell and reduction, in this order.
+
+        `call` runs the cells and reductions.
+        """
+        genes = NASBench201().canonical(np.broadcast_to(path, (len(self.cells), len(EDGES)))).tolist()
         yield (x := self.stem_norm(self.stem(x)))
         for k, cell in enumerate(self.cells):
             if k and k % self.cells_per_stage == 0:
-                yield (x := self.reductions[k // self.cells_per_stage - 1](x))
-            yield (x := cell(x, genes[k]))
+                yield (x := call(self.reductions[k // self.cells_per_stage - 1], x))
+            yield (x := call(cell, x, genes[k]))
 
-    def last_features(self, x: Tensor, path: np.ndarray) -> Tensor:
+    def last_features(
+        self, x: Tensor, path: np.ndarray, call: Callable[..., Tensor] = nn.Module.__call__
+    ) -> Tensor:
         """The input of the head: the last feature map if `by_position`, else its means (B, 4C, 1, 1)."""
-        for block in self.blocks(x, path):
+        for block in self.blocks(x, path, call):
             x = block
         x = F.relu(self.last_norm(x))
         return x if self.by_position else x.mean(dim=(2, 3), keepdim=True)

@@ -124,6 +124,29 @@ def test_what_the_kernels_lack_leaves_the_network_to_torch(monkeypatch):
     assert model(torch.randn(2, 3, 8, 8), np.full(6, 3)).shape == (2, 5)
 
 
+@pytest.mark.parametrize("affine", [False, True])
+def test_copied_parts_equal_recorded_ones(affine):
+    network, memory = Supernet(classes=5, channels=8, cells=2, affine=affine), {}
+    paths = SPACE.sample(40 * 6, np.random.default_rng(0)).reshape(40, 6, 6)
+    paths[0] = 3
+    paths[-1, 4] = 0  # a cell without a path
+    seen = len(memory)
+    for path in [*paths, *paths]:
+        plain, copying = Tape(7, 8, 3), Tape(7, 8, 3, memory)
+        outputs = (
+            network.last_features(plain.input, path),
+            network.last_features(copying.input, path, copying.call),
+        )
+        seen, before = len(memory), seen
+        for keep_values in (True, False):
+            np.testing.assert_array_equal(*(tape.instructions(keep_values) for tape in (plain, copying)))
+        assert all(one is other for one, other in zip(plain.weights, copying.weights, strict=True))
+        for name in ("reach", "size", "largest", "statistics", "normalised", "blank"):
+            assert getattr(plain, name) == getattr(copying, name)
+        assert len({(y.offset, y.side, y.channels, y.constant) for y in outputs}) == 1
+    assert seen == before  # the last path was recorded the first time
+
+
 def test_operations_that_cannot_be_recorded_are_refused():
     x = Tape(2, 8, 3).input
     with pytest.raises(NotImplementedError, match="sigmoid"):
