@@ -28,7 +28,8 @@ class Checkpoint:
     """The last two checkpoints of a training, with a key of everything that the result depends on.
 
     With `path` None nothing is saved. Checkpoints are saved `every` so many seconds and when the process is
-    asked to stop (SIGTERM, SIGINT). They are safetensors files, so reading one can't run code.
+    asked to stop (SIGTERM, SIGINT). The newest one of another key, which they would overwrite, is kept until
+    the training has finished. They are safetensors files, so reading one can't run code.
     """
 
     def __init__(
@@ -39,7 +40,7 @@ class Checkpoint:
         self._saved = time.monotonic()
 
     def restore(self) -> State | None:
-        """The newest valid checkpoint of this key; moves damaged files and leaves those of other settings."""
+        """The newest valid checkpoint of this key, or None; moves others and damaged ones aside."""
         foreign = None
         for path in self._files():
             if not path.exists():
@@ -55,9 +56,11 @@ class Checkpoint:
                 return tensors, meta
             foreign = foreign or path
         if foreign:
+            *_, kept = self._files()
+            foreign.replace(kept)
             self.log(
-                f"the checkpoint {foreign} is of other settings, inputs or code; "
-                "training starts from the beginning"
+                f"the checkpoint {foreign} is of other settings, inputs or code, which can resume from "
+                f"{kept.name} until this training has finished; this one starts from the beginning"
             )
         return None
 
@@ -75,7 +78,7 @@ class Checkpoint:
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
         text = json.dumps({**meta, "key": self.key})
         content = save(tensors, {"state": text, "digest": _digest(tensors, text)})
-        last, before = self._files()
+        last, before, _ = self._files()
         new = last.with_name(last.name + ".new")
         try:
             with new.open("wb") as stream:
@@ -122,12 +125,13 @@ class Checkpoint:
                 signal.signal(number, handler)
 
     def _files(self) -> list[Path]:
-        return [] if self.path is None else [self.path, self.path.with_name(self.path.name + ".before")]
+        """The last one, the one before it, and the one of another key."""
+        return [] if self.path is None else [Path(f"{self.path}{end}") for end in ("", ".before", ".other")]
 
 
 def remove_checkpoint(path: str | Path) -> None:
     """Remove the checkpoints of a finished training, also a partly written one."""
-    for end in ("", ".before", ".new", ".damaged", ".before.damaged"):
+    for end in ("", ".before", ".other", ".new", ".damaged", ".before.damaged", ".other.damaged"):
         Path(f"{path}{end}").unlink(missing_ok=True)
 
 

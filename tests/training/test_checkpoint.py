@@ -118,7 +118,8 @@ def test_checkpoint_of_anything_else_starts_from_the_beginning_and_says_so(digit
     lines = []
     _, statistics = train(digits, labels, state, settings, lines.append, seed=int(change == "seed"))
     assert any(
-        "of other settings, inputs or code; training starts from the beginning" in line for line in lines
+        "of other settings, inputs or code, which can resume from one.safetensors.other" in line
+        for line in lines
     )
     assert not any(line.startswith("resumes") for line in lines)
     assert len(statistics.epochs) == 4
@@ -131,10 +132,17 @@ def test_the_checkpoint_before_one_of_other_settings_is_used(tmp_path):
     assert Checkpoint(path, "ours", log=lines.append).restore()[1]["n"] == 0
     assert Checkpoint(path, "other", log=lines.append).restore()[1]["n"] == 1
     assert lines == []
-    assert Checkpoint(path, "third", log=lines.append).restore() is None
-    assert lines == [
-        f"the checkpoint {path} is of other settings, inputs or code; training starts from the beginning"
-    ]
+    third = Checkpoint(path, "third", log=lines.append)
+    assert third.restore() is None
+    (line,) = lines
+    assert line.startswith(f"the checkpoint {path} is of other settings, inputs or code")
+    for number in range(2, 5):
+        third.save({"a": torch.zeros(2)}, {"n": number})
+    assert Checkpoint(path, "other", log=lines.append).restore()[1]["n"] == 1
+    assert Checkpoint(path, "third", log=lines.append).restore()[1]["n"] == 4
+    assert lines == [line]
+    remove_checkpoint(path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_checkpoint_holds_no_code(digits, tmp_path):
