@@ -237,12 +237,13 @@ class Tape:
         own = tape.size  # of the input, which lies before all that the module allocates
         y = module(tape.input, *arguments)
         table = tape._rows()
+        buffers = table[:, _BUFFERS]
+        allocated = buffers >= own
         origins = np.zeros(table.shape, dtype=np.int8)
-        buffers, weights = table[:, _BUFFERS], table[:, _WEIGHT]
-        origins[:, _BUFFERS] = np.select([buffers < 0, buffers < own], [0, 1], 2)
-        origins[:, _WEIGHT] = np.where(weights < 0, 0, 3)
+        origins[:, _BUFFERS] = np.add(buffers >= 0, allocated, dtype=np.int8)
+        origins[:, _WEIGHT] = 3 * (table[:, _WEIGHT] >= 0)
         origins[:, _STATISTICS] = 4
-        table[:, _BUFFERS] -= np.where(buffers < own, 0, own)
+        buffers -= own * allocated
         places = {id(weight): place for place, weight in enumerate(self._memory[module])}
         return _Part(
             table=table,
