@@ -1,12 +1,12 @@
 """Rank by angles from the initial weights or those after the first epoch, with and without shared weights.
 
-    python benchmarks/first_weights.py results/laptop/data/cifar10 ground-truth 60
+    python benchmarks/first_weights.py results/laptop/data/cifar10 ground-truth 60 [architecture]
 
 trains the first 60 of 250 epochs of a supernet (16 channels, 5 cells, seed 0) on a run's images with true
 labels (`ground-truth`) or random ones (`uniform-once`), and adds Kendall's tau by epoch to
-docs/measurements/first_weights.csv. The code of the preceding work on angles saves no initial
-weights: the first checkpoint, from which it computes angles, is written after the first epoch. `shared` are
-the weights of stem, reduction blocks and classifier.
+docs/measurements/first_weights.csv. With `architecture` all cells of a step have the same path. The code of
+the preceding work on angles saves no initial weights: the first checkpoint, from which it computes angles, is
+written after the first epoch. `shared` are the weights of stem, reduction blocks and classifier.
 """
 
 import sys
@@ -62,15 +62,16 @@ class FollowedTask(SupernetTask):
         return super().after_epoch(epoch)
 
 
-def main(folder: str, labels: str, epochs: str) -> None:
+def main(folder: str, labels: str, epochs: str, path_per: str = "cell") -> None:
     """Train, and write the file after every epoch; earlier rows of such a supernet are replaced."""
     images, truth = load(Path(folder), "train"), np.load(Path(folder) / "train_labels.npy")
     drawn = draw_fixed_labels(labels, truth, len(truth), CATEGORIES, np.random.default_rng([SEED]))
-    settings = SupernetSettings(epochs=int(epochs), schedule_epochs=250, device="cpu")
+    settings = SupernetSettings(epochs=int(epochs), schedule_epochs=250, path_per=path_per, device="cpu")
     device, (weights, paths, order, crops) = begin(settings, SEED, 4)
     source = FixedLabels(drawn, CATEGORIES)
     task = FollowedTask(SPACE, images, source, settings, [weights, paths, crops], device)
-    task.follow({"image_size": images.images.shape[1], "labels": labels, "seed": SEED})
+    size = images.images.shape[1]
+    task.follow({"image_size": size, "labels": labels, "path_per": path_per, "seed": SEED})
     fit(task, settings, order, device=device, unsampled_gradient=settings.unsampled_gradient)
 
 
