@@ -40,12 +40,12 @@ class Cell(nn.Module):
 
     def forward(self, x: Tensor, genes: list[int]) -> Tensor:
         """The output node under canonical genes; zeros where no path reaches it."""
-        nodes: list[Tensor | None] = [x, *[None] * (NODES - 1)]
+        nodes: list[Any] = [x, *[None] * (NODES - 1)]
         active: dict[int, Tensor] = {}  # the ReLU of a node, shared by the convolutions that read it
         for edge, (gene, (source, destination)) in enumerate(zip(genes, EDGES, strict=True)):
-            inner, total = nodes[source], nodes[destination]
-            if inner is None or gene == NONE:
+            if gene == NONE:
                 continue
+            inner, total = nodes[source], nodes[destination]
             if gene in KERNELS:
                 if source not in active:
                     active[source] = F.relu(inner)
