@@ -21,7 +21,7 @@ from rlnas_core.kernels.tape import INSTRUCTION, OPERATIONS
 
 _CODE = Path(__file__).with_name("kernels.cpp")
 _FLAGS = [
-    *("-O3", "-march=native", "-shared", "-fPIC"),
+    *("-std=c++17", "-O3", "-march=native", "-shared", "-fPIC"),
     f"-DOPERATIONS={','.join(OPERATIONS)}",
     f"-DINSTRUCTION_FIELDS={','.join(INSTRUCTION.names or ())}",
 ]

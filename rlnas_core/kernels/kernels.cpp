@@ -133,8 +133,212 @@ void multiply(const float* a, const float* b, float* c, const Pair* pairs, int64
     for (; n < columns; n += 8) columns_of(multiply_rows<Half, LONE_ROWS, 1, ACROSS>, n);
 }
 
+// Winograd's F(4x4, 3x3): 36 products instead of 144 for a tile of 4x4 outputs of a 3x3 convolution. With a prime for the
+// transpose, a tile is OUT ((TAP taps TAP') * (IN inputs IN')) OUT', and * multiplies place by place.
+constexpr int TILE = 4, SPAN = 6, PLACES = SPAN * SPAN;
+// Floats between the places of a tile: at distances of powers of two they would share a few lines of the cache.
+constexpr int APART = 16;
+
+template <int R, int C>
+struct Matrix {
+    static constexpr int ROWS = R, COLUMNS = C;
+    float at[R][C];
+    constexpr Matrix<C, R> transposed() const {
+        Matrix<C, R> other{};
+        for (int r = 0; r < R; r++)
+            for (int c = 0; c < C; c++) other.at[c][r] = at[r][c];
+        return other;
+    }
+};
+
+// Polynomials are evaluated at 0, A, -A, B, -B and infinity; at the usual 1 and 2, rounding errors are four times as large.
+constexpr float A = 0.70710678f, B = 1.41421356f;
+constexpr Matrix<SPAN, SPAN> IN = {{{1, 0, -2.5f, 0, 1, 0},
+                                    {0, -2 * A, -2, A, 1, 0},
+                                    {0, 2 * A, -2, -A, 1, 0},
+                                    {0, -B / 2, -0.5f, B, 1, 0},
+                                    {0, B / 2, -0.5f, -B, 1, 0},
+                                    {0, 1, 0, -2.5f, 0, 1}}};
+constexpr Matrix<SPAN, 3> TAP = {{{1, 0, 0},
+                                  {-2.0f / 3, -2 * A / 3, -1.0f / 3},
+                                  {-2.0f / 3, 2 * A / 3, -1.0f / 3},
+                                  {1.0f / 6, B / 6, 1.0f / 3},
+                                  {1.0f / 6, -B / 6, 1.0f / 3},
+                                  {0, 0, 1}}};
+constexpr Matrix<TILE, SPAN> OUT = {
+    {{1, 1, 1, 1, 1, 0}, {0, A, -A, B, -B, 0}, {0, 0.5f, 0.5f, 2, 2, 0}, {0, A / 2, -A / 2, 2 * B, -2 * B, 1}}};
+constexpr Matrix<3, SPAN> TAP_BACK = TAP.transposed();
+constexpr Matrix<SPAN, TILE> OUT_BACK = OUT.transposed();
+
+// to = MATRIX from. Lines 1 and 2, and 3 and 4, of a matrix's longer side differ in the sign of every other place; what
+// they share is computed once.
+template <const auto& MATRIX, class V>
+inline void transform_line(const V (&from)[MATRIX.COLUMNS], V (&to)[MATRIX.ROWS]) {
+    constexpr int R = MATRIX.ROWS, C = MATRIX.COLUMNS;
+    if constexpr (R == SPAN) {
+        const auto sum = [&](int r, int first, int step) {
+            V total{};
+#pragma GCC unroll 6
+            for (int c = first; c < C; c += step)
+                if (MATRIX.at[r][c] != 0) total += MATRIX.at[r][c] * from[c];
+            return total;
+        };
+#pragma GCC unroll 2
+        for (int r = 1; r < R - 1; r += 2) {
+            const V even = sum(r, 0, 2), odd = sum(r, 1, 2);
+            to[r] = even + odd;
+            to[r + 1] = even - odd;
+        }
+        to[0] = sum(0, 0, 1);
+        to[R - 1] = sum(R - 1, 0, 1);
+    } else {
+        const V inner[2] = {from[1] + from[2], from[1] - from[2]}, outer[2] = {from[3] + from[4], from[3] - from[4]};
+#pragma GCC unroll 4
+        for (int r = 0; r < R; r++) {
+            to[r] = MATRIX.at[r][1] * inner[r % 2] + MATRIX.at[r][3] * outer[r % 2];
+            if (MATRIX.at[r][0] != 0) to[r] += MATRIX.at[r][0] * from[0];
+            if (MATRIX.at[r][C - 1] != 0) to[r] += MATRIX.at[r][C - 1] * from[C - 1];
+        }
+    }
+}
+
+// targets = or += MATRIX sources MATRIX', for one vector of each line.
+template <const auto& MATRIX, class V>
+inline void transform_vector(const float* const* sources, float* const* targets, int64_t j, bool adds) {
+    constexpr int R = MATRIX.ROWS, C = MATRIX.COLUMNS;
+    V half[R][C];
+#pragma GCC unroll 6
+    for (int x = 0; x < C; x++) {
+        V column[C], result[R];
+#pragma GCC unroll 6
+        for (int y = 0; y < C; y++) column[y] = load<V>(sources[y * C + x] + j);
+        transform_line<MATRIX>(column, result);
+#pragma GCC unroll 6
+        for (int r = 0; r < R; r++) half[r][x] = result[r];
+    }
+#pragma GCC unroll 6
+    for (int r = 0; r < R; r++) {
+        V row[R];
+        transform_line<MATRIX>(half[r], row);
+#pragma GCC unroll 6
+        for (int c = 0; c < R; c++) {
+            float* to = targets[r * R + c] + j;
+            store(to, adds ? load<V>(to) + row[c] : row[c]);
+        }
+    }
+}
+
+// The same for lines of `size` floats; `from` and `to` say where line k is.
+template <const auto& MATRIX, class From, class To>
+void transform(int64_t size, From from, To to, bool adds = false) {
+    constexpr int R = MATRIX.ROWS, C = MATRIX.COLUMNS;
+    const float* sources[C * C];
+    float* targets[R * R];
+    for (int k = 0; k < C * C; k++) sources[k] = from(k);
+    for (int k = 0; k < R * R; k++) targets[k] = to(k);
+    int64_t j = 0;
+    for (; j + LANES <= size; j += LANES) transform_vector<MATRIX, Wide>(sources, targets, j, adds);
+    for (; j < size; j += 8) transform_vector<MATRIX, Half>(sources, targets, j, adds);
+}
+
+template <class Float>
+Float* line_at(Float* from, int64_t step, int64_t side, int64_t y, int64_t x, Float* outside) {
+    return y >= 0 && y < side && x >= 0 && x < side ? from + (y * side + x) * step : outside;
+}
+
+// Memory of a thread, one for each `USE`; it keeps the largest size asked for.
+template <int USE>
+float* workspace(int64_t size) {
+    thread_local std::vector<float> memory;
+    if (static_cast<int64_t>(memory.size()) < size) memory.resize(size);
+    return memory.data();
+}
+
+int64_t tiles_of(int64_t side) { return (side + TILE - 1) / TILE; }
+
+// Whether tiles take fewer products than taps that don't fall on the padding; transforms count as half as many again.
+bool tiled(const Instruction& i) {
+    const int64_t tiles = tiles_of(i.side), reads = 3 * i.side - 2;
+    return i.kernel == 3 && i.stride == 1 && i.inputs % 8 == 0 && 3 * PLACES * tiles * tiles < 2 * reads * reads;
+}
+
+// target = or += source convolved with taps (9, inputs, outputs), read from last to first if `turned`.
+void convolve_tiles(const float* source, const float* taps, bool turned, float* target, int64_t side, int64_t inputs,
+                    int64_t outputs, const Shape& s, bool adds) {
+    constexpr int64_t TOGETHER = 32;  // images whose places stay in cache
+    const int64_t tiles = tiles_of(side), parts = (s.images + TOGETHER - 1) / TOGETHER, size = inputs * outputs;
+    float* weights = workspace<0>(PLACES * size);
+    transform<TAP>(
+        size, [&](int k) { return taps + (turned ? 8 - k : k) * size; }, [&](int k) { return weights + k * size; });
+#pragma omp parallel for num_threads(s.threads) if (s.threads > 1)
+    for (int64_t task = 0; task < tiles * tiles * parts; task++) {
+        const int64_t top = task / parts / tiles * TILE, left = task / parts % tiles * TILE;
+        const int64_t first = task % parts * TOGETHER, images = std::min(TOGETHER, s.images - first);
+        const int64_t in = images * inputs, out = images * outputs, in_step = in + APART, out_step = out + APART;
+        float* seen = workspace<1>((PLACES + 1) * (in_step + out_step));
+        float *products = seen + PLACES * in_step, *padding = products + PLACES * out_step, *unused = padding + in;
+        std::fill_n(padding, in, 0.0f);
+        transform<IN>(
+            in,
+            [&](int k) {
+                return line_at<const float>(source + first * inputs, s.images * inputs, side, top - 1 + k / SPAN,
+                                            left - 1 + k % SPAN, padding);
+            },
+            [&](int k) { return seen + k * in_step; });
+        for (int64_t k = 0; k < PLACES; k++) {
+            const Pair pair = {k, k};
+            multiply<false>(seen, weights, products + k * out_step, &pair, 1, images, inputs, outputs, in_step, size,
+                            false);
+        }
+        transform<OUT>(
+            out, [&](int k) { return products + k * out_step; },
+            [&](int k) {
+                return line_at(target + first * outputs, s.images * outputs, side, top + k / TILE, left + k % TILE, unused);
+            },
+            adds);
+    }
+}
+
+// The gradient of taps (9, inputs, outputs): each place sums products of inputs and gradients over all tiles.
+void differentiate_tiles(const Instruction& i, const Shape& s, const float* source, const float* incoming, float* gradient) {
+    constexpr int64_t TOGETHER = 4;  // tiles whose places stay in cache
+    const int64_t tiles = tiles_of(i.side), count = tiles * tiles, size = i.inputs * i.outputs;
+    const int64_t in = s.images * i.inputs, out = s.images * i.outputs;
+    const int64_t in_step = TOGETHER * in + APART, out_step = TOGETHER * out + APART;
+    float* sums = workspace<0>(PLACES * (size + in_step + out_step));
+    float *seen = sums + PLACES * size, *wanted = seen + PLACES * in_step;
+    const std::vector<float> padding(std::max(in, out), 0.0f);
+    for (int64_t first = 0; first < count; first += TOGETHER) {
+        const int64_t now = std::min(TOGETHER, count - first);
+#pragma omp parallel for num_threads(s.threads) if (s.threads > 1)
+        for (int64_t t = 0; t < now; t++) {
+            const int64_t top = (first + t) / tiles * TILE, left = (first + t) % tiles * TILE;
+            transform<IN>(
+                in,
+                [&](int k) { return line_at(source, in, i.side, top - 1 + k / SPAN, left - 1 + k % SPAN, padding.data()); },
+                [&](int k) { return seen + k * in_step + t * in; });
+            transform<OUT_BACK>(
+                out, [&](int k) { return line_at(incoming, out, i.side, top + k / TILE, left + k % TILE, padding.data()); },
+                [&](int k) { return wanted + k * out_step + t * out; });
+        }
+#pragma omp parallel for num_threads(s.threads) if (s.threads > 1)
+        for (int64_t k = 0; k < PLACES; k++) {
+            Pair pairs[TOGETHER];
+            for (int64_t t = 0; t < now; t++) pairs[t] = {t, t};
+            multiply<true>(seen + k * in_step, wanted + k * out_step, sums + k * size, pairs, now, i.inputs, s.images,
+                           i.outputs, in, out, first > 0);
+        }
+    }
+    transform<TAP_BACK>(size, [&](int k) { return sums + k * size; }, [&](int k) { return gradient + k * size; });
+}
+
 void convolve(const Instruction& i, const Shape& s, float* values, float* const* weights) {
     const int64_t n = s.images, size = i.inputs * i.outputs;
+    if (tiled(i)) {
+        convolve_tiles(values + i.source, weights[i.weight], false, values + i.target, i.side, i.inputs, i.outputs, s,
+                       i.adds);
+        return;
+    }
 #pragma omp parallel for num_threads(s.threads) if (s.threads > 1)
     for (int64_t p = 0; p < i.target_side * i.target_side; p++) {
         Pair pairs[9];
@@ -144,28 +348,38 @@ void convolve(const Instruction& i, const Shape& s, float* values, float* const*
     }
 }
 
-// Where a normalisation follows, it has put the gradient of the target into the target's own place.
-void convolve_back(const Instruction& i, const Shape& s, float* values, float* gradients, float* const* weights,
-                   float* const* weight_gradients) {
-    const int64_t n = s.images, taps = i.kernel * i.kernel, size = i.inputs * i.outputs;
-    const float* incoming = i.target_gradient < 0 ? values + i.target : gradients + i.target_gradient;
+void differentiate(const Instruction& i, const Shape& s, const float* source, const float* incoming, float* gradient) {
 #pragma omp parallel for num_threads(s.threads) if (s.threads > 1)
-    for (int64_t tap = 0; tap < taps; tap++) {
+    for (int64_t tap = 0; tap < i.kernel * i.kernel; tap++) {
         std::vector<Pair> pairs;
         for (int64_t p = 0; p < i.target_side * i.target_side; p++) {
             const int64_t y = p / i.target_side * i.stride + tap / i.kernel - padding(i);
             const int64_t x = p % i.target_side * i.stride + tap % i.kernel - padding(i);
             if (y >= 0 && y < i.side && x >= 0 && x < i.side) pairs.push_back({y * i.side + x, p});
         }
-        multiply<true>(values + i.source, incoming, weight_gradients[i.weight] + tap * size, pairs.data(), pairs.size(),
-                       i.inputs, n, i.outputs, n * i.inputs, n * i.outputs, false);
+        multiply<true>(source, incoming, gradient + tap * i.inputs * i.outputs, pairs.data(), pairs.size(), i.inputs,
+                       s.images, i.outputs, s.images * i.inputs, s.images * i.outputs, false);
     }
+}
+
+// Where a normalisation follows, it has put the gradient of the target into the target's own place.
+void convolve_back(const Instruction& i, const Shape& s, float* values, float* gradients, float* const* weights,
+                   float* const* weight_gradients) {
+    const int64_t n = s.images, taps = i.kernel * i.kernel, size = i.inputs * i.outputs;
+    const float* incoming = i.target_gradient < 0 ? values + i.target : gradients + i.target_gradient;
+    const bool by_tiles = tiled(i);
+    (by_tiles ? differentiate_tiles : differentiate)(i, s, values + i.source, incoming, weight_gradients[i.weight]);
     if (!i.wants_gradient) return;
     std::vector<float> transposed(taps * size);
     for (int64_t tap = 0; tap < taps; tap++)
         for (int64_t o = 0; o < i.outputs; o++)
             for (int64_t k = 0; k < i.inputs; k++)
                 transposed[tap * size + o * i.inputs + k] = weights[i.weight][tap * size + k * i.outputs + o];
+    if (by_tiles) {
+        convolve_tiles(incoming, transposed.data(), true, gradients + i.source_gradient, i.side, i.outputs, i.inputs, s,
+                       i.gradient_adds);
+        return;
+    }
 #pragma omp parallel for num_threads(s.threads) if (s.threads > 1)
     for (int64_t q = 0; q < i.side * i.side; q++) {
         Pair pairs[9];

@@ -1,10 +1,13 @@
 """The CPU kernels and the lazy optimiser against torch in float64."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 from torch.nn import functional as F  # noqa: N812 - the name that torch code gives it
 
 from rlnas_core.kernels import engine
@@ -51,20 +54,57 @@ def test_scores_and_gradients_equal_those_of_torch(
     if by_position:
         row = torch.arange(side // 4)
         target = (target[:, None, None] + row[:, None] + row) % 5
-    for model, images_of_model in ((ours, x), (reference, x.double())):
+    single = copy.deepcopy(reference).float()
+    for model, images_of_model in ((ours, x), (single, x), (reference, x.double())):
         F.cross_entropy(model(images_of_model, path), target).backward()
     scores = ours(x, path)
     torch.testing.assert_close(scores.double(), reference(x.double(), path), rtol=1e-3, atol=1e-3)
     with torch.no_grad():  # values that no gradient needs share memory
         assert torch.equal(ours(x, path), scores)
-    # Normalising a constant, as after a cell without a path, multiplies rounding by 1/sqrt(1e-5) each time.
-    rounding = 1e-4 if SPACE.live_paths(path).any(axis=1).all() else 1e-2
-    for (name, own), other in zip(network.named_parameters(), reference.parameters(), strict=True):
-        if own.grad is None:
-            assert other.grad is None or not other.grad.any(), name
+    gradients = ([weight.grad for weight in model.parameters()] for model in (network, single, reference))
+    for (name, _), own, rounded, exact in zip(network.named_parameters(), *gradients, strict=True):
+        if own is None:
+            assert exact is None or not exact.any(), name
         else:
-            # A ReLU that rounding switches moves a gradient by more than rounding, so norms are compared.
-            assert (own.grad - other.grad).norm() <= 0.02 * other.grad.norm() + rounding, name
+            # A ReLU that rounding switches changes a gradient of the last stage by some 0.03. Normalising a
+            # constant, as after a cell without a path, multiplies rounding by 300, in torch as here.
+            rounding = 10 * (rounded - exact).norm() + 1e-4
+            assert (own - exact).norm() <= 0.05 * exact.norm() + rounding, name
+
+
+class Convolutions(nn.Module):
+    """Convolutions of two layers, the second a sum; linear, so that gradients differ by rounding alone."""
+
+    def __init__(self, inputs, channels, outputs):
+        super().__init__()
+        sizes = {"kernel_size": 3, "padding": 1, "bias": False}
+        self.first = nn.Conv2d(inputs, channels, **sizes)
+        self.second, self.third = (nn.Conv2d(channels, outputs, **sizes) for _ in range(2))
+        self.head = nn.Identity()
+
+    def last_features(self, x, path, call):
+        hidden = self.first(x)
+        return self.second(hidden) + self.third(hidden)
+
+
+@needs_compiler
+@pytest.mark.parametrize("side", [1, 3, 4, 6, 8, 13])
+@pytest.mark.parametrize("widths", [(3, 8, 24), (8, 24, 8), (16, 64, 32)])
+@pytest.mark.parametrize("images", [5, 40])
+def test_convolutions_equal_those_of_torch(side, widths, images):
+    model = Convolutions(*widths)
+    reference = copy.deepcopy(model).double()
+    for weight in model.parameters():
+        weight.data = weight.data.permute(2, 3, 1, 0).contiguous().permute(3, 2, 0, 1)
+    x = torch.randn(images, widths[0], side, side)
+    scores = engine.Engine(model, library())(x, np.zeros(1))
+    expected = reference.last_features(x.double(), None, None)
+    wanted = torch.randn(scores.shape)
+    scores.backward(wanted)
+    expected.backward(wanted.double())
+    gradients = [[weight.grad for weight in network.parameters()] for network in (model, reference)]
+    for own, other in [(scores, expected), *zip(*gradients, strict=True)]:
+        assert (own - other).abs().max() <= 1e-4 * other.std()
 
 
 @needs_compiler
