@@ -262,74 +262,98 @@ bool tiled(const Instruction& i) {
     return i.kernel == 3 && i.stride == 1 && i.inputs % 8 == 0 && 3 * PLACES * tiles * tiles < 2 * reads * reads;
 }
 
+// A tile of some images; their transformed values stay in cache.
+struct Tile {
+    static constexpr int64_t TOGETHER = 32;
+    int64_t first, images, top, left;
+    Tile(int64_t task, int64_t side, int64_t of) {
+        const int64_t parts = (of + TOGETHER - 1) / TOGETHER, tile = task / parts;
+        first = task % parts * TOGETHER;
+        images = std::min(TOGETHER, of - first);
+        top = tile / tiles_of(side) * TILE;
+        left = tile % tiles_of(side) * TILE;
+    }
+    static int64_t count(int64_t side, int64_t of) {
+        return tiles_of(side) * tiles_of(side) * ((of + TOGETHER - 1) / TOGETHER);
+    }
+};
+
 // target = or += source convolved with taps (9, inputs, outputs), read from last to first if `turned`.
 void convolve_tiles(const float* source, const float* taps, bool turned, float* target, int64_t side, int64_t inputs,
                     int64_t outputs, const Shape& s, bool adds) {
-    constexpr int64_t TOGETHER = 32;  // images whose places stay in cache
-    const int64_t tiles = tiles_of(side), parts = (s.images + TOGETHER - 1) / TOGETHER, size = inputs * outputs;
-    float* weights = workspace<0>(PLACES * size);
+    const int64_t size = inputs * outputs, step = size + APART, tasks = Tile::count(side, s.images);
+    float* weights = workspace<0>(PLACES * step);
     transform<TAP>(
-        size, [&](int k) { return taps + (turned ? 8 - k : k) * size; }, [&](int k) { return weights + k * size; });
+        size, [&](int k) { return taps + (turned ? 8 - k : k) * size; }, [&](int k) { return weights + k * step; });
 #pragma omp parallel for num_threads(s.threads) if (s.threads > 1)
-    for (int64_t task = 0; task < tiles * tiles * parts; task++) {
-        const int64_t top = task / parts / tiles * TILE, left = task / parts % tiles * TILE;
-        const int64_t first = task % parts * TOGETHER, images = std::min(TOGETHER, s.images - first);
-        const int64_t in = images * inputs, out = images * outputs, in_step = in + APART, out_step = out + APART;
+    for (int64_t task = 0; task < tasks; task++) {
+        const Tile t(task, side, s.images);
+        const int64_t in = t.images * inputs, out = t.images * outputs, in_step = in + APART, out_step = out + APART;
         float* seen = workspace<1>((PLACES + 1) * (in_step + out_step));
         float *products = seen + PLACES * in_step, *padding = products + PLACES * out_step, *unused = padding + in;
         std::fill_n(padding, in, 0.0f);
         transform<IN>(
             in,
             [&](int k) {
-                return line_at<const float>(source + first * inputs, s.images * inputs, side, top - 1 + k / SPAN,
-                                            left - 1 + k % SPAN, padding);
+                return line_at<const float>(source + t.first * inputs, s.images * inputs, side, t.top - 1 + k / SPAN,
+                                            t.left - 1 + k % SPAN, padding);
             },
             [&](int k) { return seen + k * in_step; });
         for (int64_t k = 0; k < PLACES; k++) {
             const Pair pair = {k, k};
-            multiply<false>(seen, weights, products + k * out_step, &pair, 1, images, inputs, outputs, in_step, size,
+            multiply<false>(seen, weights, products + k * out_step, &pair, 1, t.images, inputs, outputs, in_step, step,
                             false);
         }
         transform<OUT>(
             out, [&](int k) { return products + k * out_step; },
             [&](int k) {
-                return line_at(target + first * outputs, s.images * outputs, side, top + k / TILE, left + k % TILE, unused);
+                return line_at(target + t.first * outputs, s.images * outputs, side, t.top + k / TILE, t.left + k % TILE,
+                               unused);
             },
             adds);
     }
 }
 
-// The gradient of taps (9, inputs, outputs): each place sums products of inputs and gradients over all tiles.
+// The gradient of taps (9, inputs, outputs): each place sums products of inputs and gradients over all tiles, in groups
+// that don't depend on the number of threads.
 void differentiate_tiles(const Instruction& i, const Shape& s, const float* source, const float* incoming, float* gradient) {
-    constexpr int64_t TOGETHER = 4;  // tiles whose places stay in cache
-    const int64_t tiles = tiles_of(i.side), count = tiles * tiles, size = i.inputs * i.outputs;
-    const int64_t in = s.images * i.inputs, out = s.images * i.outputs;
-    const int64_t in_step = TOGETHER * in + APART, out_step = TOGETHER * out + APART;
-    float* sums = workspace<0>(PLACES * (size + in_step + out_step));
-    float *seen = sums + PLACES * size, *wanted = seen + PLACES * in_step;
-    const std::vector<float> padding(std::max(in, out), 0.0f);
-    for (int64_t first = 0; first < count; first += TOGETHER) {
-        const int64_t now = std::min(TOGETHER, count - first);
+    const int64_t size = i.inputs * i.outputs, step = size + APART;
+    const int64_t tasks = Tile::count(i.side, s.images), groups = std::min<int64_t>(4, tasks);
+    float* sums = workspace<0>(groups * PLACES * step);
 #pragma omp parallel for num_threads(s.threads) if (s.threads > 1)
-        for (int64_t t = 0; t < now; t++) {
-            const int64_t top = (first + t) / tiles * TILE, left = (first + t) % tiles * TILE;
+    for (int64_t group = 0; group < groups; group++) {
+        const int64_t start = group * tasks / groups, end = (group + 1) * tasks / groups;
+        for (int64_t task = start; task < end; task++) {
+            const Tile t(task, i.side, s.images);
+            const int64_t in = t.images * i.inputs, out = t.images * i.outputs, in_step = in + APART, out_step = out + APART;
+            float* seen = workspace<1>(PLACES * (in_step + out_step) + std::max(in, out));
+            float *wanted = seen + PLACES * in_step, *padding = wanted + PLACES * out_step;
+            std::fill_n(padding, std::max(in, out), 0.0f);
             transform<IN>(
                 in,
-                [&](int k) { return line_at(source, in, i.side, top - 1 + k / SPAN, left - 1 + k % SPAN, padding.data()); },
-                [&](int k) { return seen + k * in_step + t * in; });
+                [&](int k) {
+                    return line_at<const float>(source + t.first * i.inputs, s.images * i.inputs, i.side,
+                                                t.top - 1 + k / SPAN, t.left - 1 + k % SPAN, padding);
+                },
+                [&](int k) { return seen + k * in_step; });
             transform<OUT_BACK>(
-                out, [&](int k) { return line_at(incoming, out, i.side, top + k / TILE, left + k % TILE, padding.data()); },
-                [&](int k) { return wanted + k * out_step + t * out; });
-        }
-#pragma omp parallel for num_threads(s.threads) if (s.threads > 1)
-        for (int64_t k = 0; k < PLACES; k++) {
-            Pair pairs[TOGETHER];
-            for (int64_t t = 0; t < now; t++) pairs[t] = {t, t};
-            multiply<true>(seen + k * in_step, wanted + k * out_step, sums + k * size, pairs, now, i.inputs, s.images,
-                           i.outputs, in, out, first > 0);
+                out,
+                [&](int k) {
+                    return line_at<const float>(incoming + t.first * i.outputs, s.images * i.outputs, i.side,
+                                                t.top + k / TILE, t.left + k % TILE, padding);
+                },
+                [&](int k) { return wanted + k * out_step; });
+            for (int64_t k = 0; k < PLACES; k++) {
+                const Pair pair = {0, 0};
+                multiply<true>(seen + k * in_step, wanted + k * out_step, sums + (group * PLACES + k) * step, &pair, 1,
+                               i.inputs, t.images, i.outputs, 0, 0, task > start);
+            }
         }
     }
-    transform<TAP_BACK>(size, [&](int k) { return sums + k * size; }, [&](int k) { return gradient + k * size; });
+    for (int64_t group = 0; group < groups; group++)
+        transform<TAP_BACK>(
+            size, [&](int k) { return sums + (group * PLACES + k) * step; }, [&](int k) { return gradient + k * size; },
+            group > 0);
 }
 
 void convolve(const Instruction& i, const Shape& s, float* values, float* const* weights) {
