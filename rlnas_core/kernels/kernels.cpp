@@ -2,7 +2,8 @@
 //
 // A tape lists instructions over buffers of an arena. A buffer holds (side * side, images, channels) floats: with the
 // images between position and channels, a convolution at one position is a short sum of dense products, and the taps
-// that fall on the padding aren't computed at all. Weights are (kernel, kernel, inputs, outputs).
+// that fall on the padding aren't computed at all. 3x3 convolutions of larger images are computed by tiles. Weights are
+// (kernel, kernel, inputs, outputs).
 
 #include <algorithm>
 #include <cmath>
@@ -136,7 +137,7 @@ void multiply(const float* a, const float* b, float* c, const Pair* pairs, int64
 // Winograd's F(4x4, 3x3): 36 products instead of 144 for a tile of 4x4 outputs of a 3x3 convolution. With a prime for the
 // transpose, a tile is OUT ((TAP taps TAP') * (IN inputs IN')) OUT', and * multiplies place by place.
 constexpr int TILE = 4, SPAN = 6, PLACES = SPAN * SPAN;
-// Floats between the places of a tile: at distances of powers of two they would share a few lines of the cache.
+// Floats between the places of a tile: at distances of powers of two, places share a few sets of the cache.
 constexpr int APART = 16;
 
 template <int R, int C>
@@ -173,8 +174,9 @@ constexpr Matrix<SPAN, TILE> OUT_BACK = OUT.transposed();
 // to = MATRIX from. Lines 1 and 2, and 3 and 4, of a matrix's longer side differ in the sign of every other place; what
 // they share is computed once.
 template <const auto& MATRIX, class V>
-inline void transform_line(const V (&from)[MATRIX.COLUMNS], V (&to)[MATRIX.ROWS]) {
+inline void transform_line(const V* from, V* to) {
     constexpr int R = MATRIX.ROWS, C = MATRIX.COLUMNS;
+    static_assert(R == SPAN || C == SPAN);
     if constexpr (R == SPAN) {
         const auto sum = [&](int r, int first, int step) {
             V total{};
@@ -241,11 +243,6 @@ void transform(int64_t size, From from, To to, bool adds = false) {
     for (; j < size; j += 8) transform_vector<MATRIX, Half>(sources, targets, j, adds);
 }
 
-template <class Float>
-Float* line_at(Float* from, int64_t step, int64_t side, int64_t y, int64_t x, Float* outside) {
-    return y >= 0 && y < side && x >= 0 && x < side ? from + (y * side + x) * step : outside;
-}
-
 // Memory of a thread, one for each `USE`; it keeps the largest size asked for.
 template <int USE>
 float* workspace(int64_t size) {
@@ -254,51 +251,62 @@ float* workspace(int64_t size) {
     return memory.data();
 }
 
-int64_t tiles_of(int64_t side) { return (side + TILE - 1) / TILE; }
-
 // Whether tiles take fewer products than taps that don't fall on the padding; transforms count as half as many again.
 bool tiled(const Instruction& i) {
-    const int64_t tiles = tiles_of(i.side), reads = 3 * i.side - 2;
-    return i.kernel == 3 && i.stride == 1 && i.inputs % 8 == 0 && 3 * PLACES * tiles * tiles < 2 * reads * reads;
+    const int64_t tiles = (i.side + TILE - 1) / TILE, taps = 3 * i.side - 2;
+    return i.kernel == 3 && i.stride == 1 && i.inputs % 8 == 0 && 3 * PLACES * tiles * tiles < 2 * taps * taps;
 }
 
-// A tile of some images; their transformed values stay in cache.
+// A tile of so many images that its transformed values stay in cache.
 struct Tile {
     static constexpr int64_t TOGETHER = 32;
-    int64_t first, images, top, left;
-    Tile(int64_t task, int64_t side, int64_t of) {
-        const int64_t parts = (of + TOGETHER - 1) / TOGETHER, tile = task / parts;
-        first = task % parts * TOGETHER;
-        images = std::min(TOGETHER, of - first);
-        top = tile / tiles_of(side) * TILE;
-        left = tile % tiles_of(side) * TILE;
+    int64_t side, all, first, images, top, left;
+
+    static int64_t count(int64_t side, int64_t all) {
+        const int64_t tiles = (side + TILE - 1) / TILE;
+        return tiles * tiles * ((all + TOGETHER - 1) / TOGETHER);
     }
-    static int64_t count(int64_t side, int64_t of) {
-        return tiles_of(side) * tiles_of(side) * ((of + TOGETHER - 1) / TOGETHER);
+
+    Tile(int64_t number, int64_t side, int64_t all) : side(side), all(all) {
+        const int64_t tiles = (side + TILE - 1) / TILE, parts = (all + TOGETHER - 1) / TOGETHER;
+        first = number % parts * TOGETHER;
+        images = std::min(TOGETHER, all - first);
+        top = number / parts / tiles * TILE;
+        left = number / parts % tiles * TILE;
+    }
+
+    // The values of the images at a position of the tile, or `outside` beyond the border.
+    template <class Float>
+    Float* line(Float* from, int64_t channels, int64_t y, int64_t x, Float* outside) const {
+        y += top;
+        x += left;
+        return y >= 0 && y < side && x >= 0 && x < side ? from + ((y * side + x) * all + first) * channels : outside;
     }
 };
+
+// The transformed inputs of a tile, (36, images, channels); `padding` has room for (images, channels).
+void transform_inputs(const Tile& t, const float* source, int64_t channels, float* seen, float* padding) {
+    const int64_t size = t.images * channels;
+    std::fill_n(padding, size, 0.0f);
+    transform<IN>(
+        size, [&](int k) { return t.line<const float>(source, channels, k / SPAN - 1, k % SPAN - 1, padding); },
+        [&](int k) { return seen + k * (size + APART); });
+}
 
 // target = or += source convolved with taps (9, inputs, outputs), read from last to first if `turned`.
 void convolve_tiles(const float* source, const float* taps, bool turned, float* target, int64_t side, int64_t inputs,
                     int64_t outputs, const Shape& s, bool adds) {
-    const int64_t size = inputs * outputs, step = size + APART, tasks = Tile::count(side, s.images);
+    const int64_t size = inputs * outputs, step = size + APART, tiles = Tile::count(side, s.images);
     float* weights = workspace<0>(PLACES * step);
     transform<TAP>(
         size, [&](int k) { return taps + (turned ? 8 - k : k) * size; }, [&](int k) { return weights + k * step; });
 #pragma omp parallel for num_threads(s.threads) if (s.threads > 1)
-    for (int64_t task = 0; task < tasks; task++) {
-        const Tile t(task, side, s.images);
+    for (int64_t number = 0; number < tiles; number++) {
+        const Tile t(number, side, s.images);
         const int64_t in = t.images * inputs, out = t.images * outputs, in_step = in + APART, out_step = out + APART;
-        float* seen = workspace<1>((PLACES + 1) * (in_step + out_step));
+        float* seen = workspace<1>(PLACES * (in_step + out_step) + in + out);
         float *products = seen + PLACES * in_step, *padding = products + PLACES * out_step, *unused = padding + in;
-        std::fill_n(padding, in, 0.0f);
-        transform<IN>(
-            in,
-            [&](int k) {
-                return line_at<const float>(source + t.first * inputs, s.images * inputs, side, t.top - 1 + k / SPAN,
-                                            t.left - 1 + k % SPAN, padding);
-            },
-            [&](int k) { return seen + k * in_step; });
+        transform_inputs(t, source, inputs, seen, padding);
         for (int64_t k = 0; k < PLACES; k++) {
             const Pair pair = {k, k};
             multiply<false>(seen, weights, products + k * out_step, &pair, 1, t.images, inputs, outputs, in_step, step,
@@ -306,47 +314,35 @@ void convolve_tiles(const float* source, const float* taps, bool turned, float* 
         }
         transform<OUT>(
             out, [&](int k) { return products + k * out_step; },
-            [&](int k) {
-                return line_at(target + t.first * outputs, s.images * outputs, side, t.top + k / TILE, t.left + k % TILE,
-                               unused);
-            },
-            adds);
+            [&](int k) { return t.line(target, outputs, k / TILE, k % TILE, unused); }, adds);
     }
 }
 
-// The gradient of taps (9, inputs, outputs): each place sums products of inputs and gradients over all tiles, in groups
-// that don't depend on the number of threads.
-void differentiate_tiles(const Instruction& i, const Shape& s, const float* source, const float* incoming, float* gradient) {
-    const int64_t size = i.inputs * i.outputs, step = size + APART;
-    const int64_t tasks = Tile::count(i.side, s.images), groups = std::min<int64_t>(4, tasks);
+// The gradient of taps (9, inputs, outputs): each place sums products of inputs and gradients over the tiles of a group.
+// Groups don't depend on the number of threads, so that sums don't either.
+void differentiate_tiles(const Instruction& i, const Shape& s, const float* source, const float* incoming,
+                         float* gradient) {
+    const int64_t size = i.inputs * i.outputs, step = size + APART, tiles = Tile::count(i.side, s.images);
+    const int64_t groups = std::min<int64_t>(8, tiles);
     float* sums = workspace<0>(groups * PLACES * step);
 #pragma omp parallel for num_threads(s.threads) if (s.threads > 1)
     for (int64_t group = 0; group < groups; group++) {
-        const int64_t start = group * tasks / groups, end = (group + 1) * tasks / groups;
-        for (int64_t task = start; task < end; task++) {
-            const Tile t(task, i.side, s.images);
-            const int64_t in = t.images * i.inputs, out = t.images * i.outputs, in_step = in + APART, out_step = out + APART;
+        const int64_t start = group * tiles / groups, end = (group + 1) * tiles / groups;
+        for (int64_t number = start; number < end; number++) {
+            const Tile t(number, i.side, s.images);
+            const int64_t in = t.images * i.inputs, out = t.images * i.outputs;
+            const int64_t in_step = in + APART, out_step = out + APART;
             float* seen = workspace<1>(PLACES * (in_step + out_step) + std::max(in, out));
             float *wanted = seen + PLACES * in_step, *padding = wanted + PLACES * out_step;
-            std::fill_n(padding, std::max(in, out), 0.0f);
-            transform<IN>(
-                in,
-                [&](int k) {
-                    return line_at<const float>(source + t.first * i.inputs, s.images * i.inputs, i.side,
-                                                t.top - 1 + k / SPAN, t.left - 1 + k % SPAN, padding);
-                },
-                [&](int k) { return seen + k * in_step; });
+            transform_inputs(t, source, i.inputs, seen, padding);
+            std::fill_n(padding, out, 0.0f);
             transform<OUT_BACK>(
-                out,
-                [&](int k) {
-                    return line_at<const float>(incoming + t.first * i.outputs, s.images * i.outputs, i.side,
-                                                t.top + k / TILE, t.left + k % TILE, padding);
-                },
+                out, [&](int k) { return t.line<const float>(incoming, i.outputs, k / TILE, k % TILE, padding); },
                 [&](int k) { return wanted + k * out_step; });
             for (int64_t k = 0; k < PLACES; k++) {
-                const Pair pair = {0, 0};
-                multiply<true>(seen + k * in_step, wanted + k * out_step, sums + (group * PLACES + k) * step, &pair, 1,
-                               i.inputs, t.images, i.outputs, 0, 0, task > start);
+                const Pair pair = {k, k};
+                multiply<true>(seen, wanted, sums + (group * PLACES + k) * step, &pair, 1, i.inputs, t.images, i.outputs,
+                               in_step, out_step, number > start);
             }
         }
     }

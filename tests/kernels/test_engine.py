@@ -75,36 +75,58 @@ def test_scores_and_gradients_equal_those_of_torch(
 class Convolutions(nn.Module):
     """Convolutions of two layers, the second a sum; linear, so that gradients differ by rounding alone."""
 
-    def __init__(self, inputs, channels, outputs):
+    def __init__(self, widths, kernel=3, stride=1):
         super().__init__()
-        sizes = {"kernel_size": 3, "padding": 1, "bias": False}
-        self.first = nn.Conv2d(inputs, channels, **sizes)
-        self.second, self.third = (nn.Conv2d(channels, outputs, **sizes) for _ in range(2))
+        torch.manual_seed(0)
+        settings = {"stride": stride, "padding": kernel // 2, "bias": False}
+        self.first = nn.Conv2d(widths[0], widths[1], kernel, **settings)
+        self.second, self.third = (nn.Conv2d(widths[1], widths[2], kernel, **settings) for _ in range(2))
         self.head = nn.Identity()
 
-    def last_features(self, x, path, call):
+    def last_features(self, x, path=None, call=None):
         hidden = self.first(x)
         return self.second(hidden) + self.third(hidden)
 
+    def accelerated(self):
+        model = copy.deepcopy(self)
+        for weight in model.parameters():
+            weight.data = weight.data.permute(2, 3, 1, 0).contiguous().permute(3, 2, 0, 1)
+        return engine.Engine(model, library()), model
+
 
 @needs_compiler
-@pytest.mark.parametrize("side", [1, 3, 4, 6, 8, 13])
+@pytest.mark.parametrize("side", [1, 3, 4, 6, 8, 13])  # 4 pixels, and 6 and more, by tiles
 @pytest.mark.parametrize("widths", [(3, 8, 24), (8, 24, 8), (16, 64, 32)])
 @pytest.mark.parametrize("images", [5, 40])
-def test_convolutions_equal_those_of_torch(side, widths, images):
-    model = Convolutions(*widths)
-    reference = copy.deepcopy(model).double()
-    for weight in model.parameters():
-        weight.data = weight.data.permute(2, 3, 1, 0).contiguous().permute(3, 2, 0, 1)
+@pytest.mark.parametrize(("kernel", "stride"), [(3, 1), (3, 2), (1, 1)])
+def test_convolutions_equal_those_of_torch(side, widths, images, kernel, stride):
+    reference = Convolutions(widths, kernel, stride)
+    run, model = reference.accelerated()
     x = torch.randn(images, widths[0], side, side)
-    scores = engine.Engine(model, library())(x, np.zeros(1))
-    expected = reference.last_features(x.double(), None, None)
+    scores = run(x, np.zeros(1))
+    expected = reference.double().last_features(x.double())
     wanted = torch.randn(scores.shape)
     scores.backward(wanted)
     expected.backward(wanted.double())
     gradients = [[weight.grad for weight in network.parameters()] for network in (model, reference)]
     for own, other in [(scores, expected), *zip(*gradients, strict=True)]:
-        assert (own - other).abs().max() <= 1e-4 * other.std()
+        assert (own - other).abs().max() <= 3e-5 * other.std()
+
+
+@needs_compiler
+def test_threads_do_not_change_a_bit_of_convolutions():
+    network, before = Convolutions((8, 24, 8)), torch.get_num_threads()
+    x = torch.randn(40, 8, 13, 13)
+    results = []
+    for threads in (1, 2, 3):
+        torch.set_num_threads(threads)
+        run, model = network.accelerated()
+        scores = run(x, np.zeros(1))
+        scores.square().sum().backward()
+        results.append([scores, *(weight.grad for weight in model.parameters())])
+    torch.set_num_threads(before)
+    for others in results[1:]:
+        assert all(torch.equal(*pair) for pair in zip(results[0], others, strict=True))
 
 
 @needs_compiler
