@@ -31,10 +31,6 @@ def accelerate(model: nn.Module) -> "Engine | None":
         return None
     if (kernels := library()) is None:
         return None
-    for module in model.modules():
-        if isinstance(module, nn.Conv2d):
-            weight = module.weight
-            weight.data = weight.data.permute(2, 3, 1, 0).contiguous().permute(3, 2, 0, 1)
     return Engine(model, kernels)
 
 
@@ -65,7 +61,10 @@ class _Run(torch.autograd.Function):
 
 
 class Engine:
-    """Runs a supernet with the kernels; it reuses its memory and keeps batch-norm statistics between runs."""
+    """Runs a supernet with the kernels; it reuses its memory and keeps batch-norm statistics between runs.
+
+    It changes the memory layout of the supernet's convolutions.
+    """
 
     def __init__(self, model: Supernet, kernels: ctypes.CDLL) -> None:
         self._model, self._kernels = model, kernels
@@ -74,6 +73,10 @@ class Engine:
         self.runs = 0
         self._frozen = False  # normalise by the statistics of the previous run
         self._recorded: tuple[Any, Tape, Value] | None = None
+        for module in model.modules():
+            if isinstance(module, nn.Conv2d):
+                weight = module.weight
+                weight.data = weight.data.permute(2, 3, 1, 0).contiguous().permute(3, 2, 0, 1)
 
     def __call__(self, images: Tensor, path: np.ndarray) -> Tensor:
         """Class scores of images (B, C, H, W) under a path, as the supernet returns them."""

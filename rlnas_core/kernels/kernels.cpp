@@ -2,8 +2,8 @@
 //
 // A tape lists instructions over buffers of an arena. A buffer holds (side * side, images, channels) floats: with the
 // images between position and channels, a convolution at one position is a short sum of dense products, and the taps
-// that fall on the padding aren't computed at all. 3x3 convolutions of larger images are computed by tiles. Weights are
-// (kernel, kernel, inputs, outputs).
+// that fall on the padding aren't computed at all. 3x3 convolutions of larger images are computed by
+// Winograd's algorithm. Weights are (kernel, kernel, inputs, outputs).
 
 #include <algorithm>
 #include <cmath>
@@ -251,9 +251,11 @@ float* workspace(int64_t size) {
     return memory.data();
 }
 
+int64_t parts_of(int64_t size, int64_t part) { return (size + part - 1) / part; }
+
 // Whether tiles take fewer products than taps that don't fall on the padding; transforms count as half as many again.
 bool tiled(const Instruction& i) {
-    const int64_t tiles = (i.side + TILE - 1) / TILE, taps = 3 * i.side - 2;
+    const int64_t tiles = parts_of(i.side, TILE), taps = 3 * i.side - 2;
     return i.kernel == 3 && i.stride == 1 && i.inputs % 8 == 0 && 3 * PLACES * tiles * tiles < 2 * taps * taps;
 }
 
@@ -263,12 +265,12 @@ struct Tile {
     int64_t side, all, first, images, top, left;
 
     static int64_t count(int64_t side, int64_t all) {
-        const int64_t tiles = (side + TILE - 1) / TILE;
-        return tiles * tiles * ((all + TOGETHER - 1) / TOGETHER);
+        const int64_t tiles = parts_of(side, TILE);
+        return tiles * tiles * parts_of(all, TOGETHER);
     }
 
     Tile(int64_t number, int64_t side, int64_t all) : side(side), all(all) {
-        const int64_t tiles = (side + TILE - 1) / TILE, parts = (all + TOGETHER - 1) / TOGETHER;
+        const int64_t tiles = parts_of(side, TILE), parts = parts_of(all, TOGETHER);
         first = number % parts * TOGETHER;
         images = std::min(TOGETHER, all - first);
         top = number / parts / tiles * TILE;
@@ -284,10 +286,9 @@ struct Tile {
     }
 };
 
-// The transformed inputs of a tile, (36, images, channels); `padding` has room for (images, channels).
-void transform_inputs(const Tile& t, const float* source, int64_t channels, float* seen, float* padding) {
+// The transformed inputs of a tile, (36, images, channels); `padding` is zeros (images, channels).
+void transform_inputs(const Tile& t, const float* source, int64_t channels, float* seen, const float* padding) {
     const int64_t size = t.images * channels;
-    std::fill_n(padding, size, 0.0f);
     transform<IN>(
         size, [&](int k) { return t.line<const float>(source, channels, k / SPAN - 1, k % SPAN - 1, padding); },
         [&](int k) { return seen + k * (size + APART); });
@@ -306,6 +307,7 @@ void convolve_tiles(const float* source, const float* taps, bool turned, float* 
         const int64_t in = t.images * inputs, out = t.images * outputs, in_step = in + APART, out_step = out + APART;
         float* seen = workspace<1>(PLACES * (in_step + out_step) + in + out);
         float *products = seen + PLACES * in_step, *padding = products + PLACES * out_step, *unused = padding + in;
+        std::fill_n(padding, in, 0.0f);
         transform_inputs(t, source, inputs, seen, padding);
         for (int64_t k = 0; k < PLACES; k++) {
             const Pair pair = {k, k};
@@ -334,8 +336,8 @@ void differentiate_tiles(const Instruction& i, const Shape& s, const float* sour
             const int64_t in_step = in + APART, out_step = out + APART;
             float* seen = workspace<1>(PLACES * (in_step + out_step) + std::max(in, out));
             float *wanted = seen + PLACES * in_step, *padding = wanted + PLACES * out_step;
+            std::fill_n(padding, std::max(in, out), 0.0f);
             transform_inputs(t, source, i.inputs, seen, padding);
-            std::fill_n(padding, out, 0.0f);
             transform<OUT_BACK>(
                 out, [&](int k) { return t.line<const float>(incoming, i.outputs, k / TILE, k % TILE, padding); },
                 [&](int k) { return wanted + k * out_step; });

@@ -54,22 +54,20 @@ def test_scores_and_gradients_equal_those_of_torch(
     if by_position:
         row = torch.arange(side // 4)
         target = (target[:, None, None] + row[:, None] + row) % 5
-    single = copy.deepcopy(reference).float()
-    for model, images_of_model in ((ours, x), (single, x), (reference, x.double())):
+    for model, images_of_model in ((ours, x), (reference, x.double())):
         F.cross_entropy(model(images_of_model, path), target).backward()
     scores = ours(x, path)
     torch.testing.assert_close(scores.double(), reference(x.double(), path), rtol=1e-3, atol=1e-3)
     with torch.no_grad():  # values that no gradient needs share memory
         assert torch.equal(ours(x, path), scores)
-    gradients = ([weight.grad for weight in model.parameters()] for model in (network, single, reference))
-    for (name, _), own, rounded, exact in zip(network.named_parameters(), *gradients, strict=True):
-        if own is None:
-            assert exact is None or not exact.any(), name
+    # Normalising a constant, as after a cell without a path, multiplies rounding by 1/sqrt(1e-5) each time.
+    rounding = 1e-4 if SPACE.live_paths(path).any(axis=1).all() else 1e-2
+    for (name, own), other in zip(network.named_parameters(), reference.parameters(), strict=True):
+        if own.grad is None:
+            assert other.grad is None or not other.grad.any(), name
         else:
-            # A ReLU that rounding switches changes a gradient of the last stage by some 0.03. Normalising a
-            # constant, as after a cell without a path, multiplies rounding by 300, in torch as here.
-            rounding = 10 * (rounded - exact).norm() + 1e-4
-            assert (own - exact).norm() <= 0.05 * exact.norm() + rounding, name
+            # A ReLU that rounding switches moves a gradient by more than rounding, so norms are compared.
+            assert (own.grad - other.grad).norm() <= 0.02 * other.grad.norm() + rounding, name
 
 
 class Convolutions(nn.Module):
@@ -89,8 +87,6 @@ class Convolutions(nn.Module):
 
     def accelerated(self):
         model = copy.deepcopy(self)
-        for weight in model.parameters():
-            weight.data = weight.data.permute(2, 3, 1, 0).contiguous().permute(3, 2, 0, 1)
         return engine.Engine(model, library()), model
 
 
@@ -113,9 +109,18 @@ def test_convolutions_equal_those_of_torch(side, widths, images, kernel, stride)
         assert (own - other).abs().max() <= 3e-5 * other.std()
 
 
+@pytest.fixture
+def restored_threads():
+    """Give torch its number of threads back, also after a failure."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
 @needs_compiler
+@pytest.mark.usefixtures("restored_threads")
 def test_threads_do_not_change_a_bit_of_convolutions():
-    network, before = Convolutions((8, 24, 8)), torch.get_num_threads()
+    network = Convolutions((8, 24, 8))
     x = torch.randn(40, 8, 13, 13)
     results = []
     for threads in (1, 2, 3):
@@ -124,7 +129,6 @@ def test_threads_do_not_change_a_bit_of_convolutions():
         scores = run(x, np.zeros(1))
         scores.square().sum().backward()
         results.append([scores, *(weight.grad for weight in model.parameters())])
-    torch.set_num_threads(before)
     for others in results[1:]:
         assert all(torch.equal(*pair) for pair in zip(results[0], others, strict=True))
 
@@ -144,16 +148,16 @@ def test_calibrated_scores_equal_those_of_torch(batch):
 
 
 @needs_compiler
+@pytest.mark.usefixtures("restored_threads")
 def test_threads_do_not_change_a_bit():
     x, path = torch.randn(16, 3, 8, 8), SPACE.sample(3, np.random.default_rng(3))
-    gradients, before = [], torch.get_num_threads()
+    gradients = []
     for threads in (1, 2):
         torch.set_num_threads(threads)
         run, _, model = twins()
         run(x, path).square().sum().backward()
         # The classifier is torch's, which sums in another order with more threads.
         gradients.append([weight.grad for _, _, _, weight in model.operation_weights()])
-    torch.set_num_threads(before)
     pairs = [pair for pair in zip(*gradients, strict=True) if pair[0] is not None]
     assert pairs
     assert all(torch.equal(*pair) for pair in pairs)
