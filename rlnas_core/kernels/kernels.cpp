@@ -9,6 +9,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 #include <vector>
 
 namespace {
@@ -251,6 +252,8 @@ float* workspace(int64_t size) {
     return memory.data();
 }
 
+constexpr int64_t PART = 512;  // floats of weights that one thread works on
+
 int64_t parts_of(int64_t size, int64_t part) { return (size + part - 1) / part; }
 
 // Whether tiles take fewer products than taps that don't fall on the padding; transforms count as half as many again.
@@ -299,8 +302,11 @@ void convolve_tiles(const float* source, const float* taps, bool turned, float* 
                     int64_t outputs, const Shape& s, bool adds) {
     const int64_t size = inputs * outputs, step = size + APART, tiles = Tile::count(side, s.images);
     float* weights = workspace<0>(PLACES * step);
-    transform<TAP>(
-        size, [&](int k) { return taps + (turned ? 8 - k : k) * size; }, [&](int k) { return weights + k * step; });
+#pragma omp parallel for num_threads(s.threads) if (s.threads > 1)
+    for (int64_t start = 0; start < size; start += PART)
+        transform<TAP>(
+            std::min(PART, size - start), [&](int k) { return taps + (turned ? 8 - k : k) * size + start; },
+            [&](int k) { return weights + k * step + start; });
 #pragma omp parallel for num_threads(s.threads) if (s.threads > 1)
     for (int64_t number = 0; number < tiles; number++) {
         const Tile t(number, side, s.images);
@@ -320,8 +326,18 @@ void convolve_tiles(const float* source, const float* taps, bool turned, float* 
     }
 }
 
+// Adds the other groups of `size` sums to the first. Groups don't depend on the number of threads, so that sums don't
+// either.
+void add_groups(float* sums, int64_t groups, int64_t size, const Shape& s) {
+#pragma omp parallel for num_threads(s.threads) if (s.threads > 1)
+    for (int64_t start = 0; start < size; start += PART) {
+        const int64_t end = std::min(start + PART, size);
+        for (int64_t group = 1; group < groups; group++)
+            for (int64_t j = start; j < end; j++) sums[j] += sums[group * size + j];
+    }
+}
+
 // The gradient of taps (9, inputs, outputs): each place sums products of inputs and gradients over the tiles of a group.
-// Groups don't depend on the number of threads, so that sums don't either.
 void differentiate_tiles(const Instruction& i, const Shape& s, const float* source, const float* incoming,
                          float* gradient) {
     const int64_t size = i.inputs * i.outputs, step = size + APART, tiles = Tile::count(i.side, s.images);
@@ -348,10 +364,9 @@ void differentiate_tiles(const Instruction& i, const Shape& s, const float* sour
             }
         }
     }
-    for (int64_t group = 0; group < groups; group++)
-        transform<TAP_BACK>(
-            size, [&](int k) { return sums + (group * PLACES + k) * step; }, [&](int k) { return gradient + k * size; },
-            group > 0);
+    add_groups(sums, groups, PLACES * step, s);
+    transform<TAP_BACK>(
+        size, [&](int k) { return sums + k * step; }, [&](int k) { return gradient + k * size; });
 }
 
 void convolve(const Instruction& i, const Shape& s, float* values, float* const* weights) {
@@ -371,17 +386,24 @@ void convolve(const Instruction& i, const Shape& s, float* values, float* const*
 }
 
 void differentiate(const Instruction& i, const Shape& s, const float* source, const float* incoming, float* gradient) {
+    const int64_t taps = i.kernel * i.kernel, size = i.inputs * i.outputs, positions = i.target_side * i.target_side;
+    const int64_t groups = parts_of(positions, 32);
+    float* sums = workspace<0>(groups * taps * size);
 #pragma omp parallel for num_threads(s.threads) if (s.threads > 1)
-    for (int64_t tap = 0; tap < i.kernel * i.kernel; tap++) {
+    for (int64_t number = 0; number < groups * taps; number++) {
+        const int64_t group = number / taps, tap = number % taps;
+        const int64_t start = group * positions / groups, end = (group + 1) * positions / groups;
         std::vector<Pair> pairs;
-        for (int64_t p = 0; p < i.target_side * i.target_side; p++) {
+        for (int64_t p = start; p < end; p++) {
             const int64_t y = p / i.target_side * i.stride + tap / i.kernel - padding(i);
             const int64_t x = p % i.target_side * i.stride + tap % i.kernel - padding(i);
             if (y >= 0 && y < i.side && x >= 0 && x < i.side) pairs.push_back({y * i.side + x, p});
         }
-        multiply<true>(source, incoming, gradient + tap * i.inputs * i.outputs, pairs.data(), pairs.size(), i.inputs,
-                       s.images, i.outputs, s.images * i.inputs, s.images * i.outputs, false);
+        multiply<true>(source, incoming, sums + number * size, pairs.data(), pairs.size(), i.inputs, s.images,
+                       i.outputs, s.images * i.inputs, s.images * i.outputs, false);
     }
+    add_groups(sums, groups, taps * size, s);
+    std::copy_n(sums, taps * size, gradient);
 }
 
 // Where a normalisation follows, it has put the gradient of the target into the target's own place.
@@ -412,15 +434,23 @@ void convolve_back(const Instruction& i, const Shape& s, float* values, float* g
 }
 
 // Two sums a channel over the images of every position; float sums never run over more than one position, so that
-// they stay accurate.
-template <class Row>
-std::vector<double> sum_rows(const Instruction& i, const Shape& s, Row add) {
+// they stay accurate. `terms` gives both terms of the channels at a place, whose first channel is `c`.
+template <class Terms>
+std::vector<double> sum_rows(const Instruction& i, const Shape& s, Terms terms) {
     const int64_t positions = i.side * i.side, channels = i.outputs;
-    std::vector<float> parts(positions * 2 * channels, 0.0f);
+    std::vector<float> parts(positions * 2 * channels);
 #pragma omp parallel for num_threads(s.threads) if (s.threads > 1)
     for (int64_t p = 0; p < positions; p++) {
         float* part = parts.data() + p * 2 * channels;
-        for (int64_t n = 0; n < s.images; n++) add((p * s.images + n) * channels, part, part + channels);
+        const auto sum = [&](auto zero, int64_t c) {
+            auto first = zero, second = zero;
+            for (int64_t n = 0; n < s.images; n++) terms((p * s.images + n) * channels + c, c, first, second);
+            store(part + c, first);
+            store(part + channels + c, second);
+        };
+        int64_t c = 0;
+        for (; c + LANES <= channels; c += LANES) sum(Wide{}, c);
+        for (; c < channels; c += 8) sum(Half{}, c);
     }
     std::vector<double> sums(2 * channels, 0.0);
     for (int64_t p = 0; p < positions; p++)
@@ -439,11 +469,10 @@ void normalise(const Instruction& i, const Shape& s, float* values, float* stati
     float *mean = statistics + i.statistics, *inverse = mean + channels;
     if (!s.frozen) {
         const std::vector<double> sums =
-            sum_rows(i, s, [=](int64_t at, float* __restrict first, float* __restrict second) {
-                for (int64_t c = 0; c < channels; c++) {
-                    first[c] += source[at + c];
-                    second[c] += source[at + c] * source[at + c];
-                }
+            sum_rows(i, s, [=](int64_t at, int64_t, auto& first, auto& second) {
+                const auto value = load<std::decay_t<decltype(first)>>(source + at);
+                first += value;
+                second += value * value;
             });
         for (int64_t c = 0; c < channels; c++) {
             const double first = sums[c] / rows, second = sums[channels + c] / rows;
@@ -476,11 +505,11 @@ void normalise_back(const Instruction& i, const Shape& s, float* values, float* 
     float* outgoing = i.source_gradient < 0 ? values + i.source : gradients + i.source_gradient;
     const float *mean = statistics + i.statistics, *inverse = mean + channels;
     const std::vector<double> sums =
-        sum_rows(i, s, [=](int64_t at, float* __restrict first, float* __restrict second) {
-            for (int64_t c = 0; c < channels; c++) {
-                first[c] += incoming[at + c];
-                second[c] += incoming[at + c] * (source[at + c] - mean[c]);
-            }
+        sum_rows(i, s, [=](int64_t at, int64_t c, auto& first, auto& second) {
+            using V = std::decay_t<decltype(first)>;
+            const V gradient = load<V>(incoming + at);
+            first += gradient;
+            second += gradient * (load<V>(source + at) - load<V>(mean + c));
         });
     std::vector<float> scale(channels), slope(channels), shift(channels);
     for (int64_t c = 0; c < channels; c++) {
