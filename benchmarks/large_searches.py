@@ -1,9 +1,11 @@
 """Summarise the searches of a run in the large spaces: agreement of seeds, exact optimum, structure.
 
-    python benchmarks/large_searches.py results/large
+    python benchmarks/large_searches.py results/large [DIRECTORY]
 
-prints three tables and a line for each architecture found: agreement of seeds and exact optimum of all
-searches by angle, rank correlation of the angle with structure, and angles of the supernets' weights.
+prints three tables: agreement of seeds and exact optimum of all searches by angle, rank correlation of the
+angle with structure, and angles of the supernets' weights. For each seed, RUN_searches.csv in DIRECTORY, by
+default docs/measurements, has the architectures found and the optima, RUN_structure.csv the correlations and
+RUN_angles.csv the angles.
 """
 
 import sys
@@ -20,6 +22,7 @@ from rlnas_core.search.evolution import random_architectures
 from rlnas_core.spaces import get
 from rlnas_core.training.statistics import Statistics
 
+MEASUREMENTS = Path(__file__).resolve().parents[1] / "docs" / "measurements"
 PAIRS = 5_000
 KEYS = ["space", "dataset", "labels", "limit"]
 
@@ -72,8 +75,8 @@ def turned(run: Path) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def main(run: Path) -> None:
-    """Print the tables of the run in results/RUN."""
+def main(run: Path, directory: Path) -> None:
+    """Print the tables of the run in results/RUN and write its files."""
     best, optimum, structure = (read(run, name) for name in ("best", "optimum", "structure"))
     found = []
     for key, rows in optimum.groupby(KEYS, sort=False):
@@ -99,12 +102,15 @@ def main(run: Path) -> None:
     ).round(3)
     taus.columns = [f"{name}, {of}" for of, name in taus.columns]
     print(taus.reset_index().to_markdown(index=False), end="\n\n")
-    parts = turned(run).groupby(["space", "dataset", "labels", "part"], sort=False)["angle"]
+    weights = turned(run)
+    parts = weights.groupby(["space", "dataset", "labels", "part"], sort=False)["angle"]
     print(parts.agg(["mean", "std"]).round(3).reset_index().to_markdown(index=False), end="\n\n")
-    for _, row in best.iterrows():
-        place = f"{row['space']}, {row['limit']}, seed {row['seed']}"
-        print(f"{place}: {row['params'] / 1e6:.2f}M, {row['macs'] / 1e6:.0f}M FLOPs, {row['arch']}")
+    columns = [*KEYS, "seed", "found by", "score", "params", "macs", "arch"]
+    both = [best.assign(**{"found by": "evolution"}), optimum.assign(**{"found by": "proof"})]
+    pd.concat(both)[columns].to_csv(directory / f"{run.name}_searches.csv", index=False)
+    structure[[*KEYS, "seed", "with", "tau"]].to_csv(directory / f"{run.name}_structure.csv", index=False)
+    weights.to_csv(directory / f"{run.name}_angles.csv", index=False)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), Path(sys.argv[2]) if sys.argv[2:] else MEASUREMENTS)
