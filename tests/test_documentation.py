@@ -126,7 +126,9 @@ SECTIONS = {
         "convolution weights (and FLOPs: the same order)": (2, "conv-weights"),
         "convolution weights on live edges": (2, "live-conv-weights"),
         "untrained, N(0, 1), 40 pairs": (2, "training-free-normal"),
+        "untrained, U(0, 1), 40 pairs": (2, "training-free-uniform"),
         "untrained, normal of variance 2/fan-in, 40 pairs": (2, "training-free-kaiming-normal"),
+        "untrained, uniform of variance 2/fan-in, 40 pairs": (2, "training-free-kaiming-uniform"),
         "D, 250 epochs: sum times mean of layer angles": (2, "D/layer-angle-sum-times-mean"),
         "D, 250 epochs: its control": (2, "D/operation-average-control"),
     },
@@ -168,6 +170,30 @@ def test_the_results_are_those_of_the_measurements():
                     if not abs(float(written) - exact) <= rounding:
                         wrong.append((name, dataset, written, exact))
     assert wrong == []
+
+
+def test_the_results_of_large_searches_are_those_of_the_measurements():
+    searches = [
+        ("networks", "darts", "600"), ("large", "darts", "600"), ("large", "darts", "none"),
+        ("large", "mobilenet", "475"), ("large", "mobilenet", "none"),
+    ]  # fmt: skip
+    lines = {"exact optimum": [], "with parameters": [], "with FLOPs": [], "with the control": []}
+    for run, *key in searches:
+        found, taus = (
+            pd.read_csv(MEASUREMENTS / f"{run}_{name}.csv", keep_default_na=False, dtype={"limit": str})
+            .set_index(["space", "limit"])
+            .loc[tuple(key)]
+            for name in ("searches", "structure")
+        )
+        scores = found.loc[found["found by"] == "proof", "score"]
+        lines["exact optimum"].append(f"{scores.min():.3f} to {scores.max():.3f}")
+        taus = taus.groupby("with")["tau"].agg(["mean", "std"])
+        for name, of in zip([*lines][1:], ("params", "flops", "operation-average-control"), strict=True):
+            lines[name].append("{:.2f} ± {:.2f}".format(*taus.loc[of]))
+    section = RESULTS.split("## Searches in the DARTS and MobileNet-like spaces")[1]
+    for name, cells in lines.items():
+        written = re.search(rf"^\|[^|]*{name}[^|]*\|(.+)\|$", section, re.MULTILINE)[1]
+        assert [cell.strip() for cell in written.split("|")] == cells, name
 
 
 def test_the_documented_verdicts_are_those_of_the_rules(tmp_path):
