@@ -252,7 +252,7 @@ float* workspace(int64_t size) {
     return memory.data();
 }
 
-constexpr int64_t PART = 512;  // floats of weights that one thread works on
+constexpr int64_t PART = 512;  // weights that a thread transforms or sums at a time
 
 int64_t parts_of(int64_t size, int64_t part) { return (size + part - 1) / part; }
 
