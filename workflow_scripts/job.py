@@ -131,7 +131,7 @@ def accuracy_scorer(snakemake: Any, space: Any, log: Callable[[str], None]) -> A
     model = build(space, labels.categories, train.channels, settings, seed, **labels.head)
     with reading(given.weights, REMADE):
         load_model(model, given.weights)
-    of = {"seed": seed, "device": settings.device, "log": log}
+    of = {"seed": seed, "device": settings.device, "kernels": settings.kernels, "log": log}
     return scorer(space, model, train, valid, labels, **params.settings, **of)
 
 

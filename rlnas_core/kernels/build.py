@@ -64,7 +64,8 @@ def _compiler() -> list[str]:
 
 def _folders() -> Iterator[Path]:
     """Where builds are kept: the user's cache, then a temporary directory that nobody else can write to."""
-    yield Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "rlnas_core"
+    with suppress(RuntimeError):  # a user without a home directory
+        yield Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "rlnas_core"
     own = Path(tempfile.gettempdir()) / f"rlnas_core-{os.getuid()}"
     with suppress(OSError):
         own.mkdir(mode=0o700, exist_ok=True)

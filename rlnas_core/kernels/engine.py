@@ -23,9 +23,9 @@ def accelerate(model: nn.Module) -> "Engine | None":
     """Return an engine that runs a supernet with the kernels, or None where it can't.
 
     It changes the memory layout of the supernet's convolutions. None is returned for networks other than
-    NAS-Bench-201's supernets, for widths that are no multiple of 8, in several processes, and without a C++
-    compiler. The model must be in float32 on the CPU. Calling the model itself still runs it on torch, with
-    results equal to the engine's up to rounding.
+    NAS-Bench-201's supernets, for widths that are no multiple of 8, for weights that aren't float32 on the
+    CPU, in several processes, and without a C++ compiler. Calling the model itself still runs it on torch,
+    with results equal to the engine's up to rounding.
     """
     if not isinstance(model, Supernet) or not _fits(model) or processes.count() > 1:
         return None
@@ -37,7 +37,8 @@ def accelerate(model: nn.Module) -> "Engine | None":
 def _fits(model: Supernet) -> bool:
     convolutions = [module for module in model.modules() if isinstance(module, nn.Conv2d)]
     widths = all(c.out_channels % _LANES == 0 and c.groups == 1 for c in convolutions)
-    return widths and isinstance(model.stem_norm, BatchNorm)
+    weights = all(w.dtype == torch.float32 and w.device.type == "cpu" for w in model.parameters())
+    return widths and weights and isinstance(model.stem_norm, BatchNorm)
 
 
 class _Run(torch.autograd.Function):
@@ -56,7 +57,8 @@ class _Run(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         if ctx.run != ctx.engine.runs:
-            raise RuntimeError("another forward pass overwrote this one's memory; call backward before it")
+            raise RuntimeError("another pass overwrote this one's memory; call backward once, before it")
+        ctx.engine.runs += 1  # gradients take the place of values
         return None, None, None, None, *ctx.engine.backward(ctx.tape, ctx.output, gradient, ctx.saved_tensors)
 
 
@@ -79,8 +81,13 @@ class Engine:
                 weight.data = weight.data.permute(2, 3, 1, 0).contiguous().permute(3, 2, 0, 1)
 
     def __call__(self, images: Tensor, path: np.ndarray) -> Tensor:
-        """Class scores of images (B, C, H, W) under a path, as the supernet returns them."""
+        """Class scores of square images (B, C, H, W) under a path, as the supernet returns them.
+
+        Raises ValueError for other images, and RuntimeError for gradients within `calibrated`.
+        """
         tape, output = self._record(images.shape, path)
+        if self._frozen and torch.is_grad_enabled():
+            raise RuntimeError("the kernels have no gradient by fixed statistics: use torch.no_grad()")
         if not torch.is_grad_enabled():
             return self._model.head(self.forward(tape, output, images, keep_values=False))
         return self._model.head(_Run.apply(self, tape, output, images, *tape.weights))
@@ -89,6 +96,8 @@ class Engine:
         # Validation runs a path several times in a row, on batches of one size
         key = (shape, path.tobytes())
         if self._recorded is None or self._recorded[0] != key:
+            if shape[2] != shape[3]:
+                raise ValueError(f"images: got {shape[2]}x{shape[3]} pixels; accepted: square images")
             tape = Tape(shape[0], shape[2], shape[1], self._memory)
             output: Any = self._model.last_features(tape.input, path, tape.call)  # type: ignore[arg-type]
             self._recorded = key, tape, output
@@ -110,7 +119,7 @@ class Engine:
 
     def _arena(self, name: str, size: int) -> Tensor:
         if name not in self._arenas or len(self._arenas[name]) < size:
-            self._arenas[name] = torch.empty(size)
+            self._arenas[name] = torch.empty(size, dtype=torch.float32)
         return self._arenas[name]
 
     def _shape(self, tape: Tape) -> Any:

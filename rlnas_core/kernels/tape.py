@@ -140,14 +140,21 @@ class Tape:
         return y
 
     def convolve(self, x: Value, weight: Tensor, bias: None, stride: tuple[int, int], *_: Any) -> Value:
-        """Record a convolution without bias."""
-        outputs, kernel = weight.shape[0], weight.shape[2]
+        """Record a convolution without bias; ValueError if x has another number of channels."""
+        outputs, inputs, kernel = weight.shape[:3]
+        if x.channels != inputs:
+            raise ValueError(f"images: got {x.channels} channels; the network accepts {inputs}")
         return self._record(_CONVOLVE, x, -(-x.side // stride[0]), outputs, kernel, stride[0], [weight])
 
     def normalise(
         self, x: Value, mean: None, variance: None, weight: Tensor | None, bias: Tensor | None, **_: Any
     ) -> Value:
-        """Record a batch norm; a convolution that only it reads gets its gradient in place."""
+        """Record a batch norm; a convolution that only it reads gets its gradient in place.
+
+        Raises ValueError if a channel has a single value, which has no variance.
+        """
+        if self.images * x.side**2 < 2:
+            raise ValueError("batch norm: got one image of one pixel; give larger images or batches")
         before = self._instructions[-1] if self._instructions else None
         weights = [] if weight is None or bias is None else [weight, bias]
         y = self._record(_NORMALISE, x, x.side, x.channels, weights=weights)

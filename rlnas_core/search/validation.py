@@ -33,6 +33,7 @@ def scorer(
     calibration_batch: int | None = None,
     seed: int,
     device: str = "auto",
+    kernels: str = "auto",
     log: Callable[[str], None] = print,
 ) -> Callable[[np.ndarray], np.ndarray]:
     """Return a function from genes (N, genes) to accuracies in percent (N,), for any space (Sec. 4.1).
@@ -41,8 +42,8 @@ def scorer(
     running statistics over batches of `calibration_batch`, or from all at once. Accuracy is measured on
     `images` validation images, None for all. Both sets of images, and the classes of the latter, are drawn
     once with `seed`. For pretext tasks with several positions per image, accuracy is the mean over positions.
-    Architectures with the same canonical form are evaluated once. Raises ValueError without validation
-    images.
+    Architectures with the same canonical form are evaluated once. `device` and `kernels` are as in
+    `TrainingSettings`. Raises ValueError without validation images.
     """
     if len(validation) == 0:
         raise ValueError(
@@ -52,9 +53,10 @@ def scorer(
     calibrating = _draw(calibration, calibration_images, rng)
     chosen = _draw(validation, images or len(validation), rng)
     target_device = pick_device(device)
-    engine = accelerate(model) if target_device.type == "cpu" else None
+    model.to(target_device)
+    engine = accelerate(model) if target_device.type == "cpu" and kernels == "auto" else None
     if engine is None:
-        model.to(target_device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        model.to(memory_format=torch.channels_last)
     model.eval()
     network = engine or model
 
@@ -63,9 +65,10 @@ def scorer(
 
     # Calibration images get random classes: only pretext tasks use them, to transform the images.
     x, _ = posed(calibration, calibrating, rng.integers(labels.categories, size=len(calibrating)))
-    y, target = posed(validation, chosen, labels(chosen))
-    size = _BATCH if target_device.type == "cpu" else 8 * _BATCH
-    batches = list(zip(y.split(size), target.split(size), strict=True))
+    classes, size = labels(chosen), _BATCH if target_device.type == "cpu" else 8 * _BATCH
+    parts = [slice(start, start + size) for start in range(0, len(chosen), size)]
+    batches = [posed(validation, chosen[part], classes[part]) for part in parts]
+    targets = sum(target.numel() for _, target in batches)
 
     @torch.no_grad()
     def score(genes: np.ndarray) -> np.ndarray:
@@ -75,7 +78,7 @@ def scorer(
         for k, architecture in enumerate(distinct):
             with network.calibrated(x, architecture, calibration_batch):
                 hits = sum((network(part, architecture).argmax(1) == true).sum() for part, true in batches)
-            accuracies[k] = 100 * int(hits) / target.numel()
+            accuracies[k] = 100 * int(hits) / targets
             if (k + 1) % 1000 == 0:
                 left = (time.monotonic() - started) / (k + 1) * (len(distinct) - k - 1)
                 log(f"{k + 1} of {len(distinct)} distinct architectures evaluated, {left:.0f} s left")

@@ -177,12 +177,33 @@ def test_backward_after_another_forward_is_refused():
     x, path = torch.randn(4, 3, 8, 8), np.full((3, 6), 3)
     scores = model(x, path)
     model(x, path)
-    with pytest.raises(RuntimeError, match="call backward before it"):
+    with pytest.raises(RuntimeError, match="call backward once, before it"):
         scores.sum().backward()
+
+
+@needs_compiler
+def test_what_the_kernels_would_compute_wrongly_is_refused():
+    model, *_ = twins()
+    x, path = torch.randn(4, 3, 8, 8), np.full((3, 6), 3)
+    loss = model(x, path).sum()
+    loss.backward(retain_graph=True)
+    with pytest.raises(RuntimeError, match="call backward once"):
+        loss.backward()
+    refused = pytest.raises(RuntimeError, match=r"no gradient by fixed statistics: use torch.no_grad\(\)")
+    with torch.no_grad(), model.calibrated(x, path), torch.enable_grad(), refused:
+        model(x, path)
+    for images, message in (
+        (torch.randn(4, 3, 8, 12), "got 8x12 pixels; accepted: square images"),
+        (torch.randn(4, 1, 8, 8), "got 1 channels; the network accepts 3"),
+        (torch.randn(1, 3, 4, 4), "got one image of one pixel"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            model(images, path)
 
 
 def test_what_the_kernels_lack_leaves_the_network_to_torch(monkeypatch):
     assert engine.accelerate(Supernet(classes=5, channels=4, cells=1)) is None
+    assert engine.accelerate(Supernet(classes=5, channels=8, cells=1).double()) is None
     assert engine.accelerate(MobileNetSupernet(classes=5)) is None
     monkeypatch.setattr(engine, "library", lambda: None)
     model = Supernet(classes=5, channels=8, cells=1)
