@@ -16,9 +16,9 @@ from rlnas_core.paper.tables import COSTS, DASH, PAPER, Cell, interval, title
 HOLDS, FAILS, OPEN, NOT_MEASURED = "holds", "doesn't hold", "can't be told apart", "not measured"
 SIGNS = {HOLDS: "✓", FAILS: "✗", OPEN: "≈", NOT_MEASURED: DASH}
 RULE = (
-    "A claim rests on comparisons, each an estimate with a 95% interval: of two rows the t interval of "
-    "their difference, the standard deviation over seeds pooled over both (a row with one seed takes the "
-    "other's, as if both varied alike); of one row the t interval of its mean, with one seed the bootstrap "
+    "A claim rests on comparisons, each an estimate with a 95% interval: of two rows Welch's t interval of "
+    "their difference over seeds (a row with one seed takes the other's standard deviation, as if both "
+    "varied alike); of one row the t interval of its mean, with one seed the bootstrap "
     "interval over architectures; of a rank correlation Fisher's; costs, ranges and the paper's numbers "
     "without a standard deviation stand for themselves. The best of N numbers of categories was chosen by "
     "its tau, so its interval is one of 1 - 0.05/N. A comparison holds where the interval lies on the "
@@ -46,7 +46,10 @@ class Estimate(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """A comparison in a column: the run's and the paper's estimate, and the region claimed for each."""
+    """A comparison in a column: the run's and the paper's estimate, and the region claimed for each.
+
+    `judged` replaces the run's estimate where not its interval but its value has to be in the region.
+    """
 
     column: str
     compared: str
@@ -55,6 +58,7 @@ class Comparison(NamedTuple):
     run_region: tuple[float, float]
     paper_region: tuple[float, float]
     reasons: Iterable[str] = ()
+    judged: Estimate | None = None
 
 
 def check(tables: Mapping[int, pd.DataFrame], categories: pd.DataFrame | None) -> pd.DataFrame:
@@ -97,10 +101,10 @@ def judge(estimate: Estimate, region: tuple[float, float]) -> str:
 
 
 def difference(one: Cell, two: Cell, *, level: float = _LEVEL) -> Estimate:
-    """Return the difference of two means with its t interval at `level`, their standard deviations pooled.
+    """Return the difference of two means with Welch's t interval at `level`.
 
-    A mean of infinitely many runs is exact, such as one that doesn't depend on a seed. The interval is
-    infinite if no other mean is of at least two runs.
+    A mean of infinitely many runs is exact, such as one that doesn't depend on a seed. A mean of one run gets
+    the other's standard deviation; the interval is infinite if there is none.
     """
     value = one["mean"] - two["mean"]
     drawn = [cell for cell in (one, two) if np.isfinite(cell["runs"])]
@@ -109,9 +113,13 @@ def difference(one: Cell, two: Cell, *, level: float = _LEVEL) -> Estimate:
         return Estimate(value, value, value)
     if freedom < 1:
         return Estimate(value, -np.inf, np.inf)
-    squares = sum(cell["std"] ** 2 * (cell["runs"] - 1) for cell in drawn if cell["runs"] > 1)
-    error = np.sqrt(squares / freedom * sum(1 / cell["runs"] for cell in drawn))
-    reach = stats.t.ppf((1 + level) / 2, freedom) * error
+    std = next(cell["std"] for cell in drawn if cell["runs"] > 1)
+    squares = [(cell["std"] if cell["runs"] > 1 else std) ** 2 / cell["runs"] for cell in drawn]
+    if all(cell["runs"] > 1 for cell in drawn) and any(squares):
+        freedom = sum(squares) ** 2 / sum(
+            square**2 / (cell["runs"] - 1) for square, cell in zip(squares, drawn, strict=True)
+        )
+    reach = stats.t.ppf((1 + level) / 2, freedom) * np.sqrt(sum(squares))
     return Estimate(value, value - reach, value + reach)
 
 
@@ -152,11 +160,10 @@ def _of_rows(asked: Mapping[str, Any], table: pd.DataFrame) -> Iterator[Comparis
         margin = asked.get("margin", 0)
         if margin == "paper":  # which can't be a test of itself
             margin, paper = abs(paper.value), Estimate(paper.value)
-        (own, region), (paper, of_paper) = (_region(asked["kind"], one, margin) for one in (own, paper))
+        (judged, region), (paper, of_paper) = (_region(asked["kind"], one, margin) for one in (own, paper))
         reasons = [cell["note"] for cell in pair if np.isnan(cell["mean"])]
-        yield Comparison(
-            column, " against ".join(map(title, asked["rows"])), own, paper, region, of_paper, reasons
-        )
+        compared = " against ".join(map(title, asked["rows"]))
+        yield Comparison(column, compared, own, paper, region, of_paper, reasons, judged)
 
 
 def _region(kind: str, estimate: Estimate, margin: float) -> tuple[Estimate, tuple[float, float]]:
@@ -233,7 +240,7 @@ def _mean(cell: Cell) -> Estimate:
 
 
 def _line(found: Comparison) -> dict[str, Any]:
-    verdict = judge(found.run, found.run_region)
+    verdict = judge(found.judged or found.run, found.run_region)
     reasons = found.reasons if verdict == NOT_MEASURED else [_ONE_SEED] if np.isinf(found.run.low) else []
     unjudged = np.isnan(found.paper.low)
     return {

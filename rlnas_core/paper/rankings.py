@@ -177,16 +177,18 @@ def lay_out(table: pd.DataFrame, costs: Mapping[str, float]) -> pd.DataFrame:
     def values(numbers: Iterable[float], digits: int) -> str:
         return " / ".join(DASH if np.isnan(number) else f"{number:.{digits}f}" for number in numbers)
 
-    rows = [
-        {
-            "Ranking": title(str(row)),
-            "Needs": str(cells["needs"].iat[0] or "nothing"),
-            "Core seconds": f"{costs[str(row)]:,.0f}",
-            **{head: values(cells[name], digits) for name, (head, digits) in _COLUMNS.items()},
-            "Runs": str(cells["runs"].iat[0]),
-        }
-        for row, cells in table.groupby("row", sort=False)
-    ]
+    rows = []
+    for row, cells in table.groupby("row", sort=False):
+        measured = cells.set_index("column").reindex(datasets)
+        rows.append(
+            {
+                "Ranking": title(str(row)),
+                "Needs": str(cells["needs"].iat[0] or "nothing"),
+                "Core seconds": f"{costs[str(row)]:,.0f}",
+                **{head: values(measured[name], digits) for name, (head, digits) in _COLUMNS.items()},
+                "Runs": str(cells["runs"].iat[0]),
+            }
+        )
     rows += [
         {"Ranking": name, "Runs": "quoted"}
         | {_COLUMNS[measure][0]: values((of[name] for name in datasets), 3) for measure, of in quoted.items()}

@@ -40,12 +40,15 @@ def test_an_interval_within_outside_or_across_gives_the_verdict():
     assert claims.judge(Estimate(), (0, np.inf)) == NOT_MEASURED
 
 
-def test_the_interval_of_a_difference_is_students():
+def test_the_interval_of_a_difference_is_welchs():
     one, two = [0.51, 0.52, 0.56], [0.47, 0.50]
     cells = [{"mean": np.mean(v), "std": np.std(v, ddof=1), "runs": len(v)} for v in (one, two)]
     estimate = claims.difference(*cells)
-    reference = stats.ttest_ind(one, two).confidence_interval(0.95)
+    reference = stats.ttest_ind(one, two, equal_var=False).confidence_interval(0.95)
     np.testing.assert_allclose(estimate[1:], [reference.low, reference.high])
+    single = claims.difference(cells[0], {"mean": 0.47, "std": np.nan, "runs": 1})
+    reference = stats.ttest_ind(one, [0.47]).confidence_interval(0.95)  # of equal variances
+    np.testing.assert_allclose(single[1:], [reference.low, reference.high])
     exact = claims.difference(cells[0], {"mean": 0.5, "std": 0.0, "runs": np.inf})
     reference = stats.ttest_1samp(one, 0.5).confidence_interval(0.95)
     np.testing.assert_allclose(exact[1:], [reference.low - 0.5, reference.high - 0.5])
