@@ -42,7 +42,8 @@ class Checkpoint:
     def restore(self) -> State | None:
         """The newest valid checkpoint of this key, or None; moves others and damaged ones aside."""
         foreign = None
-        for path in self._files():
+        files = self._files()
+        for path in files:
             if not path.exists():
                 continue
             try:
@@ -53,10 +54,14 @@ class Checkpoint:
                 self.log(f"the checkpoint {path} is damaged ({error}); moved to {aside.name}")
                 continue
             if meta["key"] == self.key:
+                if foreign:  # newer: what this training saves would overwrite it
+                    last, before, kept = files
+                    path.replace(before if foreign == last else last)
+                    foreign.replace(kept)
                 return tensors, meta
             foreign = foreign or path
         if foreign:
-            *_, kept = self._files()
+            *_, kept = files
             foreign.replace(kept)
             self.log(
                 f"the checkpoint {foreign} is of other settings, inputs or code, which can resume from "

@@ -163,7 +163,7 @@ def _set_precision(device: torch.device, settings: TrainingSettings) -> None:
 def _key(model: nn.Module, settings: TrainingSettings, key: Sequence[Any]) -> str:
     """A hash of everything that the result of a training depends on."""
     shapes = [(name, list(tensor.shape)) for name, tensor in model.state_dict().items()]
-    versions = [version(name) for name in ("torch", "torchvision", "pillow")]
+    versions = [version(name) for name in ("torch", "torchvision", "pillow", "numpy")]
     return key_of(asdict(settings), processes.count(), versions, shapes, *key, *_CODE)
 
 

@@ -49,7 +49,7 @@ class TrainingSettings:
             raise ValueError(
                 f"schedule_epochs: got {self.schedule_epochs}; accepted: epochs ({self.epochs}) or more"
             )
-        if self.norm_batch is not None and self.batch_size % self.norm_batch:
+        if self.norm_batch is not None and (self.norm_batch < 1 or self.batch_size % self.norm_batch):
             raise ValueError(
                 f"norm_batch: got {self.norm_batch}; accepted: a divisor of batch_size ({self.batch_size})"
             )

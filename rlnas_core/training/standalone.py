@@ -176,7 +176,7 @@ def retrain(
     Under `torchrun` each process takes a part of every batch. `run` and errors are those of `loop.fit`.
     Raises ValueError too if images have no labels or the space's networks don't support a setting.
     """
-    if (train.labels < 0).any():
+    if any((part.labels < 0).any() for part in (train, valid)):
         raise ValueError("retraining needs labels: got images without; give class folders")
     for name in ("auxiliary", "drop", "dropout"):
         value = getattr(settings, name)

@@ -149,6 +149,19 @@ def test_the_checkpoint_before_one_of_other_settings_is_used(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_settings_can_change_back_and_forth_without_loss(tmp_path):
+    path, lines = tmp_path / "one.safetensors", []
+    for number, key in enumerate(("ours", "other")):
+        last = Checkpoint(path, key, log=lines.append)
+        assert last.restore() is None
+        last.save({"a": torch.zeros(2)}, {"n": number})
+    for number, key in ((0, "ours"), (1, "other"), (2, "ours"), (3, "other")):
+        again = Checkpoint(path, key, log=lines.append)
+        assert again.restore()[1]["n"] == number
+        for _ in range(3):
+            again.save({"a": torch.zeros(2)}, {"n": number + 2})
+
+
 def test_checkpoint_holds_no_code(digits, tmp_path):
     state, _ = interrupted(digits, tmp_path)
     assert state.read_bytes()[8:9] == b"{"  # safetensors: the length of a JSON header, and the header
