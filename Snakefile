@@ -14,7 +14,9 @@ if not {"searches", "model"} & config.keys():
 container: "docker://condaforge/miniforge3:24.3.0-0"
 
 
-report: "report/workflow.rst"
+if workflow.modifier.is_main_snakefile():
+
+    report: "report/workflow.rst"
 
 
 include: "rules/common.smk"
@@ -42,12 +44,6 @@ if config["model"]:
     include: "rules/model.smk"
 
 
-# These rules take a second, so they run on the submitting machine and not as jobs of a cluster.
-localrules:
-    all,
-    choose_architecture,
-
-
 rule all:
     default_target: True
     input:
@@ -56,3 +52,4 @@ rule all:
             if config["model"]
             else [SEARCHES, TABLES, FIGURES, NETWORKS, MODELS, RANKED, CHOSEN, f"{RESULTS}/claims.md"]
         ),
+    localrule: True

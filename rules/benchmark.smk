@@ -39,8 +39,7 @@ rule look_up_accuracy:
         f"{RESULTS}/runtimes/look_up_accuracy/{EXPERIMENT}/{{search}}.tsv"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        **growing(mem_mb=1000, runtime=10),
     conda:
         "../envs/analysis.yaml"
     script:
@@ -62,8 +61,7 @@ rule correlate_scores:
         f"{RESULTS}/runtimes/correlate_scores/{EXPERIMENT}/{{indicator}}.tsv"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=30,
+        **growing(mem_mb=1000, runtime=30),
     conda:
         "../envs/analysis.yaml"
     script:
@@ -84,8 +82,7 @@ rule rank_by_cost:
         f"{RESULTS}/runtimes/rank_by_cost.tsv"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=30,
+        **growing(mem_mb=1000, runtime=30),
     conda:
         "../envs/analysis.yaml"
     script:

@@ -21,8 +21,7 @@ rule check_claims:
         f"{RESULTS}/runtimes/check_claims.tsv"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        **growing(mem_mb=1000, runtime=10),
     conda:
         "../envs/analysis.yaml"
     script:

@@ -59,19 +59,26 @@ wildcard_constraints:
 
 
 def job_setting(job, key):
-    """A resource of a job; memory and time grow with each attempt, for jobs stopped by a cluster."""
+    """A setting of a kind of job, which may depend on wildcards."""
+    return lambda wildcards: config["jobs"][job(wildcards) if callable(job) else job][key]
 
-    def setting(wildcards, attempt):
-        name = job(wildcards) if callable(job) else job
-        return config["jobs"][name][key] * (attempt if key in ("mem_mb", "runtime") else 1)
 
-    return setting
+def growing(**resources):
+    """Memory in MB and time in minutes, more with each attempt, for jobs that a cluster stopped."""
+
+    def times(amount):
+        def needed(wildcards, attempt):
+            return attempt * (amount(wildcards) if callable(amount) else amount)
+
+        return needed
+
+    return {name: times(amount) for name, amount in resources.items()}
 
 
 def job_resources(job):
-    """Memory in MB, time in minutes and GPUs of a job."""
-    keys = {"mem_mb": "mem_mb", "runtime": "runtime", "gpu": "gpus"}
-    return {name: job_setting(job, key) for name, key in keys.items()}
+    """Memory in MB, time in minutes and GPUs of a kind of job."""
+    grown = growing(mem_mb=job_setting(job, "mem_mb"), runtime=job_setting(job, "runtime"))
+    return grown | {"gpu": job_setting(job, "gpus")}
 
 
 def report_labels(wildcards):
@@ -120,8 +127,11 @@ def search_settings(wildcards):
 
 
 def retraining_settings(wildcards):
-    """The settings of a stand-alone network and its training."""
-    return config["retraining"][wildcards.space][wildcards.dataset]["network"]
+    """The settings of a stand-alone network and its training; a model's candidates have their own channels."""
+    settings = config["retraining"][wildcards.space][wildcards.dataset]["network"]
+    if config["model"] and wildcards.get("architecture") in CANDIDATES:
+        return settings | {"channels": None}
+    return settings
 
 
 def transfer_settings(wildcards):

@@ -26,8 +26,7 @@ rule draw_category_figure:
         f"{RESULTS}/runtimes/draw/figure1.tsv"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        **growing(mem_mb=1000, runtime=10),
     conda:
         "../envs/analysis.yaml"
     script:
@@ -52,8 +51,7 @@ rule draw_methods:
         f"{RESULTS}/runtimes/draw/methods.tsv"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        **growing(mem_mb=1000, runtime=10),
     conda:
         "../envs/analysis.yaml"
     script:
@@ -78,8 +76,7 @@ rule draw_architectures:
         f"{RESULTS}/runtimes/draw/figure{{number}}.tsv"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        **growing(mem_mb=1000, runtime=10),
     conda:
         "../envs/analysis.yaml"
     wildcard_constraints:
@@ -111,8 +108,7 @@ rule draw_scatter:
         f"{RESULTS}/runtimes/draw/scatter_{{benchmark_dataset}}.tsv"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        **growing(mem_mb=1000, runtime=10),
     conda:
         "../envs/analysis.yaml"
     script:
@@ -145,8 +141,7 @@ rule draw_trajectory:
         f"{RESULTS}/runtimes/draw/trajectory.tsv"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        **growing(mem_mb=2000, runtime=30),
     conda:
         "../envs/analysis.yaml"
     script:
@@ -182,8 +177,7 @@ rule draw_initialisations:
         f"{RESULTS}/runtimes/draw/initialisations.tsv"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=10,
+        **growing(mem_mb=2000, runtime=10),
     conda:
         "../envs/rlnas.yaml"
     script:

@@ -1,16 +1,27 @@
 # Inputs of trainings and searches: files of the user, labels, architectures, retrained weights
 from rlnas_core.benchmark.accuracies import INCLUDED
+from rlnas_core.images.archives import directories
+
+IN_MODULE = not workflow.modifier.is_main_snakefile()
+
+
+def own(path):
+    """The path of a user's file, if any; absolute in a module, whose prefix is for results alone."""
+    if not path:
+        return []
+    return str(Path(path).absolute()) if IN_MODULE else path
 
 
 def dataset_files(wildcards):
-    """The user's files of a dataset; none for a source that is downloaded."""
+    """The user's files of a dataset, and directories, whose times say when images were added or removed."""
     settings = config["datasets"][wildcards.dataset]
-    return [settings[name] for name in ("path", "labels") if settings[name] is not None]
+    found = map(str, directories(Path(settings["path"]))) if settings["path"] else []
+    return [own(path) for path in [*found, settings["labels"]] if path]
 
 
 def benchmark_source(wildcards):
     """The user's benchmark, or the table included in the library."""
-    return INCLUDED if config["benchmark"]["source"] == "included" else config["benchmark"]["path"] or []
+    return INCLUDED if config["benchmark"]["source"] == "included" else own(config["benchmark"]["path"])
 
 
 def label_file(split):
@@ -67,7 +78,7 @@ def transfer_inputs(wildcards):
     """The images, original or miniature, and the pretrained weights of the backbone, if any."""
     transfer = config["transfer"][wildcards.scenes]
     miniature = f"{RESULTS}/data/miniature-{wildcards.scenes}"
-    inputs = {"scenes": miniature if transfer["source"] == "miniature" else transfer["path"] or []}
+    inputs = {"scenes": miniature if transfer["source"] == "miniature" else own(transfer["path"])}
     if dataset := transfer["pretrained"]:
         seed = config["retraining"][wildcards.space][dataset]["seeds"][0]
         retrained = RETRAINED.format(**{**wildcards, "dataset": dataset, "seed": seed})

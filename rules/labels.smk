@@ -12,8 +12,7 @@ rule draw_labels:
         f"{RESULTS}/runtimes/draw_labels/{{dataset}}/{{labels}}/{{categories}}/{{seed}}/{{split}}.tsv"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        **growing(mem_mb=1000, runtime=10),
     conda:
         "../envs/analysis.yaml"
     wildcard_constraints:

@@ -21,8 +21,7 @@ rule choose_candidates:
         f"{RESULTS}/runtimes/choose_candidates.tsv"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=30,
+        **growing(mem_mb=4000, runtime=30),
     conda:
         "../envs/rlnas.yaml"
     script:
@@ -43,8 +42,7 @@ rule compare_networks:
         f"{RESULTS}/runtimes/compare_networks.tsv"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=30,
+        **growing(mem_mb=4000, runtime=30),
     conda:
         "../envs/rlnas.yaml"
     script:
@@ -73,8 +71,7 @@ rule draw_label_curve:
         f"{RESULTS}/runtimes/draw_label_curve.tsv"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        **growing(mem_mb=1000, runtime=10),
     conda:
         "../envs/analysis.yaml"
     script:
@@ -96,8 +93,7 @@ rule initialise_network:
         f"{RESULTS}/runtimes/initialise_network/{RETRAINED}.tsv"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=10,
+        **growing(mem_mb=4000, runtime=10),
     conda:
         "../envs/rlnas.yaml"
     script:
@@ -139,8 +135,7 @@ rule summarise_search:
         f"{RESULTS}/runtimes/summarise_search.tsv"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        **growing(mem_mb=1000, runtime=10),
     conda:
         "../envs/analysis.yaml"
     script:

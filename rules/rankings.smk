@@ -41,8 +41,7 @@ rule add_ranks:
         f"{RESULTS}/runtimes/add_ranks/{EXPERIMENT}/{{rank_sum}}.tsv"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        **growing(mem_mb=1000, runtime=10),
     conda:
         "../envs/analysis.yaml"
     wildcard_constraints:
@@ -85,8 +84,7 @@ rule tabulate_rankings:
         f"{RESULTS}/runtimes/tabulate/rankings.tsv"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        **growing(mem_mb=2000, runtime=30),
     conda:
         "../envs/analysis.yaml"
     script:
@@ -114,8 +112,7 @@ rule build_explorer:
         f"{RESULTS}/runtimes/build_explorer.tsv"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        **growing(mem_mb=2000, runtime=30),
     conda:
         "../envs/analysis.yaml"
     script:
@@ -167,8 +164,7 @@ rule tabulate_networks:
         f"{RESULTS}/runtimes/tabulate/networks_{{space}}_{{dataset}}.tsv"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        **growing(mem_mb=2000, runtime=30),
     conda:
         "../envs/analysis.yaml"
     script:

@@ -1,6 +1,7 @@
 # From an architecture to the accuracy of its stand-alone network, and to a model for use elsewhere
 
 
+# It takes a second, so it runs on the submitting machine and not as a job of a cluster.
 rule choose_architecture:
     input:
         unpack(architecture_inputs),
@@ -12,10 +13,10 @@ rule choose_architecture:
         f"{RESULTS}/runtimes/choose_architecture/{{space}}/{{architecture}}.tsv"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        **growing(mem_mb=1000, runtime=10),
     conda:
         "../envs/analysis.yaml"
+    localrule: True
     script:
         "../workflow_scripts/choose_architecture.py"
 
@@ -66,8 +67,7 @@ rule export_model:
         f"{RESULTS}/runtimes/export_model/{RETRAINED}.tsv"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=20,
+        **growing(mem_mb=4000, runtime=20),
     conda:
         "../envs/rlnas.yaml"
     script:

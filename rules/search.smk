@@ -14,8 +14,7 @@ rule score_angle:
         f"{RESULTS}/runtimes/score_angle/{EXPERIMENT}.tsv"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=10,
+        **growing(mem_mb=2000, runtime=10),
     conda:
         "../envs/rlnas.yaml"
     script:
@@ -65,8 +64,7 @@ rule evolve_architecture:
         f"{RESULTS}/runtimes/evolve_architecture/{EXPERIMENT}/{{indicator}}.tsv"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        **growing(mem_mb=1000, runtime=10),
     conda:
         "../envs/analysis.yaml"
     script:
@@ -87,8 +85,7 @@ rule search_randomly:
         f"{RESULTS}/runtimes/search_randomly/{EXPERIMENT}.tsv"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        **growing(mem_mb=1000, runtime=10),
     conda:
         "../envs/analysis.yaml"
     script:
@@ -122,8 +119,7 @@ rule search_large_space:
         f"{RESULTS}/runtimes/search_large_space/{LARGE}.tsv"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=30,
+        **growing(mem_mb=4000, runtime=30),
     conda:
         "../envs/rlnas.yaml"
     wildcard_constraints:

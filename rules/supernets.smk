@@ -45,8 +45,7 @@ rule initialise_supernets:
         f"{RESULTS}/runtimes/initialise_supernets/{{dataset}}/{{initialisation}}/{{categories}}/{{seed}}.tsv"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=10,
+        **growing(mem_mb=2000, runtime=10),
     conda:
         "../envs/rlnas.yaml"
     script:

@@ -24,8 +24,7 @@ rule tabulate_costs:
         f"{RESULTS}/runtimes/tabulate/table{{number}}.tsv"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        **growing(mem_mb=1000, runtime=10),
     conda:
         "../envs/analysis.yaml"
     wildcard_constraints:
@@ -58,8 +57,7 @@ rule tabulate_accuracies:
         f"{RESULTS}/runtimes/tabulate/table{{number}}.tsv"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        **growing(mem_mb=1000, runtime=10),
     conda:
         "../envs/analysis.yaml"
     wildcard_constraints:
@@ -93,8 +91,7 @@ rule tabulate_correlations:
         f"{RESULTS}/runtimes/tabulate/table{{number}}.tsv"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        **growing(mem_mb=1000, runtime=10),
     conda:
         "../envs/analysis.yaml"
     wildcard_constraints:
@@ -119,8 +116,7 @@ rule compare_with_authors:
         f"{RESULTS}/runtimes/tabulate/comparison.tsv"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        **growing(mem_mb=1000, runtime=10),
     conda:
         "../envs/analysis.yaml"
     script:

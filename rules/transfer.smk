@@ -10,8 +10,7 @@ rule make_miniature:
         f"{RESULTS}/runtimes/make_miniature/{{scenes}}.tsv"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        **growing(mem_mb=1000, runtime=10),
     conda:
         "../envs/rlnas.yaml"
     script:

@@ -11,6 +11,7 @@ import zipfile
 
 import yaml
 from environments import keep_to, lacking, scripts_in
+from image_directories import image_folder
 from PIL import Image
 from workflow import ROOT, TINY, jobs_of, make_images, of_this_workflow, read_for, snakemake
 
@@ -87,6 +88,10 @@ def test_the_workflow_is_a_module_of_another(tmp_path):
     """With a prefix, to which Snakemake leaves parameters alone; nothing lies outside it."""
     alone = {labels: [] for labels in TINY["seeds"]} | {"uniform-once": [0]}
     config = TINY | {"seeds": alone, "validation": {"seeds": []}, "proxies": {"names": []}}
+    config |= {"searches": {"cifar10": "own"}, "retraining": {}, "transfer": {}, "large_spaces": {}}
+    config |= {"supernet": TINY["supernet"] | {"batch_size": 16}}
+    config["datasets"] = {"own": {"source": "image-folder", "path": "images", "classes": 2, "image_size": 8}}
+    image_folder(tmp_path / "images", {f"{kind}/{k}.png": 3 * k for kind in "ab" for k in range(80)})
     (tmp_path / "Snakefile").write_text(
         f"""
 module rlnas:
@@ -105,6 +110,7 @@ rule everything:
     assert "rlnas_train_supernet" in plan
     snakemake(tmp_path, "nested/results/tiny/tables/rankings.csv")
     assert (tmp_path / "nested/results/tiny/tables/rankings.csv").exists()
+    snakemake(tmp_path, "nested/results/tiny/tables/rankings.csv", "--report", "report.html")
     assert not (tmp_path / "results").exists()
 
 
@@ -129,6 +135,18 @@ rule prepare_dataset:
     output = snakemake(tmp_path, "own", "nested/results/tiny/benchmark/accuracies.csv", check=False)
     assert "benchmark.path: needs NAS-Bench-201-v1_1-096897.pth" in output
     assert not (tmp_path / "own").exists()
+
+
+def test_images_added_to_a_class_are_read(tmp_path):
+    image_folder(tmp_path / "images", {f"train/{kind}/{k}.png": 10 * k for kind in "ab" for k in range(20)})
+    own = {"source": "image-folder", "path": "images", "classes": 2, "image_size": 8}
+    config = TINY | {"datasets": {"own": own}, "searches": {"cifar10": "own"}, "supernet": {"batch_size": 8}}
+    config |= {"retraining": {}, "transfer": {}, "large_spaces": {}}
+    target = "results/tiny/data/own/dataset.json"
+    of_this_workflow(tmp_path, target, config=config)
+    assert "Nothing to be done" in of_this_workflow(tmp_path, target, "--dry-run", config=config)
+    image_folder(tmp_path / "images", {"train/a/new.png": 7})
+    assert "prepare_dataset" in of_this_workflow(tmp_path, target, "--dry-run", config=config)
 
 
 def test_the_command_line_wins_beside_the_configurations_jobs(tmp_path):

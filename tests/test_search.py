@@ -31,11 +31,11 @@ def photographs(folder, classes):
             Image.fromarray(pixels).save(folder / name / f"{number}.png")
 
 
-def choose(directory, images, *choices, run="own"):
+def choose(directory, images, *choices, run="own", labels=()):
     """What `make search` prints first, and the arguments of its Snakemake."""
     config = f"results/{run}/config.yaml"
     script = ROOT / "workflow_scripts/choose_settings.py"
-    command = [sys.executable, script, images, config, "--set", *TINY, *choices]
+    command = [sys.executable, script, images, config, *labels, "--set", *TINY, *choices]
     printed = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False)
     assert printed.returncode == 0, printed.stderr
     return printed.stdout, ("--snakefile", str(ROOT / "Snakefile"), "--configfile", config)
@@ -78,6 +78,10 @@ def test_labelled_images_end_in_a_trained_model_that_was_compared(tmp_path):
         candidates.index
     )
     assert (candidates["macs"] <= 1e6 * limit).all()
+    for name in ("found", "residual"):
+        trained = pd.read_csv(run / f"retrained/nas_bench_201/images/{name}/0/accuracy.csv")
+        assert f"{candidates.loc[name, 'channels']} channels" in trained["network"].iloc[0]
+    assert candidates.loc["residual", "channels"] != candidates.loc["found", "channels"]
     comparison = pd.read_csv(run / "choice/comparison.csv").set_index("network")
     assert comparison.loc["found", "images"] == 12
     assert comparison.loc["random", "runs"] == 2
@@ -107,6 +111,21 @@ def test_labelled_images_end_in_a_trained_model_that_was_compared(tmp_path):
     session = onnxruntime.InferenceSession(run / "model/model.onnx", providers=["CPUExecutionProvider"])
     (scores,) = session.run(None, {"images": images})
     assert np.abs(scores - model(images).detach().numpy()).max() < 1e-4 * max(1, np.abs(scores).max())
+
+
+def test_a_list_of_labels_is_trained_on_and_all_images_are_searched_on(tmp_path):
+    """Their directories are no classes."""
+    photographs(tmp_path / "photos", ["2023", "2024"])
+    rows = [f"{year}/{number}.png,{'abc'[number % 3]}" for year in (2023, 2024) for number in range(30)]
+    (tmp_path / "labels.csv").write_text("\n".join(["file,class", *rows]))
+    given, labels = ("seeds=1", "retrainings=1", "labels=[]"), ("--labels", "labels.csv")
+    _, arguments = choose(tmp_path, "photos", *given, labels=labels)
+    targets = [f"results/own/{file}" for file in ("choice/candidates.csv", "data/labelled/dataset.json")]
+    snakemake(tmp_path, *targets, *arguments)
+    data = tmp_path / "results/own/data"
+    assert np.load(data / "images/train_labels.npy").tolist() == [-1] * 80
+    assert np.bincount(np.load(data / "labelled/train_labels.npy")).sum() == 54
+    assert "retrain_architecture" in snakemake(tmp_path, *arguments, "--dry-run")
 
 
 def test_unlabelled_images_of_an_archive_end_in_a_network_that_says_it_is_not_trained(tmp_path):

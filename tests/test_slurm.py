@@ -19,7 +19,7 @@ CONFIG = TINY | {
     "retraining": {},
     "transfer": {},
     "supernet": TINY["supernet"] | {"epochs": 150},
-    "jobs": {"data": {"mem_mb": 600}, "benchmark": {"mem_mb": 1000}, "supernet": {"mem_mb": 2000, "gpus": 1}},
+    "jobs": {"data": {"mem_mb": 600}, "supernet": {"mem_mb": 2000, "gpus": 1}},
 }
 TARGETS = [f"results/tiny/tables/table{number}.csv" for number in (1, 6)]
 FOLDERS = ("scores", "searches", "supernets", "tables")

@@ -32,13 +32,19 @@ def resolve_paths(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return a copy with existing paths: `{data}` is replaced, and the first existing path of a list used.
 
     A CIFAR path in `{data}` is dropped if `data` is null, so that CIFAR is downloaded. Raises
-    `ConfigurationError` that names the key of each path that doesn't exist.
+    `ConfigurationError` that names the key of each path that doesn't exist, and for a `data` that no path
+    uses.
     """
     resolved = copy.deepcopy(dict(config))
     wrong = []
+    if config["data"] is not None and "{data}" not in str(config):
+        wrong.append(
+            f"data: got {config['data']}, but no path contains {{data}}; leave it out, or give "
+            "datasets.NAME.path instead"
+        )
     for key, entry in _sources(resolved).items():
         for part in ("path", "labels"):
-            if entry.get(part) is not None:
+            if entry.get(part):
                 try:
                     entry[part] = _resolved(f"{key}.{part}", entry, entry[part], config["data"])
                 except ValueError as error:

@@ -113,13 +113,15 @@ def _check(name: str, value: Any) -> None:
 class _Plan:
     """The trainings of a run, and how many epochs of supernets and networks the time allows.
 
-    `few` are the numbers of labels per class in the figure, `seconds` is the core time of all trainings.
+    `images` are those that networks train on, `searched` those that supernets train on. `few` are the
+    numbers of labels per class in the figure, `seconds` is the core time of all trainings.
     """
 
     space: str
     channels: int
     classes: int
     images: int
+    searched: int
     batch: int
     seconds: float
     seeds: list[int]
@@ -133,7 +135,9 @@ class _Plan:
         flops = space.cost(space.sample(1000, np.random.default_rng(0)), **network)[1]
         mean, largest = float(flops.mean()), float(flops.max())
         steps = self.images / self.batch
-        supernet = len(self.seeds) * training_seconds(self.space, mean, self.batch, steps)
+        supernet = len(self.seeds) * training_seconds(
+            self.space, mean, self.batch, self.searched / self.batch
+        )
         # Found, structural, residual and random networks; with few labels only three of them
         heavy = training_seconds(self.space, largest, self.batch, steps, eager=True)
         light = training_seconds(self.space, mean, self.batch, steps, eager=True)
@@ -165,7 +169,7 @@ def choose_settings(
     book = _Book(given or {})
     space = book("space", "nas_bench_201", "the smallest space, enumerated to the exact optimum")
     reading = _choose_reading(book, survey)
-    plan = _plan(book, space, survey, reading["split"])
+    plan = _plan(book, space, survey, reading["split"], listed=labels is not None)
     sizes, image_size = _choose_sizes(book, plan, survey)
     search_epochs, epochs = _choose_epochs(book, plan, sizes, image_size)
     images = {
@@ -216,7 +220,7 @@ def _choose_reading(book: _Book, survey: Survey) -> dict[str, Any]:
     }
 
 
-def _plan(book: _Book, space: str, survey: Survey, split: str | None) -> _Plan:
+def _plan(book: _Book, space: str, survey: Survey, split: str | None, *, listed: bool) -> _Plan:
     """The trainings, their numbers and their time."""
     labelled = survey.classes > 0
     held = 0 if survey.test or not split else survey.train // (10 if split == "held-out" else 2)
@@ -239,6 +243,7 @@ def _plan(book: _Book, space: str, survey: Survey, split: str | None) -> _Plan:
         channels=channels,
         classes=classes,
         images=images,
+        searched=survey.images if listed else images,
         batch=_power_of_two(images // 10, _BATCH),
         seconds=_SHARE * 60 * minutes * cores,
         seeds=list(range(seeds)),
@@ -280,7 +285,8 @@ def _datasets(plan: _Plan, images: Mapping[str, Any], labels: Path | str | None)
     datasets = {"images": images}
     if plan.labelled and labels is not None:
         # The search uses all images without labels; the list of labels is read for training only.
-        datasets = {"images": {**images, "split": None}, "labelled": {**images, "labels": str(labels)}}
+        searched = {**images, "split": None, "labels": False}
+        datasets = {"images": searched, "labelled": {**images, "labels": str(labels)}}
     trained = datasets.get("labelled", images)
     return datasets | {f"few{count}": {**trained, "per_class": count} for count in plan.few}
 

@@ -85,6 +85,8 @@ def _contradictions_of_images(key: str, entry: Mapping[str, Any]) -> Iterator[st
         for part in ("labels", "colours", "crop"):
             if (got := entry[part]) not in (None, "colour", "whole"):
                 yield f"{key}.{part}: got {in_yaml(got)}; only an image-folder has it, leave it out"
+    elif entry["labels"] is True:
+        yield f"{key}.labels: got true; accepted: a CSV, false, or null"
     elif entry["decode"] == "each-time":
         for part, only in (("colours", "colour"), ("crop", "whole")):
             if entry[part] != only:

@@ -1,5 +1,6 @@
 """The image files of a directory or archive, by name and content."""
 
+import os
 import tarfile
 import zipfile
 from collections.abc import Callable, Iterator
@@ -8,6 +9,8 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+TRAIN_FOLDERS = ("train", "training")
+TEST_FOLDERS = ("test", "testing", "val", "valid", "validation")  # in any case
 _ENCRYPTED = 1  # the bit in a zip entry's flags
 
 
@@ -34,16 +37,31 @@ def contents(path: Path, read: bool = True) -> Iterator[tuple[str, bytes]]:
         else:
             with tarfile.open(path, "r|*") as stream:
                 for member in stream:
-                    content = (
-                        stream.extractfile(member) if _is_image(member.name) and member.isfile() else None
-                    )
-                    if content is not None:
+                    if not _is_image(member.name):
+                        continue
+                    if member.issym() or member.islnk():
+                        raise ValueError(f"{member.name} is a link; give an archive without links")
+                    if (content := stream.extractfile(member)) is not None:
                         with closing(content):
                             yield member.name, content.read() if read else b""
     except Exception as error:  # the four compressions raise different errors
         raise ValueError(
             f"{path} is neither a folder nor a readable .zip or .tar archive: {error}"
         ) from error
+
+
+def directories(path: Path) -> list[Path]:
+    """A directory of images with those of its splits and classes; an archive alone."""
+    inner = _inside(path)
+    splits = [entry for entry in inner if entry.name.lower() in (*TRAIN_FOLDERS, *TEST_FOLDERS)]
+    return [path, *inner, *(below for entry in splits for below in _inside(entry))]
+
+
+def _inside(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    with os.scandir(folder) as entries:  # faster than a call for each of a million images
+        return sorted(Path(entry.path) for entry in entries if entry.is_dir())
 
 
 def _files_below(folder: Path, above: frozenset[Path] = frozenset()) -> Iterator[Path]:

@@ -33,7 +33,8 @@ class Reading:
     or the whole test set. Halves are drawn with a fixed seed. Unlabelled images are all for training by
     default. With `decode` "each-time" the training decodes the images of a directory. Images of a directory
     or archive are read in `colours` (colour or grey), `whole` or as their central `square`. `labels` is a CSV
-    of file and class, and `per_class` is the largest number of training images per class.
+    of file and class, or False for images without labels, whatever their directories; `per_class` is the
+    largest number of training images per class.
     """
 
     source: str
@@ -45,7 +46,7 @@ class Reading:
     decode: str = "once"
     colours: str = "colour"
     crop: str = "whole"
-    labels: Path | str | None = None
+    labels: Path | str | bool | None = None
     per_class: int | None = None
 
 
@@ -143,7 +144,7 @@ def _open(asked: Reading) -> ImageSource:
         raise ValueError(f"path: got none; {source} can't be downloaded, give the path of its files")
     if source == "imagenet16-120":
         return datasets.imagenet16(path)
-    labels = Path(asked.labels) if asked.labels else None
+    labels = Path(asked.labels) if isinstance(asked.labels, str) else asked.labels
     return image_files(path, labels=labels, mode=MODES[asked.colours], square=asked.crop == "square")
 
 

@@ -9,13 +9,11 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from PIL import Image
 
-from rlnas_core.images.archives import SUFFIXES, contents
+from rlnas_core.images.archives import SUFFIXES, TEST_FOLDERS, TRAIN_FOLDERS, contents
 from rlnas_core.images.pictures import SCALED, converted, is_wide, pixels_of, reason, resize
 from rlnas_core.machine.files import digest, reading, some
 
 _CHECKED = 100_000  # images that are decoded, or opened, for a check before a run
-_TRAIN_FOLDERS = ("train", "training")
-_TEST_FOLDERS = ("test", "testing", "val", "valid", "validation")  # in any case
 Chunks = Iterator[tuple[np.ndarray, np.ndarray]]
 Log = Callable[[str], None]
 
@@ -46,23 +44,25 @@ class ImageSource:
 
 
 def image_files(
-    path: Path, *, labels: Path | None = None, mode: str = "RGB", square: bool = False
+    path: Path, *, labels: Path | bool | None = None, mode: str = "RGB", square: bool = False
 ) -> ImageSource:
     """Read a directory or archive (.zip, .tar) of images: train/CLASS/, test/CLASS/, CLASS/, or flat.
 
-    Without class folders, or with a single one, the images are unlabelled (label -1). `labels` is a CSV of
-    the columns file and class; then only its files are read, with these classes. Images are read in PIL's
-    `mode`, RGB or L, and with `square` as their central square. Raises ValueError if there are no images,
-    only some are in class folders, a path leaves the archive, or the CSV names unknown files or a single
-    class. Reading raises ValueError that names every file that isn't a readable image.
+    Without class folders, or with a single one, the images are unlabelled (label -1); so are all with
+    `labels` False. A path in `labels` is a CSV of the columns file and class; then only its files are read,
+    with these classes. Images are read in PIL's `mode`, RGB or L, and with `square` as their central square.
+    Raises ValueError if there are no images, only some are in class folders, a path leaves the archive, or
+    the CSV names unknown files or a single class. Reading raises ValueError that names every file that isn't
+    a readable image.
     """
     names = _without_common_folder(sorted(name for name, _ in contents(path, read=False)))
     if not names:
         raise ValueError(f"{path} has no images; accepted endings: {', '.join(sorted(SUFFIXES))}")
     if leaving := {name for name in names if {"..", "/"} & set(PurePosixPath(name).parts)}:
         raise ValueError(f"{path}: paths that leave the archive: {some(leaving)}; give one without them")
-    class_of = _listed_classes(path, names, labels) if labels else {}
-    if labels:
+    class_of = dict.fromkeys(names, "") if labels is False else {}
+    if isinstance(labels, Path):
+        class_of = _listed_classes(path, names, labels)
         names = {full: short for full, short in names.items() if full in class_of}
     members = _splits(path, names, class_of)
     classes = _class_names(path, members)
@@ -85,14 +85,14 @@ def _splits(
 ) -> dict[str, dict[str, str]]:
     """The class of each training and test image; empty for unlabelled images."""
     split_of = {full: short.parts[0].lower() if len(short.parts) > 1 else "" for full, short in names.items()}
-    has_train = bool(set(_TRAIN_FOLDERS) & set(split_of.values()))
+    has_train = bool(set(TRAIN_FOLDERS) & set(split_of.values()))
     members = {"train": {}, "test": {}}  # type: dict[str, dict[str, str]]
     for full, short in names.items():
-        tests = has_train and split_of[full] in _TEST_FOLDERS
+        tests = has_train and split_of[full] in TEST_FOLDERS
         inner = short.parts[has_train:]
-        if has_train and not tests and split_of[full] not in _TRAIN_FOLDERS:
-            raise ValueError(f"{path}: '{full}' is neither in train/ nor in {', '.join(_TEST_FOLDERS)}")
-        name = class_of.get(full) or (inner[0] if len(inner) > 1 else "")
+        if has_train and not tests and split_of[full] not in TRAIN_FOLDERS:
+            raise ValueError(f"{path}: '{full}' is neither in train/ nor in {', '.join(TEST_FOLDERS)}")
+        name = class_of.get(full, inner[0] if len(inner) > 1 else "")
         members["test" if tests else "train"][full] = name
     return members
 
@@ -132,7 +132,7 @@ def _listed_classes(path: Path, names: dict[str, PurePosixPath], labels: Path) -
             f"{labels}: {len(unknown)} files aren't in {path}: {some(unknown)}; accepted: paths in it, such "
             f"as {next(iter(names))}"
         )
-    if (empty := table["class"] == "").any() or (twice := table["file"].duplicated()).any():
+    if (empty := table["class"] == "").any() or (twice := table["file"].map(full_of).duplicated()).any():
         wrong = table["file"][empty if empty.any() else twice]
         raise ValueError(f"{labels}: no class or several rows for {some(set(wrong))}; give each one class")
     if table.empty:
@@ -145,7 +145,7 @@ def _without_common_folder(names: list[str]) -> dict[str, PurePosixPath]:
     paths = {name: PurePosixPath(name) for name in names}
     while True:
         tops = {path.parts[0] if len(path.parts) > 1 else "" for path in paths.values()}
-        if len(tops) != 1 or {top.lower() for top in tops} <= {"", *_TRAIN_FOLDERS}:
+        if len(tops) != 1 or {top.lower() for top in tops} <= {"", *TRAIN_FOLDERS}:
             return paths
         paths = {name: PurePosixPath(*path.parts[1:]) for name, path in paths.items()}
 

@@ -20,11 +20,13 @@ _ELONGATED = 1.1  # ratio of sides above which resizing to a square distorts an 
 class Survey:
     """Facts of a directory of images; shares and sides are those of an even sample.
 
-    `train` and `test` are numbers of images; `labels` (train,) are the classes, -1 where unlabelled.
-    `short_side` is the median in pixels. `grey` is the share of images without colours. `elongated` is the
-    share of images with one side more than a tenth longer than the other.
+    `train` and `test` are numbers of images; `images` are the training images with those that a list of
+    labels leaves out. `labels` (train,) are the classes, -1 where unlabelled. `short_side` is the median in
+    pixels. `grey` is the share of images without colours. `elongated` is the share of images with one side
+    more than a tenth longer than the other.
     """
 
+    images: int
     train: int
     test: int
     classes: int
@@ -41,10 +43,11 @@ def survey(path: Path | str, labels: Path | str | None = None) -> Survey:
     """
     path = Path(path)
     found = image_files(path, labels=Path(labels) if labels else None)
-    train = len(found.train.labels)
-    every = 1 + train // _SAMPLE
+    searched = image_files(path, labels=False) if labels else found
+    images = len(searched.train.labels)
+    every = 1 + images // _SAMPLE
     if path.is_dir():
-        sample = map(Path, found.train.files[::every].tolist())
+        sample = map(Path, searched.train.files[::every].tolist())
         read = ((file.name, file.read_bytes()) for file in sample if file.is_file())
     else:
         read = (one for place, one in enumerate(contents(path)) if place % every == 0)
@@ -61,7 +64,8 @@ def survey(path: Path | str, labels: Path | str | None = None) -> Survey:
         raise ValueError(f"{path}: none of its images can be read")
     short, long = np.sort(np.array(sides), axis=1).T
     return Survey(
-        train,
+        images,
+        len(found.train.labels),
         0 if found.test is None else len(found.test.labels),
         found.classes,
         found.train.labels,

@@ -124,8 +124,6 @@ class Model(nn.Module):
                     f"images: got an array {pixels.shape} of {pixels.dtype}; supported: uint8 (H, W, C) or "
                     "(H, W), PIL images"
                 )
-            if pixels.shape == self._shape():
-                return pixels
             picture = Image.fromarray(pixels.squeeze(-1) if pixels.shape[2:] == (1,) else pixels)
         size, _, channels = self._shape()
         mode, crop = _MODES[channels], self.description.crop

@@ -101,8 +101,7 @@ def structure(space: SearchSpace, sums: np.ndarray, genes: np.ndarray, ties: str
     operations = sums[1:].reshape(space.num_genes, -1, 3)
     lengths = np.sqrt(operations[..., 1] * operations[..., 2])
     trained = lengths > 0
-    cosines = np.divide(operations[..., 0], lengths, out=np.ones_like(lengths), where=trained)
-    turned = np.arccos(np.clip(cosines, -1, 1))
+    turned = _angle_of(operations)
     mean = turned.sum(axis=0, where=trained) / np.maximum(trained.sum(axis=0), 1)
     control = sums.copy()
     control[1:, 0] = (np.cos(mean) * lengths).ravel()

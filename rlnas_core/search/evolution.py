@@ -97,8 +97,9 @@ def evolve(
         scored, scores = np.concatenate([scored, genes]), np.concatenate([scores, found])
         kept = scored[_fittest(scores)[:keep]]
     if not trace:
+        drawn = _ROUNDS * population * (_SPARE if feasible else 1)
         raise ValueError(
-            f"evolution: none of {_ROUNDS * population} random architectures is feasible, or iterations is "
+            f"evolution: none of {drawn} random architectures is feasible, or iterations is "
             "0; raise the limit or give at least one iteration"
         )
     return Result(kept[0], float(scores.max()), pd.concat(trace, ignore_index=True))

@@ -75,11 +75,12 @@ def named(
     """
     of = ArchitectureName.parse(name)
     network: Mapping[str, Any] = {}
-    if candidates:
-        listed = files.read_result(candidates, ["architecture", "arch"]).set_index("architecture")
-        genes = space.from_string([str(listed.loc[name, "arch"])])[0]
-        network = {"channels": listed.loc[name, "channels"]} if space.channels else {}
-    elif best:
+    if candidates:  # with the cost of the run's own sizes
+        listed = files.read_result(candidates, ["architecture", "arch", "params", "macs"])
+        kept = ["architecture", "arch", "params", "macs", *(["channels"] if space.channels else [])]
+        row = listed.loc[listed["architecture"] == name, kept].reset_index(drop=True)
+        return row.assign(space=space.name)[["space", *kept]]
+    if best:
         found = read_best(best)
         genes = space.from_string([found["arch"]])[0]
         network = {"channels": int(found["channels_within_600M"])} if of and of.scaled else {}

@@ -65,7 +65,7 @@ def test_defaults_are_filled_in_at_every_depth_and_the_input_is_left_alone():
     assert filled["supernet"]["channels"] == 16
     assert filled["datasets"]["digits"]["image_size"] == 32
     assert filled["jobs"]["supernet"] == {"threads": 2, "mem_mb": 4000, "runtime": 2880, "gpus": 0}
-    assert filled["jobs"]["benchmark"] == {"threads": 2, "mem_mb": 24000, "runtime": 120, "gpus": 0}
+    assert filled["jobs"]["benchmark"] == {"threads": 2, "mem_mb": 2000, "runtime": 10, "gpus": 0}
 
 
 @pytest.mark.parametrize(
@@ -329,6 +329,14 @@ def test_data_stands_for_the_folder_in_paths(tmp_path):
     )
     with pytest.raises(ConfigurationError, match=message):
         resolve_paths(config | {"data": None})
+
+
+def test_data_that_no_path_uses_is_refused(tmp_path):
+    config = validate(changed(data=str(tmp_path)), SCHEMA)
+    with pytest.raises(
+        ConfigurationError, match=r"data: got .*, but no path contains \{data\}; leave it out"
+    ):
+        resolve_paths(config)
 
 
 def test_files_that_only_a_person_can_fetch_are_asked_for():

@@ -24,6 +24,7 @@ SCHEMA = yaml.safe_load((CONFIG / "schemas/config.schema.yaml").read_text())
 def seen(**changes):
     labels = np.repeat(np.arange(10), 200)
     facts = {
+        "images": changes.get("train", 2000),
         "train": 2000,
         "test": 0,
         "classes": 10,
@@ -141,9 +142,11 @@ def test_every_choice_can_be_made_instead():
 
 
 def test_a_list_of_labels_leaves_the_searched_images_unlabelled():
-    config, _ = choose_settings("photos", "photos.zip", seen(), "labels.csv")
-    assert config["datasets"]["images"].get("labels") is None
+    config, _ = choose_settings("photos", "photos.zip", seen(images=40_000), "labels.csv")
+    assert config["datasets"]["images"]["labels"] is False
     assert config["datasets"]["labelled"]["labels"] == "labels.csv"
+    few, _ = choose_settings("photos", "photos.zip", seen(), "labels.csv")
+    assert config["supernet"]["epochs"] < few["supernet"]["epochs"]  # they train on all images
     assert (config["model"]["images"], config["model"]["labelled"]) == ("images", "labelled")
 
 

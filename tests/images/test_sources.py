@@ -42,6 +42,7 @@ def test_a_list_of_files_and_classes_says_what_is_read_and_labelled(tmp_path):
     for text, message in (
         ("file,class\n9.png,cat\n", r"1 files aren't in .*: 9.png; accepted: paths in it, such as all/0.png"),
         ("file,class\n1.png,cat\n1.png,dog\n", "several rows for 1.png; give each one class"),
+        ("file,class\n1.png,cat\nall/1.png,dog\n", "several rows for all/1.png; give each one class"),
         ("file,class\n1.png,\n", "no class or several rows for 1.png"),
         ("file,class\n", "got no rows"),
         (
@@ -54,6 +55,15 @@ def test_a_list_of_files_and_classes_says_what_is_read_and_labelled(tmp_path):
         listed.write_text(text)
         with pytest.raises(ValueError, match=message):
             prepare_these(tmp_path / "other", labels=listed)
+
+
+def test_images_can_be_left_unlabelled_whatever_their_directories(tmp_path):
+    names = {"2023/0.png": 0, "2023/1.png": 10, "2024/may/2.png": 20, "3.png": 30}
+    folder = image_folder(tmp_path / "images", names)
+    description = prepare("image-folder", tmp_path / "out", 8, path=folder, labels=False, classes=7)
+    assert (description["labelled"], description["classes"]) == (False, 7)
+    assert load(tmp_path / "out", "train").images.max(axis=(1, 2, 3)).tolist() == [0, 10, 20, 30]
+    assert labels_of(tmp_path / "out", "train").tolist() == [-1] * 4
 
 
 def test_every_unreadable_image_is_named_in_one_error(tmp_path):

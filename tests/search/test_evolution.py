@@ -82,7 +82,7 @@ def test_the_limit_holds_for_every_architecture_scored(seed):
 
 def test_impossible_limit_is_refused():
     nothing = lambda genes: np.zeros(len(genes), bool)  # noqa: E731
-    with pytest.raises(ValueError, match=r"none of 2000 random architectures is feasible.*raise the limit"):
+    with pytest.raises(ValueError, match=r"none of 16000 random architectures is feasible.*raise the limit"):
         evolve(ToySpace(), many_convs, np.random.default_rng(0), 20, 2, 5, 5, 5, feasible=nothing)
 
 

@@ -71,7 +71,9 @@ def test_an_architecture_is_published_random_found_or_a_candidate(tmp_path):
     first, second = darts.to_string(darts.sample(2, rng))
     best, candidates = tmp_path / "best.csv", tmp_path / "candidates.csv"
     best.write_text(f'found_by,arch,score,tied,channels_within_600M\nevolution,"{first}",1,1,40\n')
-    candidates.write_text(f'architecture,arch,channels\nfound,"{first}",8\nstructure,"{second}",12\n')
+    candidates.write_text(
+        f'architecture,arch,params,macs,channels\nfound,"{first}",9,90,8\nstructure,"{second}",5,50,12\n'
+    )
     rows = {
         "published": named(darts, "RLNAS-cifar10"),
         "random": named(darts, "random-1-600"),
@@ -88,5 +90,5 @@ def test_an_architecture_is_published_random_found_or_a_candidate(tmp_path):
     assert (of["found"]["arch"], of["found"]["channels"]) == (first, darts.channels)
     assert (of["scaled"]["arch"], of["scaled"]["channels"]) == (first, 40)
     assert of["scaled"]["params"] < of["found"]["params"]
-    assert (of["candidate"]["arch"], of["candidate"]["channels"]) == (second, 12)
+    assert of["candidate"][["arch", "params", "macs", "channels"]].tolist() == [second, 5, 50, 12]
     assert "channels" not in of["mobilenet"]
