@@ -2,8 +2,8 @@
 
     python benchmarks/dip.py results/laptop cifar10
 
-reads the supernets of a run and writes docs/measurements/dip.csv: labels, seed, epoch, change, and tau on
-the three datasets. The changes are
+reads the supernets of a run and writes their rows to docs/measurements/dip.csv, in place of those of the
+same image size: image_size, labels, seed, epoch, change, and tau on the three datasets. The changes are
 
 - `none`;
 - `pooling shrinks`: the constants of average pooling become shorter with training, as the 3x3 kernels do;
@@ -12,6 +12,7 @@ the three datasets. The changes are
   operations' angles.
 """
 
+import json
 import sys
 from pathlib import Path
 
@@ -57,6 +58,7 @@ def changed(sums: np.ndarray) -> dict[str, np.ndarray]:
 def main(run: str, images: str) -> None:
     """Write the taus of all supernets of a run that were trained on this dataset."""
     accuracies = read_extracted(Path(run) / "benchmark/accuracies.csv")
+    size = json.loads((Path(run) / f"data/{images}/dataset.json").read_text())["image_size"]
     genes = SPACE.enumerate()
     usage, rows = SPACE.usage(genes), []
     for file in sorted(Path(run).glob(f"supernets/nas_bench_201/{images}/*/10/*/statistics.npz")):
@@ -67,9 +69,11 @@ def main(run: str, images: str) -> None:
                 for change, sums in changed(group_sums(SPACE, statistics, place)).items():
                     scores = angles(usage, sums)
                     taus = {name: kendall(scores, accuracies[f"{name}_test"].to_numpy()) for name in DATASETS}
-                    rows.append({"labels": labels, "seed": seed, "epoch": epoch, "change": change, **taus})
-    taus = pd.DataFrame(rows).round(4)
-    taus.to_csv(FILE, index=False)
+                    key = {"image_size": size, "labels": labels, "seed": int(seed), "epoch": epoch}
+                    rows.append({**key, "change": change, **taus})
+    taus, others = pd.DataFrame(rows).round(4), pd.read_csv(FILE)
+    others = others[others["image_size"] != size]
+    pd.concat([others, taus]).sort_values("image_size", kind="stable").to_csv(FILE, index=False)
     print(taus.pivot(index=["labels", "seed", "epoch"], columns="change", values="cifar10").to_string())
     print(taus[taus["epoch"] == taus["epoch"].max()].to_string(index=False))
 

@@ -12,7 +12,7 @@ def tables():
     rows = [
         ("B", column, seed, value)
         for column in ("cifar10", "cifar100")
-        for seed, value in enumerate((0.57, 0.58))
+        for seed, value in enumerate((0.57, 0.575, 0.58))
     ]
     rows += [("C", "cifar10", 0, 0.01)]
     rows += [("D", "cifar100", seed, value) for seed, value in enumerate((0.51, 0.53))]
@@ -45,5 +45,5 @@ def test_a_supernet_of_cifar10_is_compared_with_the_authors_own_of_cifar10(table
     write(compared, tmp_path / "comparison")
     line = next(line for line in (tmp_path / "comparison.md").read_text().splitlines() if "0.5748" in line)
     assert [cell.strip() for cell in line.split("|")[3:]] == [
-        "CIFAR-10", "0.6671", "0.5748 ± 0.0025", "0.5750 ± 0.0071", "2", "below", OPEN, "",
+        "CIFAR-10", "0.6671", "0.5748 ± 0.0025", "0.5750 ± 0.0050", "3", "below", OPEN, "",
     ]  # fmt: skip
