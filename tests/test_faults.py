@@ -266,8 +266,8 @@ def test_data_that_went_away_is_named_and_what_was_made_of_it_stays(tmp_path):
     output = of_this_workflow(tmp_path, prepared, config=config, check=False)
     assert "datasets.photos.path: got images, which doesn't exist" in output
     (tmp_path / "images").mkdir()  # a mount point without its mount, newer than what was made or older
-    for time in (None, (0, 0)):
-        os.utime(tmp_path / "images", time)
+    for times in (None, (0, 0)):
+        os.utime(tmp_path / "images", times)
         output = of_this_workflow(tmp_path, prepared, config=config, check=False)
         assert "datasets.photos.path: images has no images" in output
     (tmp_path / "images").rmdir()
