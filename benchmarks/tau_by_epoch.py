@@ -3,7 +3,8 @@
     python benchmarks/tau_by_epoch.py
 
 The file has a row for each epoch of each supernet: image_size, labels, seed, epoch and Kendall's tau on
-the three datasets. `results/RUN/figures/trajectory.csv` has the tau of a run.
+the three datasets. `results/RUN/figures/trajectory.csv` has the tau of a run. The figure adds the angles
+without shared weights of dip.csv.
 """
 
 import sys
@@ -39,6 +40,14 @@ def main() -> None:
             axes.plot(mean.index, mean, label=f"{NAMES[labels]}, {size}x{size} pixels", **look)
         points = {"color": COLOURS["ground-truth"], "linestyle": "", "marker": "o", "fillstyle": "none"}
         axes.plot(list(AUTHORS), list(AUTHORS.values()), label="true labels, authors' repository", **points)
+        parts = pd.read_csv(FOLDER / "dip.csv").set_index(["image_size", "labels", "change"])
+        bare = parts.sort_index().loc[(16, "ground-truth", "no shared weights")]
+        axes.plot(
+            bare["epoch"],
+            bare["cifar10"],
+            label="true labels, 16x16, no shared weights",
+            **points | {"marker": "x"},
+        )
         for labels, row in ROWS.items():
             look = {"color": COLOURS[labels], "linestyle": "", "marker": "*", "markersize": 11}
             axes.plot([250], PAPER["table2"]["rows"][row][:1], label=f"{NAMES[labels]}, paper", **look)
