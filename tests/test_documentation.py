@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import jupytext
+import numpy as np
 import pandas as pd
 from nbclient import NotebookClient
 
@@ -170,6 +171,21 @@ def test_the_results_are_those_of_the_measurements():
                     if not abs(float(written) - exact) <= rounding:
                         wrong.append((name, dataset, written, exact))
     assert wrong == []
+
+
+def test_the_taus_by_image_size_are_those_of_the_measurements():
+    taus = pd.read_csv(MEASUREMENTS / "tau_by_epoch.csv").set_index(["image_size", "labels", "epoch"])
+    for name, size, epoch in (
+        ("16x16 pixels, one seed", 16, 250),
+        ("16x16 pixels, after 99 epochs", 16, 99),
+        ("32x32 pixels, one seed, after 99 epochs", 32, 99),
+    ):
+        cells = re.search(rf"^\| {name} \| (.+) \| (.+) \|$", RESULTS, re.MULTILINE).groups()
+        for labels, cell in zip(("ground-truth", "uniform-once"), cells, strict=True):
+            written = np.array(cell.split(" / "), float)
+            np.testing.assert_allclose(
+                written, taus.loc[(size, labels, epoch), list(DATASETS)], atol=0.000501
+            )
 
 
 def test_the_results_of_large_searches_are_those_of_the_measurements():
