@@ -18,7 +18,7 @@ rule extract_benchmark:
         f"{RESULTS}/runtimes/extract_benchmark.tsv"
     threads: config["jobs"]["benchmark"]["threads"]
     resources:
-        **job_resources("benchmark"),
+        **(job_resources("benchmark") | growing(mem_mb=benchmark_memory)),
     conda:
         "../envs/rlnas.yaml"
     priority: 100

@@ -67,10 +67,7 @@ def growing(**resources):
     """Memory in MB and time in minutes, more with each attempt, for jobs that a cluster stopped."""
 
     def times(amount):
-        def needed(wildcards, attempt):
-            return attempt * (amount(wildcards) if callable(amount) else amount)
-
-        return needed
+        return lambda wildcards, attempt: attempt * (amount(wildcards) if callable(amount) else amount)
 
     return {name: times(amount) for name, amount in resources.items()}
 

@@ -24,6 +24,12 @@ def benchmark_source(wildcards):
     return INCLUDED if config["benchmark"]["source"] == "included" else own(config["benchmark"]["path"])
 
 
+def benchmark_memory(wildcards):
+    """Memory in MB of reading the benchmark; NAS-Bench-201's own file takes about 20 GB."""
+    asked = config["jobs"]["benchmark"]["mem_mb"]
+    return max(asked, 24000) if config["benchmark"]["source"] == "official" else asked
+
+
 def label_file(split):
     """The labels of a method: fixed ones, true ones to shuffle at each step, or none."""
 

@@ -44,7 +44,7 @@ def resolve_paths(config: Mapping[str, Any]) -> dict[str, Any]:
         )
     for key, entry in _sources(resolved).items():
         for part in ("path", "labels"):
-            if entry.get(part):
+            if entry.get(part) not in (None, False):
                 try:
                     entry[part] = _resolved(f"{key}.{part}", entry, entry[part], config["data"])
                 except ValueError as error:

@@ -86,10 +86,10 @@ class Engine:
         Raises ValueError for other images, and RuntimeError for gradients within `calibrated`.
         """
         tape, output = self._record(images.shape, path)
-        if self._frozen and torch.is_grad_enabled():
-            raise RuntimeError("the kernels have no gradient by fixed statistics: use torch.no_grad()")
         if not torch.is_grad_enabled():
             return self._model.head(self.forward(tape, output, images, keep_values=False))
+        if self._frozen:
+            raise RuntimeError("the kernels have no gradient by fixed statistics: use torch.no_grad()")
         return self._model.head(_Run.apply(self, tape, output, images, *tape.weights))
 
     def _record(self, shape: torch.Size, path: np.ndarray) -> tuple[Tape, Value]:

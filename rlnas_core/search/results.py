@@ -77,9 +77,10 @@ def named(
     network: Mapping[str, Any] = {}
     if candidates:  # with the cost of the run's own sizes
         listed = files.read_result(candidates, ["architecture", "arch", "params", "macs"])
-        kept = ["architecture", "arch", "params", "macs", *(["channels"] if space.channels else [])]
-        row = listed.loc[listed["architecture"] == name, kept].reset_index(drop=True)
-        return row.assign(space=space.name)[["space", *kept]]
+        kept = ["arch", "params", "macs", *(["channels"] if space.channels else [])]
+        row = listed.set_index("architecture").loc[[name], kept].reset_index()
+        row.insert(0, "space", space.name)
+        return row
     if best:
         found = read_best(best)
         genes = space.from_string([found["arch"]])[0]

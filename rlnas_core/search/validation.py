@@ -65,7 +65,8 @@ def scorer(
 
     # Calibration images get random classes: only pretext tasks use them, to transform the images.
     x, _ = posed(calibration, calibrating, rng.integers(labels.categories, size=len(calibrating)))
-    classes, size = labels(chosen), _BATCH if target_device.type == "cpu" else 8 * _BATCH
+    classes = labels(chosen)
+    size = _BATCH if target_device.type == "cpu" else 8 * _BATCH
     parts = [slice(start, start + size) for start in range(0, len(chosen), size)]
     batches = [posed(validation, chosen[part], classes[part]) for part in parts]
     targets = sum(target.numel() for _, target in batches)

@@ -65,7 +65,7 @@ def test_defaults_are_filled_in_at_every_depth_and_the_input_is_left_alone():
     assert filled["supernet"]["channels"] == 16
     assert filled["datasets"]["digits"]["image_size"] == 32
     assert filled["jobs"]["supernet"] == {"threads": 2, "mem_mb": 4000, "runtime": 2880, "gpus": 0}
-    assert filled["jobs"]["benchmark"] == {"threads": 2, "mem_mb": 2000, "runtime": 10, "gpus": 0}
+    assert filled["jobs"]["benchmark"] == {"threads": 2, "mem_mb": 2000, "runtime": 120, "gpus": 0}
 
 
 @pytest.mark.parametrize(

@@ -102,6 +102,16 @@ def test_four_ways_are_the_same_within_their_spread():
     assert found["note"].startswith("fails: RLNAS, uniform each step against RLNAS, uniform once (CIFAR-10)")
 
 
+def test_rows_that_are_claimed_to_be_the_same_have_an_interval():
+    values = [92.9, 93.0, 93.1], [93.0, 93.1, 93.3]
+    ways = dict.fromkeys(PAPER["table6"]["rows"], values[0]) | {"uniform-each-step": values[1]}
+    tables = {number: tidy(NOTHING, number) for number in NUMBERS} | {6: run(6, **ways)}
+    found = claims.check(tables, None).set_index(["claim", "compared"])
+    line = found.loc[("four-ways", "RLNAS, uniform each step against RLNAS, uniform once")].iloc[0]
+    reference = stats.ttest_ind(*values[::-1], equal_var=False).confidence_interval(0.95)
+    np.testing.assert_allclose([line["low"], line["high"]], [reference.low, reference.high], atol=1e-5)
+
+
 @pytest.mark.parametrize(("other", "verdict"), [(93.0, HOLDS), (93.01, FAILS)])
 def test_ways_without_a_spread_are_the_same_if_their_means_are(other, verdict):
     ways = dict.fromkeys(PAPER["table6"]["rows"], [93.0] * 3) | {"uniform-each-step": [other] * 3}

@@ -9,6 +9,7 @@ import pytest
 from rlnas_core.benchmark.ranking import kendall, measures
 from rlnas_core.paper import rankings
 from rlnas_core.paper.numbers import PAPER
+from rlnas_core.paper.tables import DASH, title
 from rlnas_core.search.angle import POOLING_SHAPES, architecture_angles
 from rlnas_core.spaces import get
 
@@ -113,6 +114,9 @@ def test_table_and_figure_show_every_ranking_best_first(runs, tmp_path):
     taus = shown["tau-b, connected"][: table["row"].nunique()].astype(float)
     assert taus.is_monotonic_decreasing
     assert list(shown["Runs"][table["row"].nunique() :]) == ["quoted"] * len(PAPER["rankings"]["quoted"])
+    others = table[table["row"] != "macs"].assign(column="cifar100")
+    both = rankings.lay_out(pd.concat([others, table]), costs).set_index("Ranking")
+    assert both.loc[title("macs"), "tau-b, connected"].startswith(f"{DASH} / ")  # no value for CIFAR-100
     rankings.write(table, costs, tmp_path / "rankings")
     assert list(pd.read_csv(tmp_path / "rankings.csv")["row"]) == list(table["row"])
     marks = {"md": "| untrained, normal: whole-vector angle", "tex": "tab:rlnas-rankings", "html": "AZ-NAS"}
