@@ -1,11 +1,11 @@
 # make         print this
-# make demo    run the whole pipeline in minutes, without downloads
+# make demo    run the whole pipeline in minutes, without downloading data
 # make docs    build the documentation as a site in site/
 # make test    run the linters and all tests
 # make plan    estimate what a run will cost   (CONFIG="FILE ..." DATA=DIR GPU_TFLOPS=NUMBER)
-# make quick   make the paper's tables on CIFAR-10 with 10 of the 250 epochs   (DATA=DIR without internet)
+# make quick   make the paper's tables on CIFAR-10 at 8x8 pixels with 10 of the 250 epochs   (DATA=DIR without internet)
 # make laptop  the same with all 250 epochs
-# make search  search for an architecture for a directory or an archive of images   (IMAGES=PATH, RUN=NAME, LABELS=CSV, SET="KEY=VALUE ...")
+# make search  search for an architecture for a directory or an archive of images   (IMAGES=PATH, RUN=NAME, LABELS=CSV or none, SET="KEY=VALUE ...")
 # CORES=NUMBER is how many cores a run uses (2), PYTHON=COMMAND the Python that .venv is created with (python3).
 
 PYTHON ?= python3
@@ -19,7 +19,7 @@ OF_DATA := $(if $(DATA),--config "data=$(DATA)")
 RUN ?= search
 
 # Missing paths are reported before anything is installed.
-$(foreach key,IMAGES LABELS DATA,$(if $($(key)),\
+$(foreach key,IMAGES $(if $(filter-out none,$(LABELS)),LABELS) DATA,$(if $($(key)),\
 	$(if $(shell test -e "$($(key))" && echo exists),,$(error $(key): got $($(key)), which doesn't exist))))
 ifneq ($(filter search,$(MAKECMDGOALS)),)
 $(if $(IMAGES),,$(error IMAGES is missing; give a directory or an archive of images: make search IMAGES=PATH))

@@ -30,7 +30,7 @@ from rlnas_core.training.statistics import Statistics
 
 FILE = Path(__file__).resolve().parents[1] / "docs/measurements/dip.csv"
 DATASETS = ("cifar10", "cifar100", "imagenet16")
-EPOCHS = (1, 5, 10, 20, 30, 40, 50, 70, 99, 150, 200, 250)
+EPOCHS = (1, 5, 10, 20, 30, 40, 50, 70, 99, 100, 130, 150, 170, 200, 210, 250)
 SPACE = get("nas_bench_201")
 DOT, INITIAL, FINAL = range(3)
 

@@ -4,8 +4,8 @@
 
 reads docs/measurements/laptop.csv, a cell of the paper's tables in each line, and laptop_figure1.csv.
 It writes the claims' verdicts (laptop_claims.csv), the comparison of all NAS-Bench-201 numbers
-(laptop_comparison.csv and .md) and the figure of the methods (laptop_methods.png) to DIRECTORY, by default
-docs/measurements.
+(laptop_comparison.csv and .md), the figure of the methods (laptop_methods.png) and the paper's figure 1
+(laptop_figure1.png) to DIRECTORY, by default docs/measurements.
 """
 
 import sys
@@ -45,11 +45,13 @@ def verdicts() -> pd.DataFrame:
 
 
 def main(directory: Path) -> None:
-    """Write the verdicts, the comparison and the figure."""
+    """Write the verdicts, the comparison and the figures."""
     verdicts().to_csv(directory / "laptop_claims.csv", index=False)
     accuracies = {number: table for number, table in tables().items() if number not in COST_TABLES}
     comparison.write(comparison.compare(accuracies, SOURCES), directory / "laptop_comparison")
     figures.draw_methods(accuracies[2]).savefig(directory / "laptop_methods.png", dpi=150)
+    categories = pd.read_csv(MEASUREMENTS / "laptop_figure1.csv")
+    figures.draw_figure1(categories, IMAGES).savefig(directory / "laptop_figure1.png", dpi=150)
 
 
 if __name__ == "__main__":

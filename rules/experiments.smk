@@ -1,6 +1,5 @@
 # The experiments of every table and figure, from the configuration
-from rlnas_core.configuration.derived import classes, found_architectures, searched_datasets
-from rlnas_core.images.facts import FACTS
+from rlnas_core.configuration.derived import channels, classes, found_architectures, searched_datasets
 from rlnas_core.labels.methods import METHODS
 from rlnas_core.paper.numbers import PAPER
 from rlnas_core.paper.tables import searched_images
@@ -139,9 +138,7 @@ def method_seeds(labels, indicator):
 
 def is_possible(labels, dataset):
     """Whether images support a source of labels."""
-    entry = config["datasets"][dataset]
-    grey = entry["colours"] == "grey" or (entry["source"] in FACTS and FACTS[entry["source"]].channels == 1)
-    return labels != "colorization" or not grey
+    return labels != "colorization" or channels(config, dataset) == 3
 
 
 def empty_cells(wildcards):

@@ -50,7 +50,8 @@ onstart:
     folder = next((found[0] for found in folders if found), RESULTS)  # with a module's prefix
     unusable = obstacles(Path(folder), sorted(map(Path, used)))
     try:
-        unusable += unusable_files(config, read, in_paths(r"data/(\w+)/\w+_labels.npy", used))
+        needed = (in_paths(rf"data/(\w+)/{part}.npy", used) for part in (r"\w+_labels", "valid_images"))
+        unusable += unusable_files(config, read, *needed)
         settings = [value for job in jobs for value in job.params if isinstance(value, dict)]
         # On a cluster, other machines may have the devices. Asking torch for devices takes seconds.
         asked = {value.get("device", "auto") for value in settings} - {"auto", "cpu"}

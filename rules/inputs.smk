@@ -52,8 +52,8 @@ def drawing_inputs(wildcards):
 
 def validation_method(wildcards):
     """The method of the validation images' labels: true ones, or that of the supernet."""
-    own = wildcards.labels in PRETEXT_TASKS or config["validation"]["labels"] == "training"
-    return wildcards.labels if own else "ground-truth"
+    alike = wildcards.labels in PRETEXT_TASKS or config["validation"]["labels"] == "training"
+    return wildcards.labels if alike else "ground-truth"
 
 
 def validation_labels(wildcards):

@@ -215,7 +215,11 @@ def test_the_results_of_large_searches_are_those_of_the_measurements():
 def test_the_documented_verdicts_are_those_of_the_rules(tmp_path):
     VERDICTS["main"](tmp_path)
     names = ["laptop_claims.csv", "laptop_comparison.csv", "laptop_comparison.md"]
-    assert sorted(file.name for file in tmp_path.iterdir()) == [*names, "laptop_methods.png"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == [
+        *names,
+        "laptop_figure1.png",
+        "laptop_methods.png",
+    ]
     for name in names:
         assert (tmp_path / name).read_text() == (MEASUREMENTS / name).read_text()
 

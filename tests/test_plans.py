@@ -40,10 +40,10 @@ def test_the_papers_configuration_plans_from_anywhere_without_its_data(tmp_path)
     plan = of_this_workflow(tmp_path, "--dry-run")
     assert "imagenet16 is left out: needs the folder ImageNet16 with train_data_batch_1" in plan
     # 20 numbers of categories, four other kinds of labels, two more seeds of the true number, two datasets;
-    # three pretext tasks with three seeds on CIFAR-10; and DARTS on CIFAR-10
+    # three pretext tasks with three seeds on CIFAR-10; and DARTS on CIFAR-10 with random and with true labels
     assert [line.split()[1] for line in plan.splitlines() if line.startswith("train_supernet ")] == [
-        "78",
-        "78",
+        "79",
+        "79",
     ]
 
 
@@ -57,7 +57,7 @@ def test_the_papers_run_on_imagenet_trains_what_the_docs_say(tmp_path):
     options = ("--config", f"data={tmp_path / 'ImageNet'}", "--dry-run", "--configfile", *given)
     plan = of_this_workflow(tmp_path, *tables, *options)
     counts = dict(re.findall(r"^(\w+) +(\d+)$", plan, re.MULTILINE))
-    assert (counts["train_supernet"], counts["retrain_architecture"]) == ("5", "32")
+    assert (counts["train_supernet"], counts["retrain_architecture"]) == ("6", "34")
 
 
 def test_a_run_that_ranks_no_table_of_accuracies_asks_for_no_rankings_of_it(tmp_path):
@@ -138,14 +138,15 @@ rule prepare_dataset:
 
 
 def test_images_added_to_a_class_are_read(tmp_path):
-    image_folder(tmp_path / "images", {f"train/{kind}/{k}.png": 10 * k for kind in "ab" for k in range(20)})
+    names = [f"data/train/{kind}/{k}.png" for kind in "ab" for k in range(20)]
+    image_folder(tmp_path / "images", dict.fromkeys(names, 10))
     own = {"source": "image-folder", "path": "images", "classes": 2, "image_size": 8}
     config = TINY | {"datasets": {"own": own}, "searches": {"cifar10": "own"}, "supernet": {"batch_size": 8}}
     config |= {"retraining": {}, "transfer": {}, "large_spaces": {}}
     target = "results/tiny/data/own/dataset.json"
     of_this_workflow(tmp_path, target, config=config)
     assert "Nothing to be done" in of_this_workflow(tmp_path, target, "--dry-run", config=config)
-    image_folder(tmp_path / "images", {"train/a/new.png": 7})
+    image_folder(tmp_path / "images", {"data/train/a/new.png": 7})
     assert "prepare_dataset" in of_this_workflow(tmp_path, target, "--dry-run", config=config)
 
 
@@ -174,6 +175,10 @@ def test_unusable_files_stop_before_the_first_job(tmp_path):
     dataset = {"source": "image-folder", "path": "images", "classes": 2}
     output = of_this_workflow(tmp_path, config=TINY | {"datasets": {"digits": dataset}}, check=False)
     assert "2 unreadable images, remove or replace them: a/3.png, b/7.png" in output
+    random = {"datasets": {"digits": dataset | {"path": "images/a"}}, "validation": {"labels": "training"}}
+    scores = "results/tiny/scores/nas_bench_201/digits/uniform-once/2/0/validation-accuracy.csv"
+    output = of_this_workflow(tmp_path, scores, config=TINY | random, check=False)
+    assert "datasets.digits.path: images/a: got no validation images" in output
     assert not (tmp_path / "results").exists()
 
 

@@ -20,6 +20,8 @@ from rlnas_core.machine.downloads import DOWNLOADS
 from rlnas_core.paper.numbers import PAPER
 from rlnas_core.training.standalone import RetrainingSettings
 from rlnas_core.training.supernet import SupernetSettings
+from rlnas_core.transfer.detection import DetectionSettings
+from rlnas_core.transfer.segmentation import SegmentationSettings
 
 ROOT = Path(__file__).parents[1]
 SCHEMA_FILE = ROOT / "config/schemas/config.schema.yaml"
@@ -114,6 +116,11 @@ def test_settings_and_schema_have_the_same_defaults():
     network = defaults("retrained_space", "additionalProperties", "properties", "network")
     assert network.pop("channels") is None  # the architecture's own
     assert network == {name: getattr(RetrainingSettings(), name) for name in network}
+    for scenes, settings in (("coco", DetectionSettings()), ("cityscapes", SegmentationSettings())):
+        training = SCHEMA["properties"]["transfer"]["properties"][scenes]["properties"]["training"]
+        for name, key in training["properties"].items():
+            default = getattr(settings, name)
+            assert key["default"] == (list(default) if isinstance(default, tuple) else default), name
 
 
 def test_searches_can_name_every_proxy_and_sum_of_ranks():

@@ -92,7 +92,7 @@ def test_labelled_images_end_in_a_trained_model_that_was_compared(tmp_path):
         "limit: 0.1 million flops",
         "Kendall's tau",
         "structure alone",
-        "5 labels a class",
+        "5 labels per class",
         "| train_supernet",
     ):
         assert words in page
@@ -126,6 +126,8 @@ def test_a_list_of_labels_is_trained_on_and_all_images_are_searched_on(tmp_path)
     assert np.load(data / "images/train_labels.npy").tolist() == [-1] * 80
     assert np.bincount(np.load(data / "labelled/train_labels.npy")).sum() == 54
     assert "retrain_architecture" in snakemake(tmp_path, *arguments, "--dry-run")
+    printed, _ = choose(tmp_path, "photos", run="none", labels=("--labels", "none"))
+    assert "80 images, 0 test images, no classes" in printed
 
 
 def test_unlabelled_images_of_an_archive_end_in_a_network_that_says_it_is_not_trained(tmp_path):

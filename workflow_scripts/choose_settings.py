@@ -20,12 +20,18 @@ def _choice(text: str) -> tuple[str, Any]:
     return key, value
 
 
+def _labels(text: str) -> Path | bool:
+    return text != "none" and Path(text).resolve()
+
+
 def main() -> None:
     """Survey the images, choose settings, print the choices and write the configuration."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("images", type=Path, help="a directory or archive of images")
     parser.add_argument("output", type=Path, help="the configuration to write")
-    parser.add_argument("--labels", type=Path, help="a CSV of file and class")
+    parser.add_argument(
+        "--labels", type=_labels, help="a CSV of file and class; none if directories are no classes"
+    )
     parser.add_argument(
         "--set", nargs="*", type=_choice, default=[], metavar="KEY=VALUE", help="choices made"
     )
@@ -37,8 +43,8 @@ def main() -> None:
                 f"IMAGES: got {arguments.images}, which doesn't exist; give a directory or archive"
             )
         seen = survey(arguments.images, arguments.labels)
-        path, labels = (one and one.resolve() for one in (arguments.images, arguments.labels))
-        config, chosen = choose_settings(run, path, seen, labels, dict(arguments.set))
+        path, choices = arguments.images.resolve(), dict(arguments.set)
+        config, chosen = choose_settings(run, path, seen, arguments.labels, choices)
     except (ValueError, OSError) as error:
         sys.exit(str(error))
     print(

@@ -107,46 +107,53 @@ def _missing(sources: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, st
 
 
 def unusable_files(
-    config: Mapping[str, Any], read: Collection[str], labelled: Collection[str] = ()
+    config: Mapping[str, Any],
+    read: Collection[str],
+    labelled: Collection[str] = (),
+    validated: Collection[str] = (),
 ) -> list[str]:
     """Return one line for each source with a key in `read` whose files can't be used.
 
-    It reads tables, checksums and images. `labelled` are the image datasets whose labels are needed. Missing
+    It reads tables, checksums and images. `labelled` are the image datasets whose labels are needed,
+    `validated` those whose validation images are, also if the images themselves aren't read again. Missing
     files are left to `missing_files`.
     """
     lines = []
+    needed = {*read, *(f"datasets.{name}" for name in (*labelled, *validated))}
     for key, entry in _sources(config).items():
-        if key not in read or (entry["path"] is None and entry["source"] != "digits"):
+        if key not in needed or (entry["path"] is None and entry["source"] != "digits"):
             continue
+        section, _, name = key.partition(".")
         try:
-            _read_source(config, key, entry, labelled)
+            if section == "datasets":
+                parts = name in labelled, name in validated
+                _read_images(entry, _largest_batch(config, name), *parts, decode=key in read)
+            else:
+                _read_source(config, key, entry)
         except (ValueError, OSError) as error:
             about = re.match(r"(\w+): got ", str(error))  # the setting that is wrong, if not the path
             lines.append(f"{key}.{error}" if about and about[1] in entry else f"{key}.path: {error}")
     return lines
 
 
-def _read_source(
-    config: Mapping[str, Any], key: str, entry: Mapping[str, Any], labelled: Collection[str]
-) -> None:
-    """Read the files of a source; ValueError or OSError if they can't be used.
+def _read_source(config: Mapping[str, Any], key: str, entry: Mapping[str, Any]) -> None:
+    """Read the benchmark or the scenes of a transfer; ValueError or OSError if they can't be used.
 
     The readers are imported here, since this takes seconds and environments for planning may lack them.
     """
-    section, _, name = key.partition(".")
-    if section == "benchmark":
+    if key == "benchmark":
         from rlnas_core.benchmark import accuracies
 
         accuracies.inspect(entry["source"], entry["path"], entry["checksum"], config["searches"])
-    elif section == "transfer":
+    else:
         from rlnas_core import transfer
 
-        transfer.get(name).read(entry["path"])
-    else:
-        _read_images(entry, _largest_batch(config, name), name in labelled)
+        transfer.get(key.partition(".")[2]).read(entry["path"])
 
 
-def _read_images(entry: Mapping[str, Any], batch_size: int, labelled: bool) -> None:
+def _read_images(
+    entry: Mapping[str, Any], batch_size: int, labelled: bool, validated: bool, *, decode: bool
+) -> None:
     import numpy as np
 
     from rlnas_core.images import sources
@@ -154,14 +161,21 @@ def _read_images(entry: Mapping[str, Any], batch_size: int, labelled: bool) -> N
 
     names = ("source", "path", "classes", "split", "decode", "colours", "crop", "labels", "per_class")
     asked = {name: entry[name] for name in names}
-    found, *_ = inspect(Reading(**asked, downloads="resources/downloads", batch_size=batch_size))
+    found, _, (_, validation) = inspect(
+        Reading(**asked, downloads="resources/downloads", batch_size=batch_size)
+    )
     if labelled and not found.classes:
         raise ValueError(
             f"{entry['path']}: got images without labels, which trainings and scorings with true labels "
             "need; give class directories or labels, or none of these: [] for seeds of ground-truth, "
             "shuffle-once and shuffle-each-step, for validation.seeds and for retraining's seeds"
         )
-    if entry["source"] == "image-folder":
+    if validated and not len(validation):
+        raise ValueError(
+            f"{entry['path']}: got no validation images, which validation accuracy and retraining need; give "
+            "split: half-of-train or more images, or [] for validation.seeds and for retraining's seeds"
+        )
+    if decode and entry["source"] == "image-folder":
         pools = [pool for pool in (found.train, found.test) if pool is not None]
         if entry["decode"] == "once":
             sources.refuse_unreadable(Path(entry["path"]), sum(len(pool.labels) for pool in pools))

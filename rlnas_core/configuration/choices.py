@@ -64,6 +64,7 @@ _SUPERNETS: dict[str, dict[str, Any]] = {
     },
 }
 _BATCH_OF_RATES = 512
+_LIMITS = ("flops", "params", "limit_size")
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,10 @@ class _Book:
             raise ValueError(f"got unknown choice {', '.join(sorted(unknown))}; accepted: {', '.join(GIVEN)}")
         for name, value in given.items():
             _check(name, value)
+        if None not in (given.get("flops"), given.get("params")):
+            raise ValueError(
+                f"SET: got flops={given['flops']} and params={given['params']}; accepted: one limit"
+            )
         self.given, self.chosen = given, list[Chosen]()
 
     def __call__(self, name: str, value: Any, why: str) -> Any:
@@ -90,6 +95,12 @@ class _Book:
             value, why = self.given[name], "given"
         self.chosen.append(Chosen(name, value, why))
         return value
+
+    def add_unused(self) -> None:
+        """Add the given values that chose nothing, such as numbers of trainings without labels."""
+        used = {one.name for one in self.chosen} | set(_LIMITS)
+        left = [name for name, value in self.given.items() if value is not None and name not in used]
+        self.chosen += [Chosen(name, self.given[name], "given, but without effect here") for name in left]
 
 
 def _check(name: str, value: Any) -> None:
@@ -157,19 +168,19 @@ def choose_settings(
     run: str,
     path: Path | str,
     survey: Survey,
-    labels: Path | str | None = None,
+    labels: Path | str | bool | None = None,
     given: Mapping[str, Any] | None = None,
 ) -> tuple[dict[str, Any], list[Chosen]]:
     """Return a configuration of a run on a user's own images, and its choices.
 
     `given` overrides choices of `GIVEN`: `flops` and `params` are in millions, and `minutes` is the time for
-    the run on `cores` cores, as far as it can be estimated. Raises ValueError for an unknown choice, for a
-    value of the wrong kind and for fewer than 10 training images.
+    the run on `cores` cores, as far as it can be estimated. `labels` are those of `survey`. Raises ValueError
+    for an unknown choice, a value of the wrong kind, two limits and fewer than 10 training images.
     """
     book = _Book(given or {})
     space = book("space", "nas_bench_201", "the smallest space, enumerated to the exact optimum")
     reading = _choose_reading(book, survey)
-    plan = _plan(book, space, survey, reading["split"], listed=labels is not None)
+    plan = _plan(book, space, survey, reading["split"], listed=bool(labels))
     sizes, image_size = _choose_sizes(book, plan, survey)
     search_epochs, epochs = _choose_epochs(book, plan, sizes, image_size)
     images = {
@@ -182,6 +193,7 @@ def choose_settings(
     datasets = _datasets(plan, images, labels)
     trained = "labelled" if "labelled" in datasets else "images"
     sizes |= _CLIPPING[space]
+    book.add_unused()
     config = {
         "run": run,
         "datasets": datasets,
@@ -233,10 +245,10 @@ def _plan(book: _Book, space: str, survey: Survey, split: str | None, *, listed:
     classes = survey.classes or book("categories", 10, "random labels for images without classes")
     seeds = book("seeds", GIVEN["seeds"], "supernets, to see how far they agree")
     retrained = book("retrainings", GIVEN["retrainings"], "trainings of each network") if labelled else 1
-    channels = book("channels", GIVEN["channels"], "as in the paper")
+    channels = book("channels", GIVEN["channels"], "as in the paper") if "channels" in get(space).sizes else 0
     minutes = book("minutes", GIVEN["minutes"], "what the run may take")
     cores = book("cores", GIVEN["cores"], "cores that it may take them on")
-    counts = book("labels", GIVEN["labels"], "numbers of labels in the figure")
+    counts = book("labels", GIVEN["labels"], "numbers of labels in the figure") if labelled else []
     smallest = np.bincount(survey.labels[survey.labels >= 0]).min() if labelled else 0
     return _Plan(
         space=space,
@@ -280,13 +292,13 @@ def _choose_epochs(book: _Book, plan: _Plan, sizes: Mapping[str, Any], image_siz
     return supernet, network
 
 
-def _datasets(plan: _Plan, images: Mapping[str, Any], labels: Path | str | None) -> dict[str, Any]:
+def _datasets(plan: _Plan, images: Mapping[str, Any], labels: Path | str | bool | None) -> dict[str, Any]:
     """Images of the search, those with a list of labels, and those with few labels per class."""
-    datasets = {"images": images}
-    if plan.labelled and labels is not None:
+    searched = images if labels is None else {**images, "labels": False}
+    datasets = {"images": searched}
+    if plan.labelled and labels:
         # The search uses all images without labels; the list of labels is read for training only.
-        searched = {**images, "split": None, "labels": False}
-        datasets = {"images": searched, "labelled": {**images, "labels": str(labels)}}
+        datasets = {"images": {**searched, "split": None}, "labelled": {**images, "labels": str(labels)}}
     trained = datasets.get("labelled", images)
     return datasets | {f"few{count}": {**trained, "per_class": count} for count in plan.few}
 

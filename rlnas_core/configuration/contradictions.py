@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from rlnas_core.configuration.derived import found_architectures, model_limit
+from rlnas_core.configuration.derived import channels, found_architectures, model_limit
 from rlnas_core.configuration.schema import in_yaml
 from rlnas_core.images.facts import FACTS
 from rlnas_core.search.names import ArchitectureName
@@ -40,7 +40,7 @@ def contradictions(config: Mapping[str, Any], schema: Mapping[str, Any]) -> Iter
             if dataset not in datasets:
                 yield f"{key}: got an unknown dataset; accepted: {', '.join(datasets)}"
             yield from _contradictions_of_training(
-                config, f"{key}.supernet", search["supernet"], "large_supernet"
+                config, f"{key}.supernet", search["supernet"], "large_supernet", dataset
             )
             yield from _contradictions_of_evolution(f"{key}.evolution", search["evolution"])
             yield from _unused_sizes(
@@ -111,7 +111,7 @@ def _datasets_of_nas_bench_201(config: Mapping[str, Any]) -> list[str]:
 
 
 def _contradictions_of_training(
-    config: Mapping[str, Any], key: str, settings: Mapping[str, Any], job: str
+    config: Mapping[str, Any], key: str, settings: Mapping[str, Any], job: str, dataset: str = ""
 ) -> Iterator[str]:
     epochs, schedule = settings["epochs"], settings.get("schedule_epochs")
     if schedule is not None and schedule < epochs:
@@ -126,6 +126,9 @@ def _contradictions_of_training(
     group, part = settings.get("norm_batch"), size // (gpus or 1)
     if group and part % group:
         yield f"{key}.norm_batch: got {group}; accepted: a divisor of {part}, a GPU's part of a batch"
+    colourless = dataset in config["datasets"] and channels(config, dataset) == 1
+    if colourless and settings.get("lighting"):
+        yield f"{key}.lighting: got {settings['lighting']:g}; accepted with images without colours: 0"
     if settings.get("short_side", 0) > settings.get("long_side", 0):
         short, long = settings["short_side"], settings["long_side"]
         yield f"{key}.short_side: got {short}; accepted: at most long_side ({long})"
@@ -165,9 +168,12 @@ def _contradictions_of_networks(config: Mapping[str, Any], schema: Mapping[str, 
             yield from _unknown_architectures(f"{key}.published", config, space, retraining["published"])
             yield from _too_low(f"{key}.random", space, retraining["random"])
             network = retraining["network"]
+            ranked = retraining["draws"] > 1 and dataset in config["large_spaces"].get(space, {})
+            if ranked and space == "darts" and network["channels"] is None:
+                yield f"{key}.network.channels: got null; accepted with several draws: a number"
             if network["auxiliary"] and network["cells"] < 2:
                 yield f"{key}.network.auxiliary: got it with 1 cell; accepted: with 2 or more, or 0"
-            yield from _contradictions_of_training(config, f"{key}.network", network, "retraining")
+            yield from _contradictions_of_training(config, f"{key}.network", network, "retraining", dataset)
             yield from _unused_sizes(f"{key}.network", space, network, described)
     for name, transfer in config["transfer"].items():
         key, pretrained = f"transfer.{name}", transfer["pretrained"]

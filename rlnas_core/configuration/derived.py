@@ -17,6 +17,13 @@ def classes(config: Mapping[str, Any], dataset: str) -> int:
     return FACTS[entry["source"]].classes if entry["source"] in FACTS else entry["classes"]
 
 
+def channels(config: Mapping[str, Any], dataset: str) -> int:
+    """Return the number of channels of an image dataset, 1 or 3."""
+    entry = config["datasets"][dataset]
+    grey = entry["colours"] == "grey" or (entry["source"] in FACTS and FACTS[entry["source"]].channels == 1)
+    return 1 if grey else 3
+
+
 def searched_datasets(config: Mapping[str, Any]) -> list[str]:
     """Return the image datasets that NAS-Bench-201 or a model is searched on."""
     own = [config["model"]["images"]] if config["model"] else []
@@ -68,6 +75,6 @@ def model_limit(config: Mapping[str, Any]) -> "Limit":
     entry = config["datasets"][name]
     network |= {"image_size": limit["image_size"] or entry["image_size"], "classes": classes(config, name)}
     if model["space"] == "nas_bench_201":
-        network["in_channels"] = 1 if entry["source"] == "digits" or entry["colours"] == "grey" else 3
+        network["in_channels"] = channels(config, name)
     most = math.inf if limit["most"] is None else 1e6 * limit["most"]
     return Limit(most, limit["measure"], network)

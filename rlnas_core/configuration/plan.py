@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rlnas_core.configuration.derived import backbone_sizes, classes
+from rlnas_core.configuration.derived import backbone_sizes, channels, classes
 from rlnas_core.images.facts import FACTS
 from rlnas_core.spaces import SearchSpace, get, published
 
@@ -188,8 +188,7 @@ def _cost(
         case "prepare_dataset":
             entry, number = config["datasets"][of["dataset"]], sum(images[of["dataset"]])
             once, folder = entry["decode"] == "once", entry["source"] == "image-folder"
-            grey = entry["source"] == "digits" or entry["colours"] == "grey"
-            pixels = (1 if grey else 3) * entry["image_size"] ** 2
+            pixels = channels(config, of["dataset"]) * entry["image_size"] ** 2
             download = _DOWNLOAD if entry["source"].startswith("cifar") and not entry["path"] else 0
             return Cost(
                 seconds=SCRIPT + PICTURE * number * (once and folder), disk=pixels * number * once + download

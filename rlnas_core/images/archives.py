@@ -51,10 +51,11 @@ def contents(path: Path, read: bool = True) -> Iterator[tuple[str, bytes]]:
 
 
 def directories(path: Path) -> list[Path]:
-    """A directory of images with those of its splits and classes; an archive alone."""
+    """A directory of images with those around its splits, its splits and classes; an archive alone."""
     inner = _inside(path)
     splits = [entry for entry in inner if entry.name.lower() in (*TRAIN_FOLDERS, *TEST_FOLDERS)]
-    return [path, *inner, *(below for entry in splits for below in _inside(entry))]
+    deeper = inner if len(inner) == 1 else splits
+    return [path, *inner, *(folder for entry in deeper for folder in directories(entry)[1:])]
 
 
 def _inside(folder: Path) -> list[Path]:

@@ -36,13 +36,13 @@ class Survey:
     elongated: float
 
 
-def survey(path: Path | str, labels: Path | str | None = None) -> Survey:
-    """Survey the images of a directory or archive; `labels` is a CSV of file and class.
+def survey(path: Path | str, labels: Path | str | bool | None = None) -> Survey:
+    """Survey the images of a directory or archive; `labels` is a CSV of file and class, or False for none.
 
     Raises the errors of `image_files`, and ValueError if no image of the sample can be read.
     """
     path = Path(path)
-    found = image_files(path, labels=Path(labels) if labels else None)
+    found = image_files(path, labels=Path(labels) if isinstance(labels, str) else labels)
     searched = image_files(path, labels=False) if labels else found
     images = len(searched.train.labels)
     every = 1 + images // _SAMPLE

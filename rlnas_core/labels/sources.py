@@ -95,7 +95,7 @@ class RedrawnLabels(LabelSource):
             raise ValueError(
                 f"labels: got '{method}'; accepted as labels redrawn: {', '.join(REDRAWN_METHODS)}"
             )
-        self.name = self.method = method
+        self.name = method
         self.categories = _checked(categories)
         self._truth = (
             _checked_truth(method, ground_truth, categories) if method == "shuffle-each-step" else None

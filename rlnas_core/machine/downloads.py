@@ -18,7 +18,7 @@ class Download(NamedTuple):
 DOWNLOADS = {
     "imagenet16-120": Download(
         "the folder ImageNet16 with train_data_batch_1 to _10 and val_data",
-        "https://github.com/D-X-Y/NATS-Bench",
+        "https://github.com/D-X-Y/NAS-Bench-201",
         "1 GB",
         "ImageNet's terms, for non-commercial research",
     ),

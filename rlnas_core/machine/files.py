@@ -74,11 +74,11 @@ def obstacles(folder: Path, inputs: Iterable[Path]) -> list[str]:
     return lines
 
 
-def some(names: Iterable[object], most: int = 5) -> str:
-    """The first of some names as a message lists them, sets in order, and how many more there are."""
+def some(names: Iterable[object]) -> str:
+    """The first five of some names as a message lists them, sets in order, and how many more there are."""
     texts = list(map(str, sorted(names) if isinstance(names, set) else names))
-    more = f" and {len(texts) - most} more" if len(texts) > most else ""
-    return (", ".join(texts[:most]) or "none") + more
+    more = f" and {len(texts) - 5} more" if len(texts) > 5 else ""
+    return (", ".join(texts[:5]) or "none") + more
 
 
 @contextmanager

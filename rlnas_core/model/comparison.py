@@ -29,10 +29,8 @@ def stacked(right: Mapping[tuple[str, int], np.ndarray]) -> dict[str, np.ndarray
     The networks `random-SEED` count as runs of one network, `random`.
     """
     runs: dict[str, list[np.ndarray]] = {}
-    for name, _ in sorted(right, key=lambda key: key[1]):
-        runs.setdefault("random" if name.startswith("random-") else name, [])
     for (name, _), values in sorted(right.items(), key=lambda item: item[0][1]):
-        runs["random" if name.startswith("random-") else name].append(values)
+        runs.setdefault("random" if name.startswith("random-") else name, []).append(values)
     return {name: np.stack(values) for name, values in runs.items()}
 
 

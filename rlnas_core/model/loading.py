@@ -148,7 +148,7 @@ def describe(dataset: Mapping[str, Any], made_by: Mapping[str, Any]) -> ModelDes
         image_size=dataset["image_size"],
         mean=dataset["mean"],
         std=dataset["std"],
-        crop=dataset.get("crop", "whole") if dataset["decode"] == "once" else "centre",
+        crop=dataset["crop"] if dataset["decode"] == "once" else "centre",
         made_by={name: value for name, value in made_by.items() if name not in ("space", "arch")},
     )
 

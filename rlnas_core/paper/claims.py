@@ -191,8 +191,9 @@ def _of_columns(asked: Mapping[str, Any], table: pd.DataFrame) -> Iterator[Compa
 
 
 def _of_costs(asked: Mapping[str, Any], table: pd.DataFrame) -> Iterator[Comparison]:
-    """Each measured cost relative to the published one, which is rounded, in percent."""
+    """Each cost of a published architecture relative to the paper's, which is rounded, in percent."""
     known = table[table["column"].isin(COSTS) & table[["mean", "paper_mean"]].notna().all(axis=1)]
+    known = known[~known["row"].isin(PAPER[f"table{asked['table']}"].get("searched", ()))]
     if known.empty:
         yield Comparison("params", "", Estimate(), Estimate(), (0, 0), (0, 0), ["not measured"])
     for cell in known.to_dict("records"):

@@ -17,8 +17,8 @@ _HEAD = (
     "# Paper, authors' repositories and this run\n\n"
     "Accuracies in percent, Kendall's tau in table 2; mean ± sample standard deviation over runs. Above or "
     "below: the 95% interval of the difference lies on one side of 0; can't be told apart: it contains 0. "
-    "Other images: searched on images that aren't the paper's for this dataset, so there is no verdict. "
-    "Empty cells have no number."
+    "Other images: searched on other images than the paper or the authors did, so there is no verdict. "
+    "CIFAR-10's have one at any image size; the paper's are of 32x32 pixels. Empty cells have no number."
 )
 
 
@@ -28,21 +28,23 @@ def compare(tables: Mapping[int, pd.DataFrame], sources: Mapping[str, str]) -> p
     `tables` are a run's tidy tables by number; `sources` are the kinds of images on which each dataset of the
     benchmark is searched, as in the configuration's `datasets.NAME.source`. The paper searches each dataset
     on its own images; others get no verdict against the paper. CIFAR-10's are held against the authors' taus
-    of a supernet of CIFAR-10. Verdicts follow the rule of the claims: above or below if the 95% interval of
-    the difference lies on one side of 0, and else can't be told apart. Numbers without a standard deviation
-    count as exact.
+    of a supernet of CIFAR-10, if there are any. Verdicts follow the rule of the claims: above or below if the
+    95% interval of the difference lies on one side of 0, and else can't be told apart. Numbers without a
+    standard deviation count as exact.
     """
     cells = pd.concat([table.assign(table=number) for number, table in tables.items()], ignore_index=True)
     cells["dataset"] = cells["column"].str.replace("_(valid|test)$", "", regex=True)
     cells["source"] = cells["dataset"].map(lambda name: sources.get(name, PAPERS_IMAGES[name]))
     cells["own"] = cells["source"] == cells["dataset"].map(PAPERS_IMAGES)
     found = [_of_authors(cell) for cell in cells.to_dict("records")]
-    cells[["authors_mean", "authors_std"]] = np.array(found, dtype=float).reshape(-1, 2)
+    cells[["authors_mean", "authors_std", "authors_own"]] = np.array(found, dtype=float).reshape(-1, 3)
     cells = cells[cells[["paper_mean", "authors_mean"]].notna().any(axis=1)].reset_index(drop=True)
     verdicts = {"paper": _PAPERS_RUNS, "authors": PAPER["authors"]["runs"]}
     for name, runs in verdicts.items():
         cells[f"{name}_verdict"] = [_verdict(cell, name, runs) for cell in cells.to_dict("records")]
-    cells.loc[~cells["own"] & cells["mean"].notna(), "paper_verdict"] = OTHER_IMAGES
+    for name, other in (("paper", ~cells["own"]), ("authors", cells["authors_own"] == 0)):
+        both = cells[["mean", f"{name}_mean"]].notna().all(axis=1)
+        cells.loc[other & both, f"{name}_verdict"] = OTHER_IMAGES
     names = ["table", "row", "column", *(f"{of}_{part}" for of in verdicts for part in ("mean", "std"))]
     return cells[[*names, "mean", "std", "runs", "paper_verdict", "authors_verdict"]]
 
@@ -58,16 +60,15 @@ def _verdict(cell: Cell, of: str, runs: int) -> str:
     return OPEN if apart.low <= 0 <= apart.high else "above" if apart.low > 0 else "below"
 
 
-def _of_authors(cell: Cell) -> tuple[float, float]:
-    """Mean and standard deviation in the authors' repository for a cell of table 2, or NaN."""
-    given = []
-    if cell["table"] == 2:
-        authors = PAPER["authors"]
-        kinds = ["own_images"] if cell["own"] else []
-        kinds += ["cifar10_images"] if cell["source"] == "cifar10" else []
-        given = [authors[kind].get(cell["row"], {}).get(cell["dataset"]) for kind in kinds]
-    value = next((value for value in given if value is not None), [np.nan, np.nan])
-    return tuple(value) if isinstance(value, list) else (value, np.nan)
+def _of_authors(cell: Cell) -> tuple[float, float, float]:
+    """The authors' mean and standard deviation for a cell of table 2, and 1 if of the same images; or NaN."""
+    kinds = {"cifar10_images": cell["source"] == "cifar10", "own_images": cell["own"]}
+    for kind in sorted(kinds, key=kinds.__getitem__, reverse=True) if cell["table"] == 2 else ():
+        value = PAPER["authors"][kind].get(cell["row"], {}).get(cell["dataset"])
+        if value is not None:
+            mean, std = value if isinstance(value, list) else (value, np.nan)
+            return mean, std, kinds[kind]
+    return np.nan, np.nan, np.nan
 
 
 def write(compared: pd.DataFrame, stem: Path | str) -> None:

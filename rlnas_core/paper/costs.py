@@ -1,5 +1,6 @@
 """Tables 3 to 5 and 8 to 11: costs and results of networks of the large spaces, beside the paper's."""
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -11,6 +12,7 @@ from rlnas_core.search.names import ArchitectureName
 from rlnas_core.spaces import published
 
 _QUOTED = "quoted: this architecture was not published"
+_VARIED = re.compile("[A-Z]{2,}")  # parts of names
 _PAPERS_DATA = ("imagenet", "coco", "cityscapes")
 _METHODS = {(of["labels"], of["indicator"]): method for method, of in PAPER["large_methods"].items()}
 Record = Mapping[Any, Any]
@@ -47,7 +49,7 @@ class _Cells:
     def __init__(self, number: int, transferred: set[str]) -> None:
         self.number, self.transferred = number, transferred
         self.of: Mapping[str, Any] = PAPER[f"table{number}"]
-        self.scenes, self.limit = self.of.get("scenes"), self.of.get("limit")
+        self.scenes, self.searched = self.of.get("scenes"), self.of.get("searched", {})
         self.published = {name: entry for name, entry in published().items() if number in entry.rows}
         self.measured: list[tuple[str, str, Any, float]] = []
         self.remarks: dict[tuple[str, str], str] = {}
@@ -58,10 +60,10 @@ class _Cells:
         own = ArchitectureName.parse(name)
         if own is None:
             return self.published[name].rows[self.number] if name in self.published else name, ""
-        if own.method == "random-search":
-            papers = self.limit and own.limit == self.limit
-            return "random-search" if papers else own.title("random search"), own.seed
-        return own.title(), own.seed
+        for row, names in self.searched.items():
+            if re.fullmatch(_VARIED.sub(".+", names), name):
+                return row, own.seed
+        return own.title("random search" if own.method == "random-search" else "evolution"), own.seed
 
     def holds(self, name: str) -> bool:
         """Whether an architecture has a row in this table."""
@@ -127,16 +129,14 @@ class _Cells:
         cells = pd.DataFrame(self.measured, columns=["row", "column", "seed", "value"])
         cells["note"] = [self.remarks.get(cell) for cell in zip(cells["row"], cells["column"], strict=True)]
         paper = paper_numbers(self.number)
-        quoted = set(paper["row"]) - set(cells["row"]) - {"random-search"}
+        quoted = set(paper["row"]) - set(cells["row"]) - set(self.searched)
         there = set(cells["column"])
         notes = {
             column: not_run(column, self.of["space"], self.scenes, column in there)
             for column in {*paper["column"], *there} - {"params", "flops"}
         }
-        if self.limit:
-            key = f"transfer.{self.scenes}.architectures.{self.of['space']}"
-            name = f"DATASET-CATEGORIES-SEED-{self.limit}-random-search"
-            notes["random-search"] = (
-                f"not measured: name {name} in {key}, which large_spaces has to search for"
-            )
+        space = self.of["space"]
+        transferred = f", and name it in transfer.{self.scenes}.architectures.{space}" if self.scenes else ""
+        for row, names in self.searched.items():
+            notes[row] = f"not measured: search for {names} in large_spaces.{space}{transferred}"
         return tidy(cells, self.number, notes, self.never | dict.fromkeys(quoted, _QUOTED))

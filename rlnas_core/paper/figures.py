@@ -248,7 +248,7 @@ def draw_label_curve(results: pd.DataFrame) -> Figure:
         ticks = sorted(set(results["labels"]))
         axes.set_xticks(ticks, [f"{tick:.0f}" for tick in ticks])
         axes.set_xticks([], minor=True)
-        axes.set_xlabel("Labels of a class")
+        axes.set_xlabel("Labels per class")
         axes.set_ylabel("Accuracy on held-out images (%)")
         axes.legend()
     return figure

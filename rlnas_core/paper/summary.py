@@ -110,17 +110,16 @@ def _changed(candidates: pd.DataFrame, agreement: pd.DataFrame) -> list[str]:
     lines = [
         "Structure alone, the most parameters that the output depends on within the limit, "
         + ("chooses the same architecture." if same else "chooses another architecture.")
-        + f" Of {len(own)} supernets, {int((own == archs['found']).sum())} alone choose what they choose "
-        f"together; they name {own.nunique()} different architectures."
+        + f" Of {len(own)} supernets, {int((own == archs['found']).sum())} choose this architecture on their "
+        f"own; they choose {own.nunique()} different ones."
     ]
     if len(agreement):
         lines.append(
             f"Over {agreement['architectures'].iloc[0]} architectures within the limit, Kendall's tau "
             f"between the angles of two seeds is {agreement['tau'].mean():.3f} on average (lowest "
             f"{agreement['tau'].min():.3f}), and between the angles and the number of parameters "
-            f"{agreement['tau_structure'].mean():.3f}. Another seed gives "
-            f"{100 * agreement['better'].mean():.2f}% of the architectures a larger angle than the one that "
-            "a seed chooses."
+            f"{agreement['tau_structure'].mean():.3f}. Another seed ranks "
+            f"{100 * agreement['better'].mean():.2f}% of the architectures above a seed's choice, on average."
         )
     return lines
 
@@ -141,7 +140,7 @@ def _accuracies(comparison: pd.DataFrame) -> list[str]:
     others = comparison.dropna(subset=["better"]) if "better" in comparison else comparison[:0]
     certain = others[(others["better_low"] > 0) | (others["better_high"] < 0)]
     told = [_title(name) if name != "random" else "random" for name in certain["network"]]
-    verdict = f"Differences that can be told from none: {', '.join(told) or 'none of them'}."
+    verdict = f"Significant differences: {', '.join(told) or 'none'}."
     return [
         _table(pd.DataFrame(rows)),
         f"95% intervals over {first['images']} held-out images and {first['runs']} seeds of training. "
@@ -151,7 +150,7 @@ def _accuracies(comparison: pd.DataFrame) -> list[str]:
 
 def _curve(curve: pd.DataFrame) -> str:
     means = curve.groupby(["architecture", "labels"], sort=False)["accuracy"].mean().unstack()
-    shown = means.map("{:.1f}".format).rename(columns="{:.0f} labels a class".format)
+    shown = means.map("{:.1f}".format).rename(columns="{:.0f} labels per class".format)
     return _table(
         shown.rename(index=lambda name: "random" if name == "random" else _title(name)).reset_index()
     )

@@ -15,6 +15,7 @@ from rlnas_core.networks.layers import SupernetModule
 from rlnas_core.spaces import SearchSpace
 
 _BATCH = 256  # images evaluated at once, to limit memory
+_SILENCE = 60  # seconds between lines of the log, at least
 
 
 def _draw(data: ImageArray, images: int, rng: np.random.Generator) -> np.ndarray:
@@ -51,6 +52,8 @@ def scorer(
         )
     rng = np.random.default_rng(seed)
     calibrating = _draw(calibration, calibration_images, rng)
+    if calibration_batch and len(calibrating) % calibration_batch == 1 < len(calibrating):
+        calibrating = calibrating[:-1]  # one image alone can have a single value per channel
     chosen = _draw(validation, images or len(validation), rng)
     target_device = pick_device(device)
     model.to(target_device)
@@ -75,13 +78,13 @@ def scorer(
     def score(genes: np.ndarray) -> np.ndarray:
         distinct, inverse = np.unique(space.canonical(genes), axis=0, return_inverse=True)
         accuracies = np.empty(len(distinct))
-        started = time.monotonic()
+        started = told = time.monotonic()
         for k, architecture in enumerate(distinct):
             with network.calibrated(x, architecture, calibration_batch):
                 hits = sum((network(part, architecture).argmax(1) == true).sum() for part, true in batches)
             accuracies[k] = 100 * int(hits) / targets
-            if (k + 1) % 1000 == 0:
-                left = (time.monotonic() - started) / (k + 1) * (len(distinct) - k - 1)
+            if (now := time.monotonic()) - told > _SILENCE:
+                told, left = now, (now - started) / (k + 1) * (len(distinct) - k - 1)
                 log(f"{k + 1} of {len(distinct)} distinct architectures evaluated, {left:.0f} s left")
         return accuracies[inverse.reshape(-1)]
 

@@ -61,8 +61,9 @@ class Checkpoint:
                 return tensors, meta
             foreign = foreign or path
         if foreign:
-            *_, kept = files
+            _, before, kept = files
             foreign.replace(kept)
+            before.unlink(missing_ok=True)  # it is older
             self.log(
                 f"the checkpoint {foreign} is of other settings, inputs or code, which can resume from "
                 f"{kept.name} until this training has finished; this one starts from the beginning"
@@ -152,7 +153,7 @@ def save_weights(model: nn.Module, path: str | Path, **made_by: Any) -> None:
 
 def versions() -> dict[str, str]:
     """The versions of the packages that a training's result depends on."""
-    found = {name: version(name) for name in ("torch", "torchvision", "numpy")}
+    found = {name: version(name) for name in ("torch", "torchvision", "pillow", "numpy")}
     return found | {"rlnas-core": __version__}
 
 

@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from rlnas_core.machine import processes
 from rlnas_core.machine.devices import pick_device
 from rlnas_core.machine.fingerprints import code_of, key_of
 from rlnas_core.networks.layers import normalise_together
-from rlnas_core.training.checkpoint import Checkpoint
+from rlnas_core.training.checkpoint import Checkpoint, versions
 from rlnas_core.training.optimiser import SGD
 from rlnas_core.training.progress import Progress
 from rlnas_core.training.settings import TrainingSettings
@@ -163,12 +162,11 @@ def _set_precision(device: torch.device, settings: TrainingSettings) -> None:
 def _key(model: nn.Module, settings: TrainingSettings, key: Sequence[Any]) -> str:
     """A hash of everything that the result of a training depends on."""
     shapes = [(name, list(tensor.shape)) for name, tensor in model.state_dict().items()]
-    versions = [version(name) for name in ("torch", "torchvision", "pillow", "numpy")]
-    return key_of(asdict(settings), processes.count(), versions, shapes, *key, *_CODE)
+    return key_of(asdict(settings), processes.count(), versions(), shapes, *key, *_CODE)
 
 
 def _trained_on(images: int, settings: TrainingSettings) -> int:
-    """The number of images of an epoch: all processes get equal parts, of two images at least.
+    """The number of images of an epoch; processes get equally many, and they and norm batches two or more.
 
     Raises ValueError if there are too few for a batch, or a process's part is no multiple of `norm_batch`.
     """
@@ -187,4 +185,7 @@ def _trained_on(images: int, settings: TrainingSettings) -> int:
     rest = images % size
     if settings.last_batch == "drop" or rest < 2 * processes.count():
         return images - rest
-    return images - rest % processes.count()
+    own, over = divmod(rest, processes.count())
+    if settings.norm_batch and own % settings.norm_batch == 1:
+        over += processes.count()  # one image alone can have a single value per channel
+    return images - over

@@ -2,7 +2,6 @@
 
 from dataclasses import asdict, dataclass
 from functools import partial
-from importlib.metadata import version
 from importlib.util import find_spec
 from typing import Any, cast
 
@@ -11,7 +10,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name that torch code gives it
 
-from rlnas_core import __version__
 from rlnas_core.images.arrays import ImageArray
 from rlnas_core.kernels.engine import Engine, accelerate
 from rlnas_core.labels.sources import LabelSource
@@ -20,6 +18,7 @@ from rlnas_core.machine.devices import upload
 from rlnas_core.networks.layers import INITIALISATIONS, SupernetModule, initialise
 from rlnas_core.networks.nas_bench_201 import Supernet
 from rlnas_core.spaces import SearchSpace
+from rlnas_core.training.checkpoint import versions
 from rlnas_core.training.graphs import StaticStep, StaticSupernet
 from rlnas_core.training.loop import Run, begin, drawn, fit
 from rlnas_core.training.optimiser import SGD
@@ -93,9 +92,8 @@ def _statistics(
     meta: dict[str, Any],
 ) -> Statistics:
     operations, fixed = (np.array(part) for part in zip(*records, strict=True))
-    versions = {name: version(name) for name in ("torch", "numpy")} | {"rlnas-core": __version__}
     return Statistics(
-        np.array(epochs), operations, fixed, np.array(model.cell_channels()), {**meta, "versions": versions}
+        np.array(epochs), operations, fixed, np.array(model.cell_channels()), {**meta, "versions": versions()}
     )
 
 

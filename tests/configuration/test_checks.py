@@ -176,6 +176,17 @@ def test_defaults_are_filled_in_at_every_depth_and_the_input_is_left_alone():
             "retraining.nas_bench_201.few10.seeds: got [3]; accepted: [0]",
         ),
         (
+            {"large_spaces__darts__digits": {"supernet": {"lighting": 0.1}}},
+            "large_spaces.darts.digits.supernet.lighting: got 0.1; accepted with images without colours: 0",
+        ),
+        (
+            {
+                "large_spaces__darts__digits": {},
+                "retraining__darts__digits": {"random": [600], "draws": 2},
+            },
+            "retraining.darts.digits.network.channels: got null; accepted with several draws: a number",
+        ),
+        (
             {"large_spaces__darts__photos": {}},
             "large_spaces.darts.photos: got an unknown dataset; accepted: digits",
         ),
@@ -396,6 +407,18 @@ def test_files_that_can_not_be_used_are_named(tmp_path, monkeypatch, changes, me
     assert re.search(message, line)
 
 
+def test_images_without_a_part_for_validation_are_named_only_if_it_is_read(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    make_images(tmp_path)
+    config = resolve_paths(validate(changed(datasets={"digits": FOLDER | {"path": "images/a"}}), SCHEMA))
+    for read in ({"datasets.digits"}, set()):  # set(): prepared in an earlier run
+        [line] = unusable_files(config, read, validated={"digits"})
+        assert "got no validation images, which validation accuracy and retraining need; give" in line
+        [line] = unusable_files(config, read, labelled={"digits"})
+        assert "images/a: got images without labels" in line
+    assert "unreadable" in "".join(unusable_files(config, {"datasets.digits"}))
+
+
 def test_checks_before_a_run_import_only_what_reads_its_files():
     """Torch and what detection needs take seconds, which every start of the workflow would wait for."""
     code = f"""
@@ -416,7 +439,7 @@ def test_what_needs_absent_files_is_left_out_and_the_rest_stays():
     assert left["searches"] == {"cifar10": "cifar10", "cifar100": "cifar100"}
     assert list(reasons) == ["imagenet16"]
     assert re.search(
-        r"train_data_batch_1 .*1 GB.* https://github.com/D-X-Y/NATS-Bench.*", reasons["imagenet16"]
+        r"train_data_batch_1 .*1 GB.* https://github.com/D-X-Y/NAS-Bench-201.*", reasons["imagenet16"]
     )
     assert {key for key in config if left[key] != config[key]} == {"searches"}
     alone = validate(read("config.yaml") | {"searches": {"imagenet16": "imagenet16"}}, SCHEMA)

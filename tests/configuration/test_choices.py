@@ -126,7 +126,9 @@ def test_every_choice_can_be_made_instead():
     }  # fmt: skip
     assert set(given) | {"flops"} == set(GIVEN)
     config, choices = chosen(seen(), **given)
-    assert {one.why for name, one in choices.items() if name in given} == {"given"}
+    reasons = {name: one.why for name, one in choices.items() if name in given}
+    assert reasons.pop("categories") == "given, but without effect here"  # there are classes
+    assert set(reasons.values()) == {"given"}
     images, network = config["datasets"]["images"], config["retraining"]["darts"]["images"]["network"]
     assert [images[name] for name in ("image_size", "colours", "crop", "split")] == [
         *(16, "grey", "square", "half-of-train")
@@ -137,6 +139,11 @@ def test_every_choice_can_be_made_instead():
     assert (config["model"]["seeds"], config["model"]["few"]) == ([0, 1], ["few20"])
     unlabelled, _ = chosen(seen(classes=0), categories=7)
     assert unlabelled["datasets"]["images"]["classes"] == 7
+    _, choices = chosen(seen(classes=0), space="mobilenet", channels=8, cells=1, labels=[5], retrainings=4)
+    unused = {name for name, one in choices.items() if one.why == "given, but without effect here"}
+    assert unused == {"channels", "cells", "labels", "retrainings"}
+    with pytest.raises(ValueError, match="got flops=3 and params=1; accepted: one limit"):
+        chosen(seen(), flops=3, params=1)
     with pytest.raises(ValueError, match="got unknown choice size; accepted: space, image_size"):
         choose_settings("photos", "photos.zip", seen(), given={"size": 3})
 
@@ -221,6 +228,20 @@ def test_survey_tells_grey_from_colour_and_long_from_square(tmp_path):
         file.write_bytes(b"no image")
     with pytest.raises(ValueError, match="none of its images can be read"):
         survey(tmp_path)
+
+
+def test_directories_that_are_no_classes_leave_their_images_unlabelled(tmp_path):
+    for year in ("2023", "2024"):
+        (tmp_path / year).mkdir()
+        for number in range(10):
+            Image.new("RGB", (8, 8)).save(tmp_path / year / f"{number}.png")
+    for labels, classes in ((None, 2), (False, 0)):
+        found = survey(tmp_path, labels)
+        assert (found.train, found.classes) == (20, classes)
+        config, _ = choose_settings("own", tmp_path, found, labels)
+        assert config["datasets"]["images"].get("labels") is labels
+        assert config["datasets"]["images"]["split"] == ("held-out" if classes else None)
+        assert config["model"]["labelled"] == ("images" if classes else None)
 
 
 def test_a_survey_passes_over_what_is_unreadable_and_gone(tmp_path):

@@ -84,6 +84,8 @@ def test_the_papers_own_numbers_are_tested_by_the_same_rule():
 
 def test_what_the_paper_prints_as_costs_is_what_it_prints_as_costs():
     tables = {f"table{number}": published(number) for number in NUMBERS}
+    searched = tables["table3"]["row"] == "cifar10/SPOS"  # this run's architecture, which may cost anything
+    tables["table3"].loc[searched, "mean"] *= 2
     found = checked(**tables)["verdict"]
     assert found["published-costs"] == HOLDS
     tables["table3"].loc[1, "mean"] *= 1.02

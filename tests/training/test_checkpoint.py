@@ -150,16 +150,17 @@ def test_the_checkpoint_before_one_of_other_settings_is_used(tmp_path):
 
 
 def test_settings_can_change_back_and_forth_without_loss(tmp_path):
-    path, lines = tmp_path / "one.safetensors", []
-    for number, key in enumerate(("ours", "other")):
-        last = Checkpoint(path, key, log=lines.append)
-        assert last.restore() is None
-        last.save({"a": torch.zeros(2)}, {"n": number})
-    for number, key in ((0, "ours"), (1, "other"), (2, "ours"), (3, "other")):
-        again = Checkpoint(path, key, log=lines.append)
-        assert again.restore()[1]["n"] == number
-        for _ in range(3):
-            again.save({"a": torch.zeros(2)}, {"n": number + 2})
+    """However often each has saved, and if several processes restore one after the other."""
+    path, newest, number = tmp_path / "one.safetensors", {}, 0
+    for key, saves in zip(("ours", "other") * 4, (2, 1, 3, 0, 1, 2, 0, 3), strict=True):
+        for _ in range(2):
+            checkpoint = Checkpoint(path, key, log=lambda line: None)
+            restored = checkpoint.restore()
+            assert (restored and restored[1]["n"]) == newest.get(key)
+        for _ in range(saves):
+            number += 1
+            newest[key] = number
+            checkpoint.save({"a": torch.zeros(2)}, {"n": number})
 
 
 def test_checkpoint_holds_no_code(digits, tmp_path):

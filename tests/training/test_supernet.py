@@ -91,6 +91,17 @@ def test_too_few_images_for_a_batch_are_refused(digits):
         train(digits[0], SupernetSettings(batch_size=5000))
 
 
+def test_a_remainder_of_one_image_is_left_out(digits):
+    """A batch norm of one image of one pixel has no variance."""
+    space, (train_data, valid) = get("mobilenet"), digits
+    few = dataclasses.replace(train_data.images, images=train_data.images.images[:49])
+    settings = SupernetSettings(batch_size=32, norm_batch=16, epochs=1)
+    model, _ = train_supernet(space, few, FixedLabels(train_data.labels[:49], 10), settings, 0)
+    options = {"images": 16, "calibration_images": 9, "calibration_batch": 8, "seed": 0}
+    score = scorer(space, model, few, valid.images, FixedLabels(valid.labels, 10), **options)
+    assert 0 <= score(space.sample(1, np.random.default_rng(0))) <= 100
+
+
 def test_wrong_setting_is_named():
     with pytest.raises(ValueError, match="path_per: got 'edge'; accepted: cell, architecture"):
         SupernetSettings(path_per="edge")
