@@ -105,7 +105,7 @@ def main(run: Path, directory: Path) -> None:
     weights = turned(run)
     parts = weights.groupby(["space", "dataset", "labels", "part"], sort=False)["angle"]
     print(parts.agg(["mean", "std"]).round(3).reset_index().to_markdown(index=False), end="\n\n")
-    columns = [*KEYS, "seed", "found by", "score", "params", "macs", "arch"]
+    columns = [*KEYS, "seed", "found by", "score", "params", "flops", "arch"]
     both = [best.assign(**{"found by": "evolution"}), optimum.assign(**{"found by": "proof"})]
     pd.concat(both)[columns].to_csv(directory / f"{run.name}_searches.csv", index=False)
     structure[[*KEYS, "seed", "with", "tau"]].to_csv(directory / f"{run.name}_structure.csv", index=False)

@@ -62,18 +62,18 @@ def main() -> None:
         step = times.min(axis=0).mean()  # minimum, since other processes only make a step longer
         known = {key: value for key, value in sizes.items() if key != "affine"}
         known |= {} if name != "darts" else {"imagenet": settings.imagenet}
-        macs = space.cost(np.concatenate(paths), image_size=image_size, classes=10, **known)[1].mean()
-        points.setdefault(name, []).append((3 * batch * macs, step))
+        flops = space.cost(np.concatenate(paths), image_size=image_size, classes=10, **known)[1].mean()
+        points.setdefault(name, []).append((3 * batch * flops, step))
         print(
             f"{name} {sizes} {image_size} px, batch {batch}, kernels {kernels}: {1e3 * step:.1f} ms, "
-            f"{3e-9 * batch * macs / step:.1f} GFLOP/s (multiply-adds)",
+            f"{3e-9 * batch * flops / step:.1f} GFLOP/s (multiply-adds)",
             flush=True,
         )
     for name, measured in points.items():
-        macs, step = np.array(measured).T
+        flops, step = np.array(measured).T
         # Relative errors are minimised, so that small networks count as well.
         constant, slope = np.linalg.lstsq(
-            np.stack([1 / step, macs / step], 1), np.ones(len(step)), rcond=None
+            np.stack([1 / step, flops / step], 1), np.ones(len(step)), rcond=None
         )[0]
         print(f"{name}: {1e3 * constant:.1f} ms and {1e-9 / slope:.1f} GFLOP/s (multiply-adds)")
 

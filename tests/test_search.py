@@ -77,7 +77,7 @@ def test_labelled_images_end_in_a_trained_model_that_was_compared(tmp_path):
     assert {"found", "structure", "residual", "random-0", "random-1", "seed-0", "seed-1"} <= set(
         candidates.index
     )
-    assert (candidates["macs"] <= 1e6 * limit).all()
+    assert (candidates["flops"] <= 1e6 * limit).all()
     for name in ("found", "residual"):
         trained = pd.read_csv(run / f"retrained/nas_bench_201/images/{name}/0/accuracy.csv")
         assert f"{candidates.loc[name, 'channels']} channels" in trained["network"].iloc[0]

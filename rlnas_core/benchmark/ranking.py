@@ -155,16 +155,16 @@ def baselines(space: NASBench201) -> dict[str, np.ndarray]:
     """Return scores (N,) of the enumerated space that only depend on size.
 
     `conv-weights` is the number of convolution weights of a cell in units of C_in * C_out, and
-    `live-conv-weights` that on edges that reach the output. `macs` are the FLOPs (multiply-adds) of the
-    benchmark's network on CIFAR-10.
+    `live-conv-weights` that on edges that reach the output. `network-flops` are the FLOPs (multiply-adds) of
+    the benchmark's network on CIFAR-10.
     """
     genes = space.enumerate()
     weights = np.array([KERNELS.get(gene, 0) ** 2 for gene in range(len(space.operations))], np.float64)
-    _, macs = space.cost(genes)
+    _, flops = space.cost(genes)
     return {
         "conv-weights": weights[genes].sum(axis=1),
         "live-conv-weights": weights[space.canonical(genes)].sum(axis=1),
-        "macs": np.asarray(macs, np.float64),
+        "network-flops": np.asarray(flops, np.float64),
     }
 
 

@@ -65,12 +65,12 @@ _SAMPLE = 1000  # architectures in a sample of all
 class Cost:
     """The cost of a job; NaN where it was not measured.
 
-    `macs` are the multiply-adds of its networks and `network_seconds` their core seconds; `seconds` are the
+    `flops` are the multiply-adds of its networks and `network_seconds` their core seconds; `seconds` are the
     core seconds of everything else. `disk` is the size of its results in bytes, `checkpoint` that of its
     checkpoints, which are removed when it has finished.
     """
 
-    macs: float = 0
+    flops: float = 0
     network_seconds: float = 0
     seconds: float = SCRIPT
     disk: float = 0
@@ -124,9 +124,9 @@ def describe(table: pd.DataFrame, gpu_tflops: float | None = None) -> str:
     shown = pd.DataFrame(
         {
             "jobs": table["jobs"],
-            "10^15 FLOPs": table["macs"] / 1e15,
+            "10^15 FLOPs": table["flops"] / 1e15,
             "CPU hours": table["network_seconds"] / 3600,
-            "or GPU hours": 2 * table["macs"] / ((gpu_tflops or measured) * 1e12) / 3600,
+            "or GPU hours": 2 * table["flops"] / ((gpu_tflops or measured) * 1e12) / 3600,
             "other CPU hours": table["seconds"] / 3600,
             "disk, GB": table["disk"] / 1e9,
         }
@@ -171,16 +171,16 @@ def _cost(
             settings = config["supernet"] if large is None else large[of["dataset"]]["supernet"]
             space, network = _network(of, int(of["categories"]), settings, config)
             fixed, table = space.cost_table(**network)
-            _, macs = _means(space, None, network)
-            training = _training(of, float(fixed[0] + table[0].sum()), macs, settings, config, images)
+            _, flops = _means(space, None, network)
+            training = _training(of, float(fixed[0] + table[0].sum()), flops, settings, config, images)
             cells = settings["cells"] * (3 if large is None else 1) if "cells" in space.sizes else 1
             sums = (settings["epochs"] + 1) * cells * space.num_genes * len(space.operations)
             return replace(training, disk=training.disk + _SUMS * sums)
         case "retrain_architecture":
             settings = config["retraining"][of["space"]][of["dataset"]]["network"]
             space, network = _network(of, classes(config, of["dataset"]), settings, config)
-            params, macs = _of_architecture(space, of["architecture"], network)
-            return _training(of, params, macs, settings, config, images, eager=True)
+            params, flops = _of_architecture(space, of["architecture"], network)
+            return _training(of, params, flops, settings, config, images, eager=True)
         case "score_validation_accuracy" | "search_by_accuracy":
             return _scoring(of, config, images)
         case "score_proxy":
@@ -220,8 +220,8 @@ def _network(
 def _means(space: SearchSpace, genes: np.ndarray | None, network: Mapping[str, Any]) -> tuple[float, float]:
     """Mean parameters and multiply-adds of architectures; None for a sample of all."""
     genes = space.sample(_SAMPLE, np.random.default_rng(0)) if genes is None else genes
-    params, macs = space.cost(genes, **network)
-    return float(params.mean()), float(macs.mean())
+    params, flops = space.cost(genes, **network)
+    return float(params.mean()), float(flops.mean())
 
 
 def _of_architecture(space: SearchSpace, name: str, network: Mapping[str, Any]) -> tuple[float, float]:
@@ -231,21 +231,21 @@ def _of_architecture(space: SearchSpace, name: str, network: Mapping[str, Any]) 
     return _means(space, known.genes[None] if known else None, own)
 
 
-def training_seconds(space: str, macs: float, batch: int, steps: float, *, eager: bool = False) -> float:
-    """Core seconds of `steps` training steps with batches of a network with `macs` multiply-adds.
+def training_seconds(space: str, flops: float, batch: int, steps: float, *, eager: bool = False) -> float:
+    """Core seconds of `steps` training steps with batches of a network with `flops` multiply-adds.
 
     With `eager`, networks of NAS-Bench-201 run on torch's operations, as stand-alone networks do.
     """
     each_step, rate = SPEED[space]
     if eager and space == "nas_bench_201":
         each_step, rate = TRAINING_STEP * EAGER[0], EAGER[1]
-    return steps * (each_step + TRAINING_STEP * macs * batch / rate)
+    return steps * (each_step + TRAINING_STEP * flops * batch / rate)
 
 
 def _training(
     of: Mapping[str, str],
     params: float,
-    macs: float,
+    flops: float,
     settings: Mapping[str, Any],
     config: Mapping[str, Any],
     images: Mapping[str, tuple[int, int]],
@@ -256,8 +256,8 @@ def _training(
     steps = settings["epochs"] * (number // batch)
     decoded = settings["epochs"] * number * (config["datasets"][of["dataset"]]["decode"] == "each-time")
     return Cost(
-        macs=TRAINING_STEP * macs * batch * steps,
-        network_seconds=training_seconds(of["space"], macs, batch, steps, eager=eager),
+        flops=TRAINING_STEP * flops * batch * steps,
+        network_seconds=training_seconds(of["space"], flops, batch, steps, eager=eager),
         seconds=SCRIPT + PICTURE * decoded,
         disk=4 * params,
         checkpoint=_CHECKPOINTS * 8 * params,
@@ -269,7 +269,7 @@ def _transfer(of: Mapping[str, str], config: Mapping[str, Any]) -> Cost:
     transfer, space = config["transfer"][of["scenes"]], get(of["space"])
     settings, given = transfer["training"], backbone_sizes(config, of["scenes"], of["space"])
     sizes = {name: size for name, size in given.items() if name in space.sizes}
-    params, macs = _of_architecture(space, of["architecture"], {**sizes, "classes": 1})
+    params, flops = _of_architecture(space, of["architecture"], {**sizes, "classes": 1})
     (number, photographs, few), miniature = SCENES[of["scenes"]], transfer["source"] == "miniature"
     number = few if miniature else number
     more, heads, head_params = TRANSFERS[of["scenes"], of["space"]]
@@ -280,11 +280,11 @@ def _transfer(of: Mapping[str, str], config: Mapping[str, Any]) -> Cost:
         pixels = settings["crop"] ** 2
     seen = settings["epochs"] * number
     passes = TRAINING_STEP * seen * pixels
-    own, others = passes * more * macs / _COUNTED[0] ** 2, passes * heads
+    own, others = passes * more * flops / _COUNTED[0] ** 2, passes * heads
     each_step, rate = SPEED[of["space"]]
     steps = settings["epochs"] * (number // settings["batch_size"])
     return Cost(
-        macs=own + others,
+        flops=own + others,
         # Pyramid and heads are plain convolutions, like those of NAS-Bench-201.
         network_seconds=steps * each_step + own / rate + others / SPEED["nas_bench_201"][1],
         seconds=SCRIPT + PICTURE * seen * (1 if miniature else photographs),
@@ -301,9 +301,9 @@ def _proxy(of: Mapping[str, str], config: Mapping[str, Any]) -> Cost:
     enumerated = get("nas_bench_201")
     _, first = np.unique(enumerated.isomorphism_classes(), return_index=True)
     distinct = enumerated.canonical(enumerated.enumerate()[first])
-    _, macs = _means(space, distinct, network)
+    _, flops = _means(space, distinct, network)
     passes = PROXY_PASSES[of["proxy"]] * len(distinct)
-    total = passes * macs * (1 if of["proxy"] == "synflow" else config["proxies"]["images"])
+    total = passes * flops * (1 if of["proxy"] == "synflow" else config["proxies"]["images"])
     each_pass, rate = EAGER
     return Cost(total, each_pass * passes + total / rate, disk=_SCORES)
 

@@ -11,7 +11,7 @@ import pandas as pd
 from scipy import stats
 
 from rlnas_core.paper.formats import page, write_texts
-from rlnas_core.paper.tables import COSTS, DASH, PAPER, Cell, interval, title
+from rlnas_core.paper.tables import COSTS, DASH, PAPER, Cell, authors_number, interval, title
 
 HOLDS, FAILS, OPEN, NOT_MEASURED = "holds", "doesn't hold", "can't be told apart", "not measured"
 SIGNS = {HOLDS: "✓", FAILS: "✗", OPEN: "≈", NOT_MEASURED: DASH}
@@ -30,11 +30,12 @@ RULE = (
 )
 COLUMNS = (
     "claim", "says", "unit", "of_paper", "kind", "table", "column", "compared", "margin", "paper",
-    "paper_verdict", "value", "low", "high", "verdict", "reason",
+    "paper_verdict", "authors", "authors_verdict", "value", "low", "high", "verdict", "reason",
 )  # fmt: skip
 _LEVEL = 0.95
 _ONE_SEED = "one seed each: no interval"
 _TOLD = 2  # comparisons or reasons in a summary
+_NUMBERS = ["Paper", "Authors' repository", "This run"]
 
 
 class Estimate(NamedTuple):
@@ -49,6 +50,7 @@ class Comparison(NamedTuple):
     """A comparison in a column: the run's and the paper's estimate, and the region claimed for each.
 
     `judged` replaces the run's estimate where not its interval but its value has to be in the region.
+    `authors` is the estimate from the authors' repositories, with its verdict, if they have these numbers.
     """
 
     column: str
@@ -59,6 +61,7 @@ class Comparison(NamedTuple):
     paper_region: tuple[float, float]
     reasons: Iterable[str] = ()
     judged: Estimate | None = None
+    authors: tuple[float, str] = (np.nan, "")
 
 
 def check(tables: Mapping[int, pd.DataFrame], categories: pd.DataFrame | None) -> pd.DataFrame:
@@ -67,7 +70,8 @@ def check(tables: Mapping[int, pd.DataFrame], categories: pd.DataFrame | None) -
     `tables` are a run's tidy tables by number. `categories` are its runs of figure 1, with the columns
     dataset, classes, categories, seed and tau. A comparison holds if the 95% interval lies inside the claimed
     region, doesn't hold if it lies outside, and can't be told apart from no difference if it crosses the
-    border. The paper's numbers are tested by the same rule. `reason` says why a comparison wasn't measured.
+    border. The paper's numbers and those of the authors' repositories are tested by the same rule. `reason`
+    says why a comparison wasn't measured.
     """
     lines = []
     for section in ("claims", "findings"):
@@ -85,8 +89,8 @@ def check(tables: Mapping[int, pd.DataFrame], categories: pd.DataFrame | None) -
 def summarise(comparisons: pd.DataFrame) -> pd.DataFrame:
     """Summarise the comparisons of `check`, one row per claim.
 
-    Returns the columns claim, says, unit, of_paper, paper, run, verdict and note. A claim holds if all its
-    measured comparisons do, and doesn't hold if one doesn't.
+    Returns the columns claim, says, unit, of_paper, paper, authors, run, verdict and note. A claim holds if
+    all its measured comparisons do, and doesn't hold if one doesn't.
     """
     return pd.DataFrame(_summary(cells) for _, cells in comparisons.groupby("claim", sort=False))
 
@@ -156,14 +160,18 @@ def _of_rows(asked: Mapping[str, Any], table: pd.DataFrame) -> Iterator[Comparis
             if cell["row"] in asked.get("exact", ()) and cell["runs"]:
                 cell["runs"] = np.inf
         estimate = _mean if asked["kind"] == "zero" else difference
-        own, paper = estimate(*pair), estimate(*map(_published, pair))
+        theirs = [_of_authors(asked["table"], cell["row"], column) for cell in pair]
+        own, paper, authors = (estimate(*cells) for cells in (pair, map(_published, pair), theirs))
         margin = asked.get("margin", 0)
         if margin == "paper":  # which can't be a test of itself
             margin, paper = abs(paper.value), Estimate(paper.value)
-        (judged, region), (paper, of_paper) = (_region(asked["kind"], one, margin) for one in (own, paper))
+        (judged, region), (paper, of_paper), (authors, of_authors) = (
+            _region(asked["kind"], one, margin) for one in (own, paper, authors)
+        )
         reasons = [cell["note"] for cell in pair if np.isnan(cell["mean"])]
         compared = " against ".join(map(title, asked["rows"]))
-        yield Comparison(column, compared, own, paper, region, of_paper, reasons, judged)
+        told = authors.value, "" if np.isnan(authors.value) else judge(authors, of_authors)
+        yield Comparison(column, compared, own, paper, region, of_paper, reasons, judged, told)
 
 
 def _region(kind: str, estimate: Estimate, margin: float) -> tuple[Estimate, tuple[float, float]]:
@@ -228,9 +236,20 @@ def _of_categories(asked: Mapping[str, Any], categories: pd.DataFrame | None) ->
 
 def _published(cell: Cell) -> dict[str, Any]:
     """The paper's number as a cell: of three runs, or exact without a standard deviation."""
-    mean, std = cell["paper_mean"], cell["paper_std"]
-    low, high = interval(mean, std, 3)
-    return {"mean": mean, "std": std, "runs": np.inf if np.isnan(std) else 3, "low": low, "high": high}
+    return _cell(cell["paper_mean"], cell["paper_std"], 3)
+
+
+def _of_authors(table: int, row: str, column: str) -> dict[str, Any]:
+    """The number of the authors' repositories as a cell: of supernets of the column's own images."""
+    mean, std = authors_number(table, row, column, "own_images")
+    if np.isnan(mean) and column == "cifar10":
+        mean, std = authors_number(table, row, column, "cifar10_images")
+    return _cell(mean, std, PAPER["authors"]["runs"])
+
+
+def _cell(mean: float, std: float, runs: int) -> dict[str, Any]:
+    low, high = interval(mean, std, runs)
+    return {"mean": mean, "std": std, "runs": np.inf if np.isnan(std) else runs, "low": low, "high": high}
 
 
 def _mean(cell: Cell) -> Estimate:
@@ -249,6 +268,8 @@ def _line(found: Comparison) -> dict[str, Any]:
         "compared": found.compared,
         "paper": found.paper.value,
         "paper_verdict": "" if unjudged else judge(found.paper, found.paper_region),
+        "authors": found.authors[0],
+        "authors_verdict": found.authors[1],
         "value": found.run.value,
         "low": found.run.low,
         "high": found.run.high,
@@ -264,6 +285,7 @@ def _summary(cells: pd.DataFrame) -> dict[str, Any]:
     return {
         **first[["claim", "says", "unit", "of_paper"]],
         "paper": _told(cells, "paper", _overall(judged["paper_verdict"])),
+        "authors": _told(cells, "authors", _overall(cells["authors_verdict"])),
         "run": _told(measured, "value", ""),
         "verdict": _overall(measured["verdict"]) or NOT_MEASURED,
         "note": _note(cells, measured),
@@ -317,6 +339,7 @@ def write(comparisons: pd.DataFrame, stem: Path | str, images: Sequence[str]) ->
             "Claim": claims["says"],
             "Unit": claims["unit"],
             "Paper": claims["paper"],
+            "Authors' repository": claims["authors"],
             "This run": claims["run"],
             "Note": claims["note"],
         }
@@ -338,7 +361,7 @@ def _paragraph(claim: Mapping[Any, Any]) -> str:
     head = f"{claim['']} {claim['Verdict']:<20} "
     lines = [
         f"{claim['Claim']} [{claim['Unit']}]",
-        *(f"{name}: {claim[name]}" for name in ("Paper", "This run", "Note") if claim[name]),
+        *(f"{name}: {claim[name]}" for name in (*_NUMBERS, "Note") if claim[name]),
     ]
     wrapped = [textwrap.fill(line, 110, subsequent_indent="  ") for line in lines]
     return head + textwrap.indent("\n".join(wrapped), " " * len(head)).lstrip()
@@ -347,13 +370,11 @@ def _paragraph(claim: Mapping[Any, Any]) -> str:
 def _html(shown: pd.DataFrame, claims: pd.DataFrame, images: Sequence[str]) -> str:
     looks = {HOLDS: "within", FAILS: "below", OPEN: "open", NOT_MEASURED: "empty"}
     classes = pd.DataFrame("", shown.index, shown.columns)
-    classes[["Paper", "This run"]] = "numbers"
+    classes[_NUMBERS] = "numbers"
     classes[["Claim", "Note"]] = "text"
     classes[""] = classes["Verdict"] = claims["verdict"].map(looks)
     lines = shown.map(html.escape)
-    lines[["Paper", "This run"]] = lines[["Paper", "This run"]].replace(
-        r"(: (?=\w+[^ ]* .[\d.])|, )", "<br>", regex=True
-    )
+    lines[_NUMBERS] = lines[_NUMBERS].replace(r"(: (?=\w+[^ ]* .[\d.])|, )", "<br>", regex=True)
     style = lines.style.hide(axis="index").set_uuid("claims").set_td_classes(classes)
     return page(
         "Claims",

@@ -9,7 +9,7 @@ import pandas as pd
 from rlnas_core.paper.claims import OPEN, difference
 from rlnas_core.paper.formats import write_texts
 from rlnas_core.paper.numbers import PAPER
-from rlnas_core.paper.tables import PAPERS_IMAGES, Cell, number_of, title
+from rlnas_core.paper.tables import PAPERS_IMAGES, Cell, authors_number, number_of, title
 
 OTHER_IMAGES, ONE_SEED = "other images", "one seed: no interval"
 _PAPERS_RUNS = 3
@@ -63,10 +63,9 @@ def _verdict(cell: Cell, of: str, runs: int) -> str:
 def _of_authors(cell: Cell) -> tuple[float, float, float]:
     """The authors' mean and standard deviation for a cell of table 2, and 1 if of the same images; or NaN."""
     kinds = {"cifar10_images": cell["source"] == "cifar10", "own_images": cell["own"]}
-    for kind in sorted(kinds, key=kinds.__getitem__, reverse=True) if cell["table"] == 2 else ():
-        value = PAPER["authors"][kind].get(cell["row"], {}).get(cell["dataset"])
-        if value is not None:
-            mean, std = value if isinstance(value, list) else (value, np.nan)
+    for kind in sorted(kinds, key=kinds.__getitem__, reverse=True):
+        mean, std = authors_number(cell["table"], cell["row"], cell["dataset"], kind)
+        if not np.isnan(mean):
             return mean, std, kinds[kind]
     return np.nan, np.nan, np.nan
 

@@ -74,16 +74,16 @@ class _Cells:
             return name in self.transferred or own.random
         return not self.of.get("on_imagenet") or own.dataset == "imagenet"
 
-    def add_costs(self, row: str, seed: Any, params: float, macs: float) -> None:
+    def add_costs(self, row: str, seed: Any, params: float, flops: float) -> None:
         """Add parameters and multiply-adds."""
-        self.measured += [(row, "params", seed, params / 1e6), (row, "flops", seed, macs / 1e6)]
+        self.measured += [(row, "params", seed, params / 1e6), (row, "flops", seed, flops / 1e6)]
 
     def add_published(self) -> None:
         """Add the costs of published architectures, with notes where the paper's numbers differ."""
         for entry in self.published.values():
             row = entry.rows[self.number]
-            (params,), (macs,) = entry.space.cost(entry.genes[None], **entry.network)
-            self.add_costs(row, "", params, macs)
+            (params,), (flops,) = entry.space.cost(entry.genes[None], **entry.network)
+            self.add_costs(row, "", params, flops)
             disagrees = entry.disagrees.get(self.number, {})
             self.remarks |= {(row, column): why for column, why in disagrees.items()}
 
@@ -97,7 +97,7 @@ class _Cells:
         if search["found_by"] == "optimum":
             row = own.title("optimum")
             self.never[row] = "not measured: retraining takes what evolution found"
-        self.add_costs(row, own.seed, search["params"], search["macs"])
+        self.add_costs(row, own.seed, search["params"], search["flops"])
 
     def add_chosen(self, architectures: Iterable[Record]) -> None:
         """Add the costs of chosen architectures without a row of a search."""
@@ -105,7 +105,7 @@ class _Cells:
         for choice in architectures:
             row, seed = self.row_of(choice["architecture"])
             if self.holds(choice["architecture"]) and (row, seed) not in known:
-                self.add_costs(row, seed, choice["params"], choice["macs"])
+                self.add_costs(row, seed, choice["params"], choice["flops"])
 
     def add_measure(self, run: Record, sources: Mapping[str, str]) -> None:
         """Add a result of a trained network.

@@ -45,7 +45,7 @@ def collect(
     `statistics` of supernets and `proxies` are by seed. `proxies` has one row per architecture and one column
     per score. `network` gives the sizes for `cost`.
     """
-    sizes = zip(("parameters", "macs"), space.cost(genes, **network), strict=True)
+    sizes = zip(("parameters", "network-flops"), space.cost(genes, **network), strict=True)
     found = [SeedScores(name, "", 0, np.asarray(size, np.float64)) for name, size in sizes]
     for seed in sorted({*statistics, *proxies}):
         angles = indicators(space, statistics[seed], genes, pooling=pooling) if seed in statistics else {}

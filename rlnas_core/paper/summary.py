@@ -61,9 +61,8 @@ def _table(rows: pd.DataFrame) -> str:
 
 
 def _cost(row: Any) -> str:
-    return (
-        f"{row['params'] / 1e6:.3f} million parameters, {row['macs'] / 1e6:.2f} million FLOPs (multiply-adds)"
-    )
+    params, flops = row["params"] / 1e6, row["flops"] / 1e6
+    return f"{params:.3f} million parameters, {flops:.2f} million FLOPs (multiply-adds)"
 
 
 def _limit(limit: Limit) -> str:
@@ -81,7 +80,7 @@ def _architectures(candidates: pd.DataFrame) -> str:
         {
             "architecture": _title(str(name)),
             "million parameters": f"{row['params'] / 1e6:.3f}",
-            "million FLOPs": f"{row['macs'] / 1e6:.2f}",
+            "million FLOPs": f"{row['flops'] / 1e6:.2f}",
             "angle": f"{row['angle']:.4f}",
             "cell": f"`{row['arch'].replace('|', '¦')}`",
         }

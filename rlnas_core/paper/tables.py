@@ -34,6 +34,15 @@ def paper_numbers(number: int) -> pd.DataFrame:
     return pd.DataFrame(cells).astype({"paper_mean": float, "paper_std": float})
 
 
+def authors_number(table: int, row: str, dataset: str, kind: str) -> tuple[float, float]:
+    """Return mean and standard deviation in the authors' repositories for a cell, or NaN.
+
+    `kind` says which supernets: `own_images`, of the dataset's own images, or `cifar10_images`.
+    """
+    found = PAPER["authors"][kind].get(row, {}).get(dataset, np.nan) if table == 2 else np.nan
+    return tuple(found) if isinstance(found, list) else (found, np.nan)
+
+
 def searched_images(searches: Mapping[str, str], datasets: Mapping[str, Any]) -> dict[str, str]:
     """Return the images of the supernets that are searched for each dataset of the benchmark, as text.
 

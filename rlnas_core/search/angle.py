@@ -107,8 +107,8 @@ def structure(space: SearchSpace, sums: np.ndarray, genes: np.ndarray, ties: str
     control[1:, 0] = (np.cos(mean) * lengths).ravel()
     usage = space.usage(genes)
     scores = angles(usage, sums)
-    params, macs = space.cost(genes)
-    others = {"params": params, "flops": macs, "operation-average-control": angles(usage, control)}
+    params, flops = space.cost(genes)
+    others = {"params": params, "flops": flops, "operation-average-control": angles(usage, control)}
     return {name: kendall(values, scores, ties) for name, values in others.items()}
 
 

@@ -213,8 +213,13 @@ def candidates(
     table = []
     for name, genes in rows.items():
         sizes = {**limit.network, **(residual if name == "residual" else {})}
-        (params,), (macs,) = space.cost(genes[None], **sizes)
-        row = {"architecture": name, "arch": space.to_string(genes[None])[0], "params": params, "macs": macs}
+        (params,), (flops,) = space.cost(genes[None], **sizes)
+        row = {
+            "architecture": name,
+            "arch": space.to_string(genes[None])[0],
+            "params": params,
+            "flops": flops,
+        }
         row |= {"channels": sizes.get("channels", space.channels)} if space.channels else {}
         row["angle"] = float(angles(space.usage(genes[None]), total)[0])
         table.append(row | {"bound": choice.bound, "proven": choice.proven} if name == "found" else row)

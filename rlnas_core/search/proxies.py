@@ -257,8 +257,8 @@ def score(
     names = dict.fromkeys(key for row in rows if row for key in row) or [name]
     scores = {key: np.array([row[key] if row else -np.inf for row in rows])[inverse] for key in names}
     if name == "az-nas" and isinstance(space, NASBench201):
-        _, macs = space.cost(space.canonical(genes))
-        scores["complexity"] = np.asarray(macs, np.float64)
+        _, flops = space.cost(space.canonical(genes))
+        scores["complexity"] = np.asarray(flops, np.float64)
         scores[name] = add_ranks(scores.values())
     return scores
 

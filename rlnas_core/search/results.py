@@ -30,9 +30,9 @@ def result(
 
 
 def costs(space: SearchSpace, genes: np.ndarray) -> dict[str, Any]:
-    """Return `params` and `macs` of genes (genes,), and the most channels within 600 million FLOPs."""
-    (params,), (macs,) = space.cost(genes[None])
-    return {"params": params, "macs": macs, "channels_within_600M": space.widest(genes, 600e6)}
+    """Return `params` and `flops` of genes (genes,), and the most channels within 600 million FLOPs."""
+    (params,), (flops,) = space.cost(genes[None])
+    return {"params": params, "flops": flops, "channels_within_600M": space.widest(genes, 600e6)}
 
 
 def tied(archs: Sequence[str], scores: np.ndarray, score: float) -> pd.DataFrame:
@@ -67,7 +67,7 @@ def look_up(searches: Iterable[Path | str], benchmark: Benchmark) -> pd.DataFram
 def named(
     space: SearchSpace, name: str, *, best: Path | str | None = None, candidates: Path | str | None = None
 ) -> pd.DataFrame:
-    """Return one row with `space`, `architecture`, `arch`, `params`, `macs` and, if any, `channels`.
+    """Return one row with `space`, `architecture`, `arch`, `params`, `flops` and, if any, `channels`.
 
     The architecture with this name is read from `candidates` (candidates.csv) or from the `best` of the
     search that the name gives; without these files it is published or drawn at random. Raises `ValueError` as
@@ -76,8 +76,8 @@ def named(
     of = ArchitectureName.parse(name)
     network: Mapping[str, Any] = {}
     if candidates:  # with the cost of the run's own sizes
-        listed = files.read_result(candidates, ["architecture", "arch", "params", "macs"])
-        kept = ["arch", "params", "macs", *(["channels"] if space.channels else [])]
+        listed = files.read_result(candidates, ["architecture", "arch", "params", "flops"])
+        kept = ["arch", "params", "flops", *(["channels"] if space.channels else [])]
         row = listed.set_index("architecture").loc[[name], kept].reset_index()
         row.insert(0, "space", space.name)
         return row
@@ -92,9 +92,9 @@ def named(
         raise ValueError(f"architecture: got {name}; accepted: {', '.join(published())}")
     else:
         genes, network = published()[name].genes, published()[name].network
-    params, macs = space.cost(genes[None], **network)
+    params, flops = space.cost(genes[None], **network)
     (arch,) = space.to_string(genes[None])
     row = pd.DataFrame(
-        {"space": space.name, "architecture": name, "arch": arch, "params": params, "macs": macs}
+        {"space": space.name, "architecture": name, "arch": arch, "params": params, "flops": flops}
     )
     return row.assign(channels=network.get("channels", space.channels)) if space.channels else row

@@ -104,8 +104,8 @@ class SearchSpace(Networks):
     def cost(self, genes: np.ndarray, **network: Any) -> tuple[np.ndarray, np.ndarray]:
         """Parameters and multiply-adds of the stand-alone networks, two int64 arrays (N,)."""
         fixed, table = self.cost_table(**network)
-        params, macs = fixed[:, None] + self.sum_chosen(table, genes)
-        return params, macs
+        params, flops = fixed[:, None] + self.sum_chosen(table, genes)
+        return params, flops
 
     def sum_chosen(self, table: np.ndarray, genes: np.ndarray) -> np.ndarray:
         """Sums (..., N) of the entries of a table (..., num_genes, operations) that architectures choose."""

@@ -34,8 +34,8 @@ class Chain(Networks):
         self, genes: np.ndarray, *, image_size: int = 224, classes: int = 1000
     ) -> tuple[np.ndarray, np.ndarray]:
         """Parameters and FLOPs (multiply-adds) of chains, two int64 arrays (N,)."""
-        params, macs = np.array([self._cost(row, image_size, classes) for row in np.asarray(genes)]).T
-        return params, macs
+        params, flops = np.array([self._cost(row, image_size, classes) for row in np.asarray(genes)]).T
+        return params, flops
 
     def _cost(self, row: np.ndarray, side: int, classes: int) -> np.ndarray:
         side = -(-side // 2)

@@ -105,7 +105,7 @@ def test_baselines_count_what_they_say(space):
     counted = {name: scores[rows].tolist() for name, scores in baselines(space).items()}
     assert counted["conv-weights"] == [10, 10]
     assert counted["live-conv-weights"] == [0, 10]
-    assert counted["macs"] == space.cost(space.from_string(strings))[1].tolist()
+    assert counted["network-flops"] == space.cost(space.from_string(strings))[1].tolist()
 
 
 def test_baselines_rank_the_benchmark_as_known(space):

@@ -59,13 +59,13 @@ def test_every_weight_is_of_one_group(name, affine):
 
 def counted(model, images):
     """Parameters, and multiply-adds of convolutions and linear layers, by hooks on a forward pass."""
-    macs = []
+    flops = []
 
     def count(module, inputs, output):
         weights = module.weight[0].numel()
         if isinstance(module, nn.Linear):
             weights = 2 * weights - 1  # products and sums
-        macs.append(weights * output[0].numel())
+        flops.append(weights * output[0].numel())
 
     for module in model.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
@@ -73,7 +73,7 @@ def counted(model, images):
     model.eval()
     with torch.no_grad():
         model(images)
-    return sum(weight.numel() for weight in model.parameters()), sum(macs)
+    return sum(weight.numel() for weight in model.parameters()), sum(flops)
 
 
 @pytest.mark.parametrize(
@@ -91,9 +91,9 @@ def test_cost_table_counts_what_hooks_count_in_the_built_network(space, network,
         genes = np.stack([np.append(published()[name].genes[:75], [3, 1, 9, 1]) for name in CHAINS])
     else:
         genes = space.canonical(space.sample(3, np.random.default_rng(0)))
-    params, macs = space.cost(genes, classes=7, image_size=side, **network)
+    params, flops = space.cost(genes, classes=7, image_size=side, **network)
     x = torch.zeros(1, 3, side, side)
-    for row, expected in zip(genes, zip(params, macs, strict=True), strict=True):
+    for row, expected in zip(genes, zip(params, flops, strict=True), strict=True):
         with torch.device("meta"):
             model = space.network(row, classes=7, **network)
         assert counted(model, x.to("meta")) == expected

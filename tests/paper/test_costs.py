@@ -28,7 +28,7 @@ def test_empty_cells_of_networks_say_quoted_or_name_their_key(
     runs = [{"architecture": architecture, "seed": 0, "value": 50.0}]
     accuracies = [run | {"dataset": dataset, "column": top} for run in runs for top in ("top1", "top5")]
     measures = [run | {"dataset": scenes, "column": measure} for run in runs if scenes]
-    search = {"dataset": "digits", "categories": 10, "seed": 0, "limit": "none", "params": 1, "macs": 1}
+    search = {"dataset": "digits", "categories": 10, "seed": 0, "limit": "none", "params": 1, "flops": 1}
     search |= {"labels": "uniform-once", "search": "angle"}
     searches = [search | {"found_by": by} for by in ("evolution", "optimum") if not scenes]
     table = cost_table(number, searches, [], accuracies, measures, {scenes: source})
@@ -59,7 +59,7 @@ def test_empty_cells_of_networks_say_quoted_or_name_their_key(
 def test_random_search_on_imagenet_within_the_papers_limit_fills_the_papers_row():
     names = [f"imagenetsearch-1000-{seed}-600-random-search" for seed in (0, 1)]
     others = ["cifar10-10-0-600-random-search", "random-0-500"]
-    choices = [{"architecture": name, "params": 5e6, "macs": 5e8} for name in [*names, *others]]
+    choices = [{"architecture": name, "params": 5e6, "flops": 5e8} for name in [*names, *others]]
     measures = [
         {"architecture": name, "dataset": "coco", "seed": 0, "column": "AP", "value": 1}
         for name in [*names, *others]
@@ -85,7 +85,7 @@ def test_a_search_by_accuracy_on_the_papers_images_fills_the_row_of_spos(number,
     run = {"architecture": name, "dataset": "imagenet", "column": "top1", "seed": 0, "value": 74.0}
     own = ArchitectureName.parse(name)
     search = {"labels": "ground-truth", "search": "validation-accuracy", "found_by": "evolution"}
-    search |= {"dataset": own.dataset, "categories": own.categories, "seed": 0, "params": 5e6, "macs": 5e8}
+    search |= {"dataset": own.dataset, "categories": own.categories, "seed": 0, "params": 5e6, "flops": 5e8}
     searches = [] if own.scaled else [search | {"limit": "none" if own.limit is None else str(own.limit)}]
     table = cost_table(number, searches, [], [run], [], {}).set_index(["row", "column"])
     assert table.loc[(row, "top1"), ["mean", "runs"]].tolist() == [74, 1]

@@ -54,7 +54,7 @@ def test_random_labels_are_no_need(runs):
         "angles-and-jacobians": "images, training",
         "conv-weights": "",
         "live-conv-weights": "",
-        "macs": "",
+        "network-flops": "",
     }
 
 
@@ -65,7 +65,7 @@ def test_a_ranking_costs_what_its_jobs_cost(runs):
     costs = rankings.core_seconds(found.values(), runtimes)
     assert costs["uniform-once/angle"] == 15
     assert costs["angles-and-jacobians"] == 30
-    assert costs["macs"] == 0
+    assert costs["network-flops"] == 0
 
 
 @pytest.mark.parametrize("pooling", POOLING_SHAPES)
@@ -109,14 +109,16 @@ def test_table_and_figure_show_every_ranking_best_first(runs, tmp_path):
         pytest.approx(np.std(taus, ddof=1), abs=1e-6),
         2,
     )
-    assert np.isnan(table.set_index("row").loc["macs", "tau_discounted_std"])
+    assert np.isnan(table.set_index("row").loc["network-flops", "tau_discounted_std"])
     shown = rankings.lay_out(table, costs)
     taus = shown["tau-b, connected"][: table["row"].nunique()].astype(float)
     assert taus.is_monotonic_decreasing
     assert list(shown["Runs"][table["row"].nunique() :]) == ["quoted"] * len(PAPER["rankings"]["quoted"])
-    others = table[table["row"] != "macs"].assign(column="cifar100")
+    others = table[table["row"] != "network-flops"].assign(column="cifar100")
     both = rankings.lay_out(pd.concat([others, table]), costs).set_index("Ranking")
-    assert both.loc[title("macs"), "tau-b, connected"].startswith(f"{DASH} / ")  # no value for CIFAR-100
+    assert both.loc[title("network-flops"), "tau-b, connected"].startswith(
+        f"{DASH} / "
+    )  # no value for CIFAR-100
     rankings.write(table, costs, tmp_path / "rankings")
     assert list(pd.read_csv(tmp_path / "rankings.csv")["row"]) == list(table["row"])
     marks = {"md": "| untrained, normal: whole-vector angle", "tex": "tab:rlnas-rankings", "html": "AZ-NAS"}

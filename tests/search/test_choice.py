@@ -92,8 +92,8 @@ def test_candidates_name_each_seeds_choice_and_a_residual_cell_of_equal_cost():
     assert table["architecture"].tolist() == names
     table = table.set_index("architecture")
     assert table.loc["found", "angle"] == pytest.approx(choice.angle)
-    assert table.loc["residual", "macs"] <= table.loc["found", "macs"]
-    wider = channels_of_equal_cost(space, RESIDUAL, table.loc["residual", "macs"], limit.network)
+    assert table.loc["residual", "flops"] <= table.loc["found", "flops"]
+    wider = channels_of_equal_cost(space, RESIDUAL, table.loc["residual", "flops"], limit.network)
     assert table.loc["residual", "channels"] == wider
     limit = replace(limit, network={k: v for k, v in limit.network.items() if k != "channels"})
     table = candidates(space, by_seed, choice, limit, np.random.default_rng(0), EVOLUTION, [0])

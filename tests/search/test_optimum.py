@@ -54,11 +54,11 @@ def test_optimum_is_the_one_that_brute_force_finds(
     monkeypatch.setattr(optimum, "_FIRST_BEAM", first_beam)
     everything = cut_down(space, layouts, free)
     sums = plausible_sums(space, turn, np.random.default_rng(0))
-    macs = space.cost(everything)[1]
-    limit = np.inf if quantile is None else np.quantile(macs, quantile)
-    within = everything[macs <= limit]
+    flops = space.cost(everything)[1]
+    limit = np.inf if quantile is None else np.quantile(flops, quantile)
+    within = everything[flops <= limit]
     scores = angles(space.usage(within), sums)
-    start = within[np.argmin(macs[macs <= limit])]
+    start = within[np.argmin(flops[flops <= limit])]
     found = largest_angle(space, sums, start, limit=limit)
     assert found.proven
     assert found.angle == pytest.approx(scores.max(), abs=1e-9)
@@ -90,10 +90,10 @@ def test_search_without_a_proof_says_so_and_bounds_what_it_may_have_missed():
     space = DARTS("any")
     everything = cut_down(space, 40, (0, 2, 4, 6, 15, 17))
     sums = plausible_sums(space, 1.8, np.random.default_rng(0))
-    macs = space.cost(everything)[1]
-    limit = np.median(macs)
-    best = angles(space.usage(everything[macs <= limit]), sums).max()
-    hasty = largest_angle(space, sums, everything[np.argmin(macs)], limit=limit, most=1)
+    flops = space.cost(everything)[1]
+    limit = np.median(flops)
+    best = angles(space.usage(everything[flops <= limit]), sums).max()
+    hasty = largest_angle(space, sums, everything[np.argmin(flops)], limit=limit, most=1)
     assert not hasty.proven
     assert hasty.angle < best - 1e-3
     assert best <= hasty.bound + 1e-9

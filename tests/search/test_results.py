@@ -72,7 +72,7 @@ def test_an_architecture_is_published_random_found_or_a_candidate(tmp_path):
     best, candidates = tmp_path / "best.csv", tmp_path / "candidates.csv"
     best.write_text(f'found_by,arch,score,tied,channels_within_600M\nevolution,"{first}",1,1,40\n')
     candidates.write_text(
-        f'architecture,arch,params,macs,channels\nfound,"{first}",9,90,8\nstructure,"{second}",5,50,12\n'
+        f'architecture,arch,params,flops,channels\nfound,"{first}",9,90,8\nstructure,"{second}",5,50,12\n'
     )
     rows = {
         "published": named(darts, "RLNAS-cifar10"),
@@ -84,11 +84,11 @@ def test_an_architecture_is_published_random_found_or_a_candidate(tmp_path):
     }
     of = {name: row.iloc[0] for name, row in rows.items()}
     assert of["published"]["arch"] == darts.to_string(published()["RLNAS-cifar10"].genes[None])[0]
-    assert of["random"]["macs"] <= 600e6
+    assert of["random"]["flops"] <= 600e6
     assert of["random"].equals(named(darts, "random-1-600").iloc[0])
     assert of["random"]["arch"] != named(darts, "random-2-600").iloc[0]["arch"]
     assert (of["found"]["arch"], of["found"]["channels"]) == (first, darts.channels)
     assert (of["scaled"]["arch"], of["scaled"]["channels"]) == (first, 40)
     assert of["scaled"]["params"] < of["found"]["params"]
-    assert of["candidate"][["arch", "params", "macs", "channels"]].tolist() == [second, 5, 50, 12]
+    assert of["candidate"][["arch", "params", "flops", "channels"]].tolist() == [second, 5, 50, 12]
     assert "channels" not in of["mobilenet"]

@@ -66,17 +66,17 @@ def test_usage_counts_the_paths_that_a_walk_over_the_cell_finds(paths, most):
 @pytest.mark.parametrize("name", published())
 def test_published_architecture_costs_exactly_what_the_paper_prints_or_says_why_not(name):
     entry = published()[name]
-    params, macs = (value[0] / 1e6 for value in entry.space.cost(entry.genes[None], **entry.network))
+    params, flops = (value[0] / 1e6 for value in entry.space.cost(entry.genes[None], **entry.network))
     for number, row in entry.rows.items():
         printed = dict(
             zip(PAPER[f"table{number}"]["columns"], PAPER[f"table{number}"]["rows"][row], strict=True)
         )
         differ = {
             column
-            for column, counted in (("params", round(params, 1)), ("flops", round(macs)))
+            for column, counted in (("params", round(params, 1)), ("flops", round(flops)))
             if counted != printed[column]
         }
-        assert differ == set(entry.disagrees.get(number, {})), (number, params, macs)
+        assert differ == set(entry.disagrees.get(number, {})), (number, params, flops)
     assert (entry.space.from_string(entry.space.to_string(entry.genes[None])) == entry.genes).all()
 
 
