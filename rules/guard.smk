@@ -51,7 +51,7 @@ onstart:
     unusable = obstacles(Path(folder), sorted(map(Path, used)))
     try:
         needed = (in_paths(rf"data/(\w+)/{part}.npy", used) for part in (r"\w+_labels", "valid_images"))
-        unusable += unusable_files(config, read, *needed)
+        unusable += unusable_files(config, read, *needed, prepared=Path(folder, "data"))
         settings = [value for job in jobs for value in job.params if isinstance(value, dict)]
         # On a cluster, other machines may have the devices. Asking torch for devices takes seconds.
         asked = {value.get("device", "auto") for value in settings} - {"auto", "cpu"}

@@ -1,6 +1,7 @@
 """Check a configuration against its schema and fill in the defaults."""
 
 import copy
+import json
 import re
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
@@ -111,49 +112,50 @@ def unusable_files(
     read: Collection[str],
     labelled: Collection[str] = (),
     validated: Collection[str] = (),
+    prepared: Path | str = "",
 ) -> list[str]:
     """Return one line for each source with a key in `read` whose files can't be used.
 
     It reads tables, checksums and images. `labelled` are the image datasets whose labels are needed,
-    `validated` those whose validation images are, also if the images themselves aren't read again. Missing
-    files are left to `missing_files`.
+    `validated` those whose validation images are. Those that aren't read are in the directory `prepared`.
+    Missing files are left to `missing_files`.
     """
     lines = []
-    needed = {*read, *(f"datasets.{name}" for name in (*labelled, *validated))}
     for key, entry in _sources(config).items():
-        if key not in needed or (entry["path"] is None and entry["source"] != "digits"):
-            continue
         section, _, name = key.partition(".")
+        needed = name in labelled, name in validated
         try:
-            if section == "datasets":
-                parts = name in labelled, name in validated
-                _read_images(entry, _largest_batch(config, name), *parts, decode=key in read)
-            else:
-                _read_source(config, key, entry)
+            if key in read and (entry["path"] is not None or entry["source"] == "digits"):
+                _read_source(config, key, entry, needed)
+            elif key not in read and section == "datasets" and any(needed):
+                _refuse_unfit(entry, *_prepared(Path(prepared, name)), *needed)
         except (ValueError, OSError) as error:
             about = re.match(r"(\w+): got ", str(error))  # the setting that is wrong, if not the path
             lines.append(f"{key}.{error}" if about and about[1] in entry else f"{key}.path: {error}")
     return lines
 
 
-def _read_source(config: Mapping[str, Any], key: str, entry: Mapping[str, Any]) -> None:
-    """Read the benchmark or the scenes of a transfer; ValueError or OSError if they can't be used.
+def _read_source(
+    config: Mapping[str, Any], key: str, entry: Mapping[str, Any], needed: tuple[bool, bool]
+) -> None:
+    """Read the files of a source; ValueError or OSError if they can't be used.
 
     The readers are imported here, since this takes seconds and environments for planning may lack them.
     """
-    if key == "benchmark":
+    section, _, name = key.partition(".")
+    if section == "benchmark":
         from rlnas_core.benchmark import accuracies
 
         accuracies.inspect(entry["source"], entry["path"], entry["checksum"], config["searches"])
-    else:
+    elif section == "transfer":
         from rlnas_core import transfer
 
-        transfer.get(key.partition(".")[2]).read(entry["path"])
+        transfer.get(name).read(entry["path"])
+    else:
+        _read_images(entry, _largest_batch(config, name), needed)
 
 
-def _read_images(
-    entry: Mapping[str, Any], batch_size: int, labelled: bool, validated: bool, *, decode: bool
-) -> None:
+def _read_images(entry: Mapping[str, Any], batch_size: int, needed: tuple[bool, bool]) -> None:
     import numpy as np
 
     from rlnas_core.images import sources
@@ -161,26 +163,41 @@ def _read_images(
 
     names = ("source", "path", "classes", "split", "decode", "colours", "crop", "labels", "per_class")
     asked = {name: entry[name] for name in names}
-    found, _, (_, validation) = inspect(
-        Reading(**asked, downloads="resources/downloads", batch_size=batch_size)
-    )
-    if labelled and not found.classes:
-        raise ValueError(
-            f"{entry['path']}: got images without labels, which trainings and scorings with true labels "
-            "need; give class directories or labels, or none of these: [] for seeds of ground-truth, "
-            "shuffle-once and shuffle-each-step, for validation.seeds and for retraining's seeds"
-        )
-    if validated and not len(validation):
-        raise ValueError(
-            f"{entry['path']}: got no validation images, which validation accuracy and retraining need; give "
-            "split: half-of-train or more images, or [] for validation.seeds and for retraining's seeds"
-        )
-    if decode and entry["source"] == "image-folder":
+    asked |= {"downloads": "resources/downloads", "batch_size": batch_size}
+    found, _, (_, validation) = inspect(Reading(**asked))
+    _refuse_unfit(entry, found.classes > 0, len(validation), *needed)
+    if entry["source"] == "image-folder":
         pools = [pool for pool in (found.train, found.test) if pool is not None]
         if entry["decode"] == "once":
             sources.refuse_unreadable(Path(entry["path"]), sum(len(pool.labels) for pool in pools))
         else:
             sources.refuse_unopenable(Path(entry["path"]), np.concatenate([pool.files for pool in pools]))
+
+
+def _prepared(folder: Path) -> tuple[bool, int]:
+    """Whether prepared images have labels, and the number of validation images."""
+    import numpy as np
+
+    description = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
+    return description["labelled"], len(np.load(folder / "valid_labels.npy", mmap_mode="r"))
+
+
+def _refuse_unfit(
+    entry: Mapping[str, Any], labels: bool, validation: int, labelled: bool, validated: bool
+) -> None:
+    if labelled and not labels:
+        raise ValueError(
+            f"{entry['path']}: got images without labels, which trainings and scorings with true labels "
+            "need; give class directories or labels, or none of these: [] for seeds of ground-truth, "
+            "shuffle-once and shuffle-each-step, for validation.seeds and for retraining's seeds, and in "
+            "large_spaces methods: [D]"
+        )
+    if validated and not validation:
+        raise ValueError(
+            f"{entry['path']}: got no validation images, which validation accuracy and retraining need; give "
+            "split: half-of-train or more images, or [] for validation.seeds and for retraining's seeds, and "
+            "in large_spaces methods B and D alone"
+        )
 
 
 def _sources(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from rlnas_core.configuration.derived import channels, found_architectures, model_limit
+from rlnas_core.configuration.derived import channels, found_architectures, model_limit, searched_datasets
 from rlnas_core.configuration.schema import in_yaml
 from rlnas_core.images.facts import FACTS
 from rlnas_core.search.names import ArchitectureName
@@ -40,7 +40,7 @@ def contradictions(config: Mapping[str, Any], schema: Mapping[str, Any]) -> Iter
             if dataset not in datasets:
                 yield f"{key}: got an unknown dataset; accepted: {', '.join(datasets)}"
             yield from _contradictions_of_training(
-                config, f"{key}.supernet", search["supernet"], "large_supernet", dataset
+                config, f"{key}.supernet", search["supernet"], "large_supernet", [dataset]
             )
             yield from _contradictions_of_evolution(f"{key}.evolution", search["evolution"])
             yield from _unused_sizes(
@@ -64,7 +64,8 @@ def contradictions(config: Mapping[str, Any], schema: Mapping[str, Any]) -> Iter
                 f"datasets.{name}.image_size: got {size}; accepted: a multiple of 4 (NAS-Bench-201 halves "
                 "images twice)"
             )
-    yield from _contradictions_of_training(config, "supernet", config["supernet"], "supernet")
+    searched = searched_datasets(config)
+    yield from _contradictions_of_training(config, "supernet", config["supernet"], "supernet", searched)
     yield from _contradictions_of_evolution("evolution", config["evolution"])
     yield from _unused_sizes("supernet", "nas_bench_201", config["supernet"], described)
 
@@ -111,7 +112,7 @@ def _datasets_of_nas_bench_201(config: Mapping[str, Any]) -> list[str]:
 
 
 def _contradictions_of_training(
-    config: Mapping[str, Any], key: str, settings: Mapping[str, Any], job: str, dataset: str = ""
+    config: Mapping[str, Any], key: str, settings: Mapping[str, Any], job: str, datasets: Sequence[str] = ()
 ) -> Iterator[str]:
     epochs, schedule = settings["epochs"], settings.get("schedule_epochs")
     if schedule is not None and schedule < epochs:
@@ -126,8 +127,8 @@ def _contradictions_of_training(
     group, part = settings.get("norm_batch"), size // (gpus or 1)
     if group and part % group:
         yield f"{key}.norm_batch: got {group}; accepted: a divisor of {part}, a GPU's part of a batch"
-    colourless = dataset in config["datasets"] and channels(config, dataset) == 1
-    if colourless and settings.get("lighting"):
+    grey = [name for name in datasets if name in config["datasets"] and channels(config, name) == 1]
+    if grey and settings.get("lighting"):
         yield f"{key}.lighting: got {settings['lighting']:g}; accepted with images without colours: 0"
     if settings.get("short_side", 0) > settings.get("long_side", 0):
         short, long = settings["short_side"], settings["long_side"]
@@ -168,12 +169,13 @@ def _contradictions_of_networks(config: Mapping[str, Any], schema: Mapping[str, 
             yield from _unknown_architectures(f"{key}.published", config, space, retraining["published"])
             yield from _too_low(f"{key}.random", space, retraining["random"])
             network = retraining["network"]
-            ranked = retraining["draws"] > 1 and dataset in config["large_spaces"].get(space, {})
-            if ranked and space == "darts" and network["channels"] is None:
+            ranked = retraining["draws"] > 1 and retraining["random"] and retraining["seeds"]
+            searched = dataset in config["large_spaces"].get(space, {})
+            if ranked and searched and space == "darts" and network["channels"] is None:
                 yield f"{key}.network.channels: got null; accepted with several draws: a number"
             if network["auxiliary"] and network["cells"] < 2:
                 yield f"{key}.network.auxiliary: got it with 1 cell; accepted: with 2 or more, or 0"
-            yield from _contradictions_of_training(config, f"{key}.network", network, "retraining", dataset)
+            yield from _contradictions_of_training(config, f"{key}.network", network, "retraining", [dataset])
             yield from _unused_sizes(f"{key}.network", space, network, described)
     for name, transfer in config["transfer"].items():
         key, pretrained = f"transfer.{name}", transfer["pretrained"]

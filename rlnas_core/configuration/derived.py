@@ -33,9 +33,9 @@ def searched_datasets(config: Mapping[str, Any]) -> list[str]:
 def found_architectures(config: Mapping[str, Any], space: str) -> list[str]:
     """Names of the architectures that a run's searches find in a space.
 
-    They are DATASET-CATEGORIES-SEED-LIMIT, with the method at the end for methods other than RLNAS.
-    Architectures of DARTS searches without a limit are also listed as `-scaled`, with the channels that 600
-    million FLOPs allow.
+    They are DATASET-CATEGORIES-SEED-LIMIT, with the method at the end for methods other than RLNAS. RLNAS's
+    DARTS architectures without a limit are also listed as `-scaled`, with the channels that 600 million FLOPs
+    allow.
     """
     if space == "nas_bench_201":
         return [
@@ -51,7 +51,7 @@ def found_architectures(config: Mapping[str, Any], space: str) -> list[str]:
         for seed in search["seeds"]
         for limit in search["limits"]
         for method in search["methods"]
-        for scaled in ([False, True] if space == "darts" and limit is None else [False])
+        for scaled in ([False, True] if space == "darts" and limit is None and method == "D" else [False])
     ]
 
 

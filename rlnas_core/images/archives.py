@@ -50,19 +50,20 @@ def contents(path: Path, read: bool = True) -> Iterator[tuple[str, bytes]]:
         ) from error
 
 
-def directories(path: Path) -> list[Path]:
-    """A directory of images with those around its splits, its splits and classes; an archive alone."""
-    inner = _inside(path)
+def directories(path: Path, above: frozenset[Path] = frozenset()) -> list[Path]:
+    """A directory of images with those around its splits, its splits and classes; an archive alone.
+
+    Links to a directory of `above`, or to one that contains them, are left out.
+    """
+    if not path.is_dir():
+        return [path]
+    above |= {path.resolve()}
+    with os.scandir(path) as entries:  # faster than a call for each of a million images
+        inner = sorted(Path(entry.path) for entry in entries if entry.is_dir())
+    inner = [entry for entry in inner if entry.resolve() not in above]
     splits = [entry for entry in inner if entry.name.lower() in (*TRAIN_FOLDERS, *TEST_FOLDERS)]
     deeper = inner if len(inner) == 1 else splits
-    return [path, *inner, *(folder for entry in deeper for folder in directories(entry)[1:])]
-
-
-def _inside(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        return []
-    with os.scandir(folder) as entries:  # faster than a call for each of a million images
-        return sorted(Path(entry.path) for entry in entries if entry.is_dir())
+    return [path, *inner, *(folder for entry in deeper for folder in directories(entry, above)[1:])]
 
 
 def _files_below(folder: Path, above: frozenset[Path] = frozenset()) -> Iterator[Path]:

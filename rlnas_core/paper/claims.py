@@ -11,22 +11,22 @@ import pandas as pd
 from scipy import stats
 
 from rlnas_core.paper.formats import page, write_texts
-from rlnas_core.paper.tables import COSTS, DASH, PAPER, Cell, authors_number, interval, title
+from rlnas_core.paper.tables import COSTS, DASH, OWN, PAPER, Cell, authors_number, interval, title
 
 HOLDS, FAILS, OPEN, NOT_MEASURED = "holds", "doesn't hold", "can't be told apart", "not measured"
 SIGNS = {HOLDS: "✓", FAILS: "✗", OPEN: "≈", NOT_MEASURED: DASH}
 RULE = (
-    "A claim rests on comparisons, each an estimate with a 95% interval: of two rows Welch's t interval of "
-    "their difference over seeds (a row with one seed takes the other's standard deviation, as if both "
-    "varied alike); of one row the t interval of its mean, with one seed the bootstrap "
-    "interval over architectures; of a rank correlation Fisher's; costs, ranges and the paper's numbers "
-    "without a standard deviation stand for themselves. The best of N numbers of categories was chosen by "
-    "its tau, so its interval is one of 1 - 0.05/N. A comparison holds where the interval lies on the "
-    "claimed side, doesn't hold where it lies on the other, and can't be told apart from no difference "
-    "(with these seeds) where it lies across. Rows that are claimed to be the same hold where the interval "
-    "of their difference contains 0. Published costs may differ by 1% or by the rounding of the paper's "
-    "number, whichever is larger. A claim holds where all its measured comparisons do, and doesn't where "
-    "one doesn't. claims.csv has them all."
+    "A claim rests on comparisons, each an estimate with a 95% interval: of two rows Welch's t interval "
+    "of their difference over seeds (a row with one seed takes the other's standard deviation, as if both"
+    " varied alike); of one row the t interval of its mean, with one seed the bootstrap interval over "
+    "architectures; of a rank correlation Fisher's; costs, ranges and numbers of the paper or the "
+    "authors' repositories without a standard deviation stand for themselves. The best of N numbers of "
+    "categories was chosen by its tau, so its interval is one of 1 - 0.05/N. A comparison holds where the"
+    " interval lies on the claimed side, doesn't hold where it lies on the other, and can't be told apart"
+    " from no difference (with these seeds) where it lies across. Rows that are claimed to be the same "
+    "hold where the interval of their difference contains 0. Published costs may differ by 1% or by the "
+    "rounding of the paper's number, whichever is larger. A claim holds where all its measured "
+    "comparisons do, and doesn't where one doesn't. claims.csv has them all."
 )
 COLUMNS = (
     "claim", "says", "unit", "of_paper", "kind", "table", "column", "compared", "margin", "paper",
@@ -201,7 +201,7 @@ def _of_columns(asked: Mapping[str, Any], table: pd.DataFrame) -> Iterator[Compa
 def _of_costs(asked: Mapping[str, Any], table: pd.DataFrame) -> Iterator[Comparison]:
     """Each cost of a published architecture relative to the paper's, which is rounded, in percent."""
     known = table[table["column"].isin(COSTS) & table[["mean", "paper_mean"]].notna().all(axis=1)]
-    known = known[~known["row"].isin(PAPER[f"table{asked['table']}"].get("searched", ()))]
+    known = known[known["note"].ne(OWN)]
     if known.empty:
         yield Comparison("params", "", Estimate(), Estimate(), (0, 0), (0, 0), ["not measured"])
     for cell in known.to_dict("records"):

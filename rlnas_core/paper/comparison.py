@@ -18,7 +18,8 @@ _HEAD = (
     "Accuracies in percent, Kendall's tau in table 2; mean ± sample standard deviation over runs. Above or "
     "below: the 95% interval of the difference lies on one side of 0; can't be told apart: it contains 0. "
     "Other images: searched on other images than the paper or the authors did, so there is no verdict. "
-    "CIFAR-10's have one at any image size; the paper's are of 32x32 pixels. Empty cells have no number."
+    "Searches on CIFAR-10 get one at any image size; the paper's images have 32x32 pixels. "
+    "Empty cells have no number."
 )
 
 

@@ -7,12 +7,11 @@ from typing import Any
 import pandas as pd
 
 from rlnas_core.paper.numbers import PAPER
-from rlnas_core.paper.tables import not_run, paper_numbers, tidy
+from rlnas_core.paper.tables import COSTS, OWN, not_run, paper_numbers, tidy
 from rlnas_core.search.names import ArchitectureName
 from rlnas_core.spaces import published
 
 _QUOTED = "quoted: this architecture was not published"
-_VARIED = re.compile("[A-Z]{2,}")  # parts of names
 _PAPERS_DATA = ("imagenet", "coco", "cityscapes")
 _METHODS = {(of["labels"], of["indicator"]): method for method, of in PAPER["large_methods"].items()}
 Record = Mapping[Any, Any]
@@ -52,7 +51,7 @@ class _Cells:
         self.scenes, self.searched = self.of.get("scenes"), self.of.get("searched", {})
         self.published = {name: entry for name, entry in published().items() if number in entry.rows}
         self.measured: list[tuple[str, str, Any, float]] = []
-        self.remarks: dict[tuple[str, str], str] = {}
+        self.remarks = {(row, column): OWN for row in self.searched for column in COSTS}
         self.never: dict[str, str] = {}
 
     def row_of(self, name: str) -> tuple[str, Any]:
@@ -61,7 +60,7 @@ class _Cells:
         if own is None:
             return self.published[name].rows[self.number] if name in self.published else name, ""
         for row, names in self.searched.items():
-            if re.fullmatch(_VARIED.sub(".+", names), name):
+            if re.fullmatch(names.replace("SEED", r"\d+"), name):
                 return row, own.seed
         return own.title("random search" if own.method == "random-search" else "evolution"), own.seed
 
@@ -137,6 +136,9 @@ class _Cells:
         }
         space = self.of["space"]
         transferred = f", and name it in transfer.{self.scenes}.architectures.{space}" if self.scenes else ""
-        for row, names in self.searched.items():
-            notes[row] = f"not measured: search for {names} in large_spaces.{space}{transferred}"
+        # Where other results are measured, only the search is missing; else the images are, too.
+        reasons = self.never if there - set(COSTS) else notes
+        for row in self.searched.keys() - set(cells["row"]):
+            names = self.searched[row]
+            reasons[row] = f"not measured: search for {names} in large_spaces.{space}{transferred}"
         return tidy(cells, self.number, notes, self.never | dict.fromkeys(quoted, _QUOTED))

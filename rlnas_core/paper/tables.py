@@ -13,7 +13,7 @@ COLUMNS = ("row", "column", "mean", "std", "runs", "low", "high", "paper_mean", 
 COSTS = ("params", "flops")
 DASH = "\N{EN DASH}"
 
-OTHER = "not the paper's images"
+OTHER, OWN = "not the paper's images", "of this run's architecture"
 PAPERS_IMAGES = {"cifar10": "cifar10", "cifar100": "cifar100", "imagenet16": "imagenet16-120"}
 
 Cell = Mapping[Any, Any]
@@ -177,9 +177,10 @@ def agreement(cell: Cell) -> str:
 
     The spread is twice the paper's standard deviation, or this run's if the paper gives none. For parameters
     and FLOPs it is 1%, and half of the last digit that the paper prints. The result is empty if a number is
-    missing or the supernets were trained on other images than the paper's.
+    missing, the supernets were trained on other images than the paper's, or the costs are those of this run's
+    own architecture.
     """
-    if OTHER in cell["images"]:
+    if OTHER in cell["images"] or OWN in str(cell["note"]):
         return ""
     if cell["column"] in COSTS:
         spread = max(0.01 * cell["paper_mean"], 0.5 * 10.0 ** -PAPER["decimals"][cell["column"]])

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from workflow import make_images
@@ -178,6 +179,10 @@ def test_defaults_are_filled_in_at_every_depth_and_the_input_is_left_alone():
         (
             {"large_spaces__darts__digits": {"supernet": {"lighting": 0.1}}},
             "large_spaces.darts.digits.supernet.lighting: got 0.1; accepted with images without colours: 0",
+        ),
+        (
+            {"supernet__lighting": 0.1},
+            "supernet.lighting: got 0.1; accepted with images without colours: 0",
         ),
         (
             {
@@ -411,12 +416,17 @@ def test_images_without_a_part_for_validation_are_named_only_if_it_is_read(tmp_p
     monkeypatch.chdir(tmp_path)
     make_images(tmp_path)
     config = resolve_paths(validate(changed(datasets={"digits": FOLDER | {"path": "images/a"}}), SCHEMA))
+    prepared = Path("data/digits")
+    prepared.mkdir(parents=True)
+    (prepared / "dataset.json").write_text('{"labelled": false}')
+    np.save(prepared / "valid_labels.npy", np.empty(0, int))
     for read in ({"datasets.digits"}, set()):  # set(): prepared in an earlier run
-        [line] = unusable_files(config, read, validated={"digits"})
+        [line] = unusable_files(config, read, validated={"digits"}, prepared="data")
         assert "got no validation images, which validation accuracy and retraining need; give" in line
-        [line] = unusable_files(config, read, labelled={"digits"})
+        [line] = unusable_files(config, read, labelled={"digits"}, prepared="data")
         assert "images/a: got images without labels" in line
     assert "unreadable" in "".join(unusable_files(config, {"datasets.digits"}))
+    assert unusable_files(config, set(), prepared="data") == []
 
 
 def test_checks_before_a_run_import_only_what_reads_its_files():

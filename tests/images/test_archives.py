@@ -8,6 +8,7 @@ import pytest
 from cifar import tarred
 from image_directories import FOLDER, as_folder, as_tar, as_zip, image_folder, picture, prepared
 
+from rlnas_core.images.archives import directories
 from rlnas_core.images.arrays import load
 from rlnas_core.images.preparation import Reading, inspect, prepare
 from rlnas_core.images.sources import image_files, refuse_unreadable
@@ -72,6 +73,20 @@ def test_an_archive_with_paths_that_leave_it_is_refused_and_writes_nothing(kind,
     ):
         inspect(Reading("image-folder", path))
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("name", ["loop", "train"])
+def test_directories_around_splits_are_listed_and_a_circle_of_links_ends(name, tmp_path):
+    around = tmp_path / "images/photos/train"
+    (around / "cat/deep").mkdir(parents=True)
+    (around / "dog").mkdir()
+    found = {str(folder.relative_to(tmp_path)) for folder in directories(tmp_path / "images")}
+    below = {"images/photos/train" + end for end in ("", "/cat", "/dog")}
+    assert found == {"images", "images/photos", *below}
+    (tmp_path / "circle").mkdir()
+    (tmp_path / "circle" / name).symlink_to(tmp_path / "circle")
+    assert directories(tmp_path / "circle") == [tmp_path / "circle"]
+    assert directories(tmp_path / "images.zip") == [tmp_path / "images.zip"]
 
 
 def test_linked_class_folders_are_followed_and_a_circle_of_links_ends(tmp_path):
