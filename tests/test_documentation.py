@@ -178,10 +178,14 @@ def test_the_taus_by_image_size_are_those_of_the_measurements():
     for name, size, epoch in (
         ("16x16 pixels, one seed", 16, 250),
         ("16x16 pixels, after 99 epochs", 16, 99),
-        ("32x32 pixels, one seed, after 99 epochs", 32, 99),
+        ("32x32 pixels, after 99 epochs", 32, 99),
+        ("32x32 pixels, one seed", 32, 250),
     ):
         cells = re.search(rf"^\| {name} \| (.+) \| (.+) \|$", RESULTS, re.MULTILINE).groups()
         for labels, cell in zip(("ground-truth", "uniform-once"), cells, strict=True):
+            if cell == "not measured":
+                assert (size, labels, epoch) not in taus.index
+                continue
             written = np.array(cell.split(" / "), float)
             np.testing.assert_allclose(
                 written, taus.loc[(size, labels, epoch), list(DATASETS)], atol=0.000501
