@@ -15,7 +15,7 @@ from rlnas_core.networks.layers import SupernetModule
 from rlnas_core.spaces import SearchSpace
 
 _BATCH = 256  # images evaluated at once, to limit memory
-_SILENCE = 60  # seconds between lines of the log, at least
+_SILENCE = 60  # seconds between lines of the log
 
 
 def _draw(data: ImageArray, images: int, rng: np.random.Generator) -> np.ndarray:
@@ -83,7 +83,7 @@ def scorer(
             with network.calibrated(x, architecture, calibration_batch):
                 hits = sum((network(part, architecture).argmax(1) == true).sum() for part, true in batches)
             accuracies[k] = 100 * int(hits) / targets
-            if (now := time.monotonic()) - told > _SILENCE:
+            if (now := time.monotonic()) - told > _SILENCE or k + 1 == len(distinct):
                 told, left = now, (now - started) / (k + 1) * (len(distinct) - k - 1)
                 log(f"{k + 1} of {len(distinct)} distinct architectures evaluated, {left:.0f} s left")
         return accuracies[inverse.reshape(-1)]

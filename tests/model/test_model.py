@@ -204,6 +204,7 @@ def test_a_retrained_network_is_described_by_its_weights_and_dataset(digits, tmp
     weights, made_by = read_weights(path)
     images = digits[1].images
     dataset = {"class_names": [], "classes": 10, "in_channels": 1, "image_size": 8, "decode": "once"}
+    dataset["crop"] = "whole"
     model = Model(describe(dataset | {"mean": images.mean, "std": images.std}, made_by))
     set_weights(model, weights, path)
     assert model.description.class_names == list("0123456789")
