@@ -369,6 +369,7 @@ def _paragraph(claim: Mapping[Any, Any]) -> str:
 
 def _html(shown: pd.DataFrame, claims: pd.DataFrame, images: Sequence[str]) -> str:
     looks = {HOLDS: "within", FAILS: "below", OPEN: "open", NOT_MEASURED: "empty"}
+    shown = shown.assign(Claim=shown["Claim"] + " [" + shown["Unit"] + "]").drop(columns="Unit")
     classes = pd.DataFrame("", shown.index, shown.columns)
     classes[_NUMBERS] = "numbers"
     classes[["Claim", "Note"]] = "text"
