@@ -21,7 +21,7 @@ def _choice(text: str) -> tuple[str, Any]:
 
 
 def _labels(text: str) -> Path | bool:
-    return text != "none" and Path(text).resolve()
+    return text != "none" and Path(text)
 
 
 def main() -> None:
@@ -43,8 +43,8 @@ def main() -> None:
                 f"IMAGES: got {arguments.images}, which doesn't exist; give a directory or archive"
             )
         seen = survey(arguments.images, arguments.labels)
-        path, choices = arguments.images.resolve(), dict(arguments.set)
-        config, chosen = choose_settings(run, path, seen, arguments.labels, choices)
+        path, labels = (one and one.resolve() for one in (arguments.images, arguments.labels))
+        config, chosen = choose_settings(run, path, seen, labels, dict(arguments.set))
     except (ValueError, OSError) as error:
         sys.exit(str(error))
     print(

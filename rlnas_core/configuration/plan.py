@@ -57,9 +57,7 @@ _COUNTED = 224, 256  # pixels of a side of the images and channels of RetinaNet'
 _DOWNLOAD = 3.6e8  # bytes of a CIFAR archive and its content
 _SCORES = 9.4e5  # bytes of a file of scores of the whole space
 _SUMS = 24  # bytes of the three sums of a weight group after an epoch
-_CHECKPOINTS = (
-    3  # the last, the previous and the one being written; weights, momenta, the best epoch's weights
-)
+_CHECKPOINTS = 3  # the last, the previous and the one being written
 _SAMPLE = 1000  # architectures in a sample of all
 
 
@@ -262,6 +260,7 @@ def _training(
         network_seconds=training_seconds(of["space"], flops, batch, steps, eager=eager),
         seconds=SCRIPT + PICTURE * decoded,
         disk=4 * params,
+        # Weights and momenta, and the weights of the best epoch where they are kept
         checkpoint=_CHECKPOINTS * (12 if settings.get("kept") == "best" else 8) * params,
     )
 

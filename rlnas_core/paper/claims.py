@@ -11,7 +11,17 @@ import pandas as pd
 from scipy import stats
 
 from rlnas_core.paper.formats import page, write_texts
-from rlnas_core.paper.tables import COSTS, DASH, OWN, PAPER, Cell, authors_number, interval, title
+from rlnas_core.paper.tables import (
+    COSTS,
+    DASH,
+    OWN,
+    PAPER,
+    PAPERS_IMAGES,
+    Cell,
+    authors_number,
+    interval,
+    title,
+)
 
 HOLDS, FAILS, OPEN, NOT_MEASURED = "holds", "doesn't hold", "can't be told apart", "not measured"
 SIGNS = {HOLDS: "✓", FAILS: "✗", OPEN: "≈", NOT_MEASURED: DASH}
@@ -47,10 +57,10 @@ class Estimate(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """A comparison in a column: the run's and the paper's estimate, and the region claimed for each.
+    """A comparison in a column: estimates of the run, the paper and the authors' repositories.
 
-    `judged` replaces the run's estimate where not its interval but its value has to be in the region.
-    `authors` is the estimate from the authors' repositories, with its verdict, if they have these numbers.
+    Each has the region that is claimed for it. `judged` replaces the run's estimate where not its interval
+    but its value has to be in the region.
     """
 
     column: str
@@ -61,7 +71,8 @@ class Comparison(NamedTuple):
     paper_region: tuple[float, float]
     reasons: Iterable[str] = ()
     judged: Estimate | None = None
-    authors: tuple[float, str] = (np.nan, "")
+    authors: Estimate = Estimate()
+    authors_region: tuple[float, float] = (0, 0)
 
 
 def check(tables: Mapping[int, pd.DataFrame], categories: pd.DataFrame | None) -> pd.DataFrame:
@@ -170,8 +181,8 @@ def _of_rows(asked: Mapping[str, Any], table: pd.DataFrame) -> Iterator[Comparis
         )
         reasons = [cell["note"] for cell in pair if np.isnan(cell["mean"])]
         compared = " against ".join(map(title, asked["rows"]))
-        told = authors.value, "" if np.isnan(authors.value) else judge(authors, of_authors)
-        yield Comparison(column, compared, own, paper, region, of_paper, reasons, judged, told)
+        regions = region, of_paper
+        yield Comparison(column, compared, own, paper, *regions, reasons, judged, authors, of_authors)
 
 
 def _region(kind: str, estimate: Estimate, margin: float) -> tuple[Estimate, tuple[float, float]]:
@@ -241,10 +252,8 @@ def _published(cell: Cell) -> dict[str, Any]:
 
 def _of_authors(table: int, row: str, column: str) -> dict[str, Any]:
     """The number of the authors' repositories as a cell: of supernets of the column's own images."""
-    mean, std = authors_number(table, row, column, "own_images")
-    if np.isnan(mean) and column == "cifar10":
-        mean, std = authors_number(table, row, column, "cifar10_images")
-    return _cell(mean, std, PAPER["authors"]["runs"])
+    mean, std, own = authors_number(table, row, column, PAPERS_IMAGES.get(column, ""))
+    return _cell(mean if own else np.nan, std, PAPER["authors"]["runs"])
 
 
 def _cell(mean: float, std: float, runs: int) -> dict[str, Any]:
@@ -262,14 +271,17 @@ def _mean(cell: Cell) -> Estimate:
 def _line(found: Comparison) -> dict[str, Any]:
     verdict = judge(found.judged or found.run, found.run_region)
     reasons = found.reasons if verdict == NOT_MEASURED else [_ONE_SEED] if np.isinf(found.run.low) else []
-    unjudged = np.isnan(found.paper.low)
+    paper, authors = (
+        "" if np.isnan(estimate.low) else judge(estimate, region)
+        for estimate, region in ((found.paper, found.paper_region), (found.authors, found.authors_region))
+    )
     return {
         "column": found.column,
         "compared": found.compared,
         "paper": found.paper.value,
-        "paper_verdict": "" if unjudged else judge(found.paper, found.paper_region),
-        "authors": found.authors[0],
-        "authors_verdict": found.authors[1],
+        "paper_verdict": paper,
+        "authors": found.authors.value,
+        "authors_verdict": authors,
         "value": found.run.value,
         "low": found.run.low,
         "high": found.run.high,

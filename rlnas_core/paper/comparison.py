@@ -37,8 +37,9 @@ def compare(tables: Mapping[int, pd.DataFrame], sources: Mapping[str, str]) -> p
     cells["dataset"] = cells["column"].str.replace("_(valid|test)$", "", regex=True)
     cells["source"] = cells["dataset"].map(lambda name: sources.get(name, PAPERS_IMAGES[name]))
     cells["own"] = cells["source"] == cells["dataset"].map(PAPERS_IMAGES)
-    found = [_of_authors(cell) for cell in cells.to_dict("records")]
-    cells[["authors_mean", "authors_std", "authors_own"]] = np.array(found, dtype=float).reshape(-1, 3)
+    keys = cells[["table", "row", "dataset", "source"]].itertuples(index=False)
+    found = np.array([authors_number(*key) for key in keys], dtype=float).reshape(-1, 3)
+    cells[["authors_mean", "authors_std", "authors_own"]] = found
     cells = cells[cells[["paper_mean", "authors_mean"]].notna().any(axis=1)].reset_index(drop=True)
     verdicts = {"paper": _PAPERS_RUNS, "authors": PAPER["authors"]["runs"]}
     for name, runs in verdicts.items():
@@ -59,16 +60,6 @@ def _verdict(cell: Cell, of: str, runs: int) -> str:
     if np.isinf(apart.high):
         return ONE_SEED
     return OPEN if apart.low <= 0 <= apart.high else "above" if apart.low > 0 else "below"
-
-
-def _of_authors(cell: Cell) -> tuple[float, float, float]:
-    """The authors' mean and standard deviation for a cell of table 2, and 1 if of the same images; or NaN."""
-    kinds = {"cifar10_images": cell["source"] == "cifar10", "own_images": cell["own"]}
-    for kind in sorted(kinds, key=kinds.__getitem__, reverse=True):
-        mean, std = authors_number(cell["table"], cell["row"], cell["dataset"], kind)
-        if not np.isnan(mean):
-            return mean, std, kinds[kind]
-    return np.nan, np.nan, np.nan
 
 
 def write(compared: pd.DataFrame, stem: Path | str) -> None:

@@ -132,7 +132,7 @@ class _Cells:
         there = set(cells["column"])
         notes = {
             column: not_run(column, self.of["space"], self.scenes, column in there)
-            for column in {*paper["column"], *there} - {"params", "flops"}
+            for column in {*paper["column"], *there} - set(COSTS)
         }
         space = self.of["space"]
         transferred = f", and name it in transfer.{self.scenes}.architectures.{space}" if self.scenes else ""

@@ -34,13 +34,18 @@ def paper_numbers(number: int) -> pd.DataFrame:
     return pd.DataFrame(cells).astype({"paper_mean": float, "paper_std": float})
 
 
-def authors_number(table: int, row: str, dataset: str, kind: str) -> tuple[float, float]:
+def authors_number(table: int, row: str, dataset: str, source: str) -> tuple[float, float, bool]:
     """Return mean and standard deviation in the authors' repositories for a cell, or NaN.
 
-    `kind` says which supernets: `own_images`, of the dataset's own images, or `cifar10_images`.
+    The third value is whether their supernets are of the same images as those of `source`, which are
+    preferred.
     """
-    found = PAPER["authors"][kind].get(row, {}).get(dataset, np.nan) if table == 2 else np.nan
-    return tuple(found) if isinstance(found, list) else (found, np.nan)
+    kinds = {"cifar10_images": source == "cifar10", "own_images": source == PAPERS_IMAGES.get(dataset)}
+    for kind in sorted(kinds, key=kinds.__getitem__, reverse=True) if table == 2 else ():
+        found = PAPER["authors"][kind].get(row, {}).get(dataset)
+        if found is not None:
+            return (*found, kinds[kind]) if isinstance(found, list) else (found, np.nan, kinds[kind])
+    return np.nan, np.nan, False
 
 
 def searched_images(searches: Mapping[str, str], datasets: Mapping[str, Any]) -> dict[str, str]:
