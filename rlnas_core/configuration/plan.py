@@ -17,8 +17,8 @@ from rlnas_core.spaces import SearchSpace, get, published
 _CPU = Path("/proc/cpuinfo")
 #: Fixed core seconds of a training step, and multiply-adds per second beyond them, by the widest vectors of
 #: the processor (`benchmarks/throughput.py`), in float32, with this project's kernels if they support it. The
-#: large spaces were measured with AVX-512 when NAS-Bench-201 took 1.6 times as long as in docs/results.md;
-#: the numbers are corrected for this.
+#: large spaces were measured with AVX-512 when NAS-Bench-201 took 1.6 times as long as in
+#: docs/performance.md; the numbers are corrected for this.
 SPEEDS = {
     "avx512": {"nas_bench_201": (0.001, 70e9), "darts": (0.019, 19e9), "mobilenet": (0.19, 32e9)},
     "avx2": {"nas_bench_201": (0.0016, 32e9), "darts": (0.0465, 4.4e9), "mobilenet": (0.585, 17e9)},

@@ -119,12 +119,12 @@ def reserve(
 def _take(
     devices: dict[torch.device, str], count: int, share: int, folder: Path
 ) -> dict[torch.device, FileLock]:
-    """Lock a place on each of the `count` devices with the most free places, or none if too few are free."""
+    """Lock a slot of each of the `count` devices with the most free slots, or none if too few are free."""
 
-    def free_places(identity: str) -> Iterator[FileLock]:
-        for place in range(share):
+    def free_slots(identity: str) -> Iterator[FileLock]:
+        for slot in range(share):
             # Without flock, filelock would fall back to files that outlive their process.
-            lock = FileLock(folder / f"{identity}.{place}.lock", fallback_to_soft=False)
+            lock = FileLock(folder / f"{identity}.{slot}.lock", fallback_to_soft=False)
             with suppress(Timeout):
                 lock.acquire(blocking=False)
                 yield lock
@@ -132,10 +132,10 @@ def _take(
     # One process checks at a time, so that a check isn't mistaken for a job. It takes all devices or none, so
     # that nobody waits while holding a device and there is no deadlock.
     with FileLock(folder / "door.lock", fallback_to_soft=False):
-        free = {device: list(free_places(identity)) for device, identity in devices.items()}
+        free = {device: list(free_slots(identity)) for device, identity in devices.items()}
         chosen = sorted((device for device in devices if free[device]), key=lambda d: -len(free[d]))[:count]
         taken = {device: free[device].pop(0) for device in chosen} if len(chosen) == count else {}
-        for lock in (lock for places in free.values() for lock in places):
+        for lock in (lock for slots in free.values() for lock in slots):
             lock.release()
     return taken
 

@@ -148,23 +148,23 @@ def layer(
 
 
 class Choices(nn.ModuleDict):
-    """Operations by place: integers such as (edge, operation), which identify the weight group of each."""
+    """Operations by position: integers such as (edge, operation), which identify the weight group of each."""
 
     def __init__(self, operations: Mapping[tuple[int, ...], nn.Module]) -> None:
-        super().__init__({_place(*place): operation for place, operation in operations.items()})
-        self._places = list(operations)
+        super().__init__({_name(*position): operation for position, operation in operations.items()})
+        self._positions = list(operations)
 
-    def at(self, *place: int) -> nn.Module:
-        """The operation at a place; KeyError where there is none."""
-        return self[_place(*place)]
+    def at(self, *position: int) -> nn.Module:
+        """The operation at a position; KeyError where there is none."""
+        return self[_name(*position)]
 
     def placed(self) -> Iterator[tuple[tuple[int, ...], nn.Module]]:
-        """Each place and its operation, in the order of construction."""
-        return zip(self._places, self.values(), strict=True)
+        """Each position and its operation, in the order of construction."""
+        return zip(self._positions, self.values(), strict=True)
 
 
-def _place(*place: int) -> str:
-    return "_".join(map(str, place))
+def _name(*position: int) -> str:
+    return "_".join(map(str, position))
 
 
 def check_sizes(**sizes: int | None) -> None:

@@ -52,8 +52,8 @@ def static_cell(x: Tensor, ones: Tensor, threes: Tensor, chosen: Tensor) -> Tens
         y = F.conv2d(F.relu(x), kernels[edges].flatten(0, 1), padding=1)
         y = F.batch_norm(y, None, None, scale[rows], shift[rows], training=True)
         mean = F.avg_pool2d(x, 3, 1, 1, count_include_pad=False)
-        for place, part in enumerate(y.split(channels, dim=1)):
-            edge = edges.start + place
+        for position, part in enumerate(y.split(channels, dim=1)):
+            edge = edges.start + position
             node = EDGES[_ORDER[edge]][1]
             part = part + x * skip[edge] + mean * pool[edge]
             coming[node] = coming[node] + part if node in coming else part
@@ -78,7 +78,7 @@ class StaticSupernet:
             raise ValueError("affine: got true; a static supernet's cells have no affine batch norms")
         self.model = model
         self.leaves: list[Tensor] = []
-        self.places: list[list[Tensor]] = []
+        self.parameters: list[list[Tensor]] = []
         per = model.cells_per_stage
         weights = {(cell, edge, operation): w for cell, edge, operation, w in model.operation_weights()}
         self._kernels = [
@@ -92,7 +92,7 @@ class StaticSupernet:
         ]
         for weight in model.fixed_weights():
             self.leaves.append(weight)
-            self.places.append([weight])
+            self.parameters.append([weight])
 
     def _join(self, weights: list[Tensor]) -> Tensor:
         joined = torch.stack([weight.data for weight in weights])
@@ -101,14 +101,14 @@ class StaticSupernet:
         for weight, part in zip(weights, joined.detach(), strict=True):
             weight.data = part
         self.leaves.append(joined)
-        self.places.append(weights)
+        self.parameters.append(weights)
         return joined
 
     def share(self, of_weights: Sequence[Tensor], values: list[Tensor]) -> list[Tensor]:
         """Join tensors, one per parameter, like the leaves; those in `values` become views of the result."""
         number = {id(weight): k for k, weight in enumerate(of_weights)}
         joined = []
-        for leaf, weights in zip(self.leaves, self.places, strict=True):
+        for leaf, weights in zip(self.leaves, self.parameters, strict=True):
             rows = [number[id(weight)] for weight in weights]
             whole = torch.stack([values[k] for k in rows]) if len(rows) > 1 else values[rows[0]]
             whole = torch.empty_like(leaf).copy_(whole)
@@ -160,7 +160,7 @@ class StaticStep:
         self._momentum, self._nesterov = optimiser.momentum, optimiser.nesterov
         self._momenta = network.share(optimiser.weights, optimiser.momenta)
         decay = {id(weight): float(d) for weight, d in zip(optimiser.weights, optimiser.decay, strict=True)}
-        self._decay = [decay[id(weights[0])] for weights in network.places]
+        self._decay = [decay[id(weights[0])] for weights in network.parameters]
         self._captured: dict[int, tuple[torch.cuda.CUDAGraph, list[Tensor], tuple[Tensor, Tensor]]] = {}
 
     def __call__(
@@ -174,9 +174,9 @@ class StaticStep:
             return self.run(*inputs)
         if len(images) not in self._captured:
             self._captured[len(images)] = self._capture(inputs)
-        graph, places, outputs = self._captured[len(images)]
-        for place, value in zip(places, inputs, strict=True):
-            place.copy_(value, non_blocking=True)
+        graph, buffers, outputs = self._captured[len(images)]
+        for buffer, value in zip(buffers, inputs, strict=True):
+            buffer.copy_(value, non_blocking=True)
         graph.replay()
         return outputs
 
@@ -202,18 +202,18 @@ class StaticStep:
     def _capture(
         self, inputs: list[Tensor]
     ) -> tuple[torch.cuda.CUDAGraph, list[Tensor], tuple[Tensor, Tensor]]:
-        places = [value.clone() for value in inputs]
+        buffers = [value.clone() for value in inputs]
         kept = [*self.network.leaves, *self._momenta]
         before = [tensor.detach().clone() for tensor in kept]
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
             for _ in range(_WARM_UPS):
-                self.run(*places)
+                self.run(*buffers)
         torch.cuda.current_stream().wait_stream(stream)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
-            outputs = self.run(*places)
+            outputs = self.run(*buffers)
         with torch.no_grad():
             torch._foreach_copy_([tensor.detach() for tensor in kept], before)
-        return graph, places, outputs
+        return graph, buffers, outputs

@@ -113,7 +113,7 @@ def test_a_step_takes_what_was_measured_with_the_vectors_of_the_processor(monkey
 
 
 def test_the_laptops_run_takes_what_was_measured():
-    """181 minutes of a core (docs/results.md), for ten supernets and two scorings."""
+    """181 minutes of a core (docs/performance.md), for ten supernets and two scorings."""
     config = yaml.safe_load((ROOT / "config/laptop.yaml").read_text())
     config = validate(config, SCHEMA)
     jobs = [("train_supernet", SUPERNET)] * 10 + [("score_validation_accuracy", SUPERNET)] * 2

@@ -58,7 +58,7 @@ def test_operations_that_were_not_sampled_get_gradients_of_exactly_zero():
     images = torch.randn(4, 3, 8, 8, dtype=torch.float64)
     gradients = torch.autograd.grad(static(images, chosen).square().sum(), static.leaves)
     sampled = {(cell, edge, gene) for cell, row in enumerate(path) for edge, gene in enumerate(row)}
-    for leaf, weights, gradient in zip(static.leaves, static.places, gradients, strict=True):
+    for leaf, weights, gradient in zip(static.leaves, static.parameters, gradients, strict=True):
         assert leaf.shape == gradient.shape
         if len(weights) == 1:
             continue
