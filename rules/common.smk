@@ -110,12 +110,19 @@ def validation_settings(wildcards):
     return {key: config["validation"][key] for key in ("images", "calibration_images", "calibration_batch")}
 
 
-def accuracy_evolution(wildcards):
-    """Settings of a search by validation accuracy; random search has one generation."""
+def evolution_settings(wildcards):
+    """Settings of a search by evolution; random search has one generation."""
     if wildcards.search == "random-search":
         none = {"iterations": 1, "keep": 1, "mutations": 0, "crossovers": 0}
         return {"population": config["random_search"]["architectures"], **none}
-    return search_settings(wildcards)["evolution"]
+    in_large_space = "space" in wildcards.keys()
+    return search_settings(wildcards)["evolution"] if in_large_space else config["evolution"]
+
+
+def searched_scores(wildcards):
+    """The scores that a search maximises; random search keeps the best validation accuracy."""
+    indicator = "validation-accuracy" if wildcards.search == "random-search" else wildcards.search
+    return f"{RESULTS}/scores/{EXPERIMENT}/{indicator}.csv".format(**wildcards)
 
 
 def search_settings(wildcards):

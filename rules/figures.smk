@@ -151,7 +151,9 @@ rule draw_trajectory:
 # Untrained angles depend on the scale of the weights: at a small scale the constants of batch norms and pooling weigh more.
 rule draw_initialisations:
     input:
-        description=f"{RESULTS}/data/{DATASETS[0]}/dataset.json",
+        descriptions=expand(
+            f"{RESULTS}/data/{{dataset}}/dataset.json", dataset=sorted(set(config["searches"].values()))
+        ),
         accuracies=f"{RESULTS}/benchmark/accuracies.csv",
     output:
         svg=report(
@@ -168,7 +170,7 @@ rule draw_initialisations:
         seeds=config["seeds"]["untrained-normal"],
         initialisations=["normal", "kaiming-normal"],
         scales=[0.01, 0.03, 0.1, 0.3, 1, 3, 10],
-        datasets=list(config["searches"]),
+        searches=config["searches"],
         pooling=config["angle"]["pooling"],
         ties=config["ranking"]["ties"],
     log:

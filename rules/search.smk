@@ -21,7 +21,7 @@ rule score_angle:
         "../workflow_scripts/score_angle.py"
 
 
-# Only these rules read true labels, and only if the configuration or the method needs them.
+# True labels are read only if the configuration or the method needs them.
 rule score_validation_accuracy:
     input:
         weights=f"{RESULTS}/supernets/{EXPERIMENT}/weights.safetensors",
@@ -48,20 +48,21 @@ rule score_validation_accuracy:
         "../workflow_scripts/score_validation_accuracy.py"
 
 
+# Random search is the first generation of evolution.
 rule evolve_architecture:
     input:
-        scores=f"{RESULTS}/scores/{EXPERIMENT}/{{indicator}}.csv",
+        scores=searched_scores,
     output:
-        trace=f"{RESULTS}/searches/{EXPERIMENT}/{{indicator}}/trace.csv",
-        best=f"{RESULTS}/searches/{EXPERIMENT}/{{indicator}}/best.csv",
-        tied=f"{RESULTS}/searches/{EXPERIMENT}/{{indicator}}/tied.csv",
-        optimum=f"{RESULTS}/searches/{EXPERIMENT}/{{indicator}}/optimum.csv",
+        trace=f"{RESULTS}/searches/{EXPERIMENT}/{{search}}/trace.csv",
+        best=f"{RESULTS}/searches/{EXPERIMENT}/{{search}}/best.csv",
+        tied=f"{RESULTS}/searches/{EXPERIMENT}/{{search}}/tied.csv",
+        optimum=f"{RESULTS}/searches/{EXPERIMENT}/{{search}}/optimum.csv",
     params:
-        settings=config["evolution"],
+        settings=evolution_settings,
     log:
-        f"{RESULTS}/logs/evolve_architecture/{EXPERIMENT}/{{indicator}}.log",
+        f"{RESULTS}/logs/evolve_architecture/{EXPERIMENT}/{{search}}.log",
     benchmark:
-        f"{RESULTS}/runtimes/evolve_architecture/{EXPERIMENT}/{{indicator}}.tsv"
+        f"{RESULTS}/runtimes/evolve_architecture/{EXPERIMENT}/{{search}}.tsv"
     threads: 1
     resources:
         **growing(mem_mb=1000, runtime=10),
@@ -69,27 +70,6 @@ rule evolve_architecture:
         "../envs/analysis.yaml"
     script:
         "../workflow_scripts/evolve_architecture.py"
-
-
-rule search_randomly:
-    input:
-        scores=f"{RESULTS}/scores/{EXPERIMENT}/validation-accuracy.csv",
-    output:
-        best=f"{RESULTS}/searches/{EXPERIMENT}/random-search/best.csv",
-        tied=f"{RESULTS}/searches/{EXPERIMENT}/random-search/tied.csv",
-    params:
-        architectures=config["random_search"]["architectures"],
-    log:
-        f"{RESULTS}/logs/search_randomly/{EXPERIMENT}.log",
-    benchmark:
-        f"{RESULTS}/runtimes/search_randomly/{EXPERIMENT}.tsv"
-    threads: 1
-    resources:
-        **growing(mem_mb=1000, runtime=10),
-    conda:
-        "../envs/analysis.yaml"
-    script:
-        "../workflow_scripts/search_randomly.py"
 
 
 # The large spaces are not enumerated: statistics score the architectures of evolution, and bound all others.
@@ -112,7 +92,6 @@ rule search_large_space:
         evolution=lambda wildcards: search_settings(wildcards)["evolution"],
         pooling=config["angle"]["pooling"],
         ties=config["ranking"]["ties"],
-        architectures=config["random_search"]["architectures"],
     log:
         f"{RESULTS}/logs/search_large_space/{LARGE}.log",
     benchmark:
@@ -129,7 +108,6 @@ rule search_large_space:
         "../workflow_scripts/search_large_space.py"
 
 
-# Random search is the first generation of evolution.
 rule search_by_accuracy:
     input:
         weights=f"{RESULTS}/supernets/{SUPERNET}/weights.safetensors",
@@ -145,7 +123,7 @@ rule search_by_accuracy:
         supernet=supernet_settings,
         labels=validation_method,
         settings=validation_settings,
-        evolution=accuracy_evolution,
+        evolution=evolution_settings,
     log:
         f"{RESULTS}/logs/search_by_accuracy/{LARGE}.log",
     benchmark:

@@ -208,7 +208,7 @@ def test_the_results_of_large_searches_are_those_of_the_measurements():
         scores = found.loc[found["found by"] == "proof", "score"]
         lines["exact optimum"].append(f"{scores.min():.3f} to {scores.max():.3f}")
         taus = taus.groupby("with")["tau"].agg(["mean", "std"])
-        for name, of in zip([*lines][1:], ("params", "flops", "operation-average-control"), strict=True):
+        for name, of in zip([*lines][1:], ("params", "flops", "operation-average-angle"), strict=True):
             lines[name].append("{:.2f} ± {:.2f}".format(*taus.loc[of]))
     section = RESULTS.split("## Searches in the DARTS and MobileNet-like spaces")[1]
     for name, cells in lines.items():

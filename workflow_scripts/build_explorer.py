@@ -3,14 +3,14 @@
 from pathlib import Path
 
 import job
-from rlnas_core.benchmark.accuracies import read_table
+from rlnas_core.benchmark.accuracies import read_extracted
 from rlnas_core.paper import rankings
 from rlnas_core.paper.explorer import explorer
 from rlnas_core.spaces import get
 
 log = job.start(snakemake)
 given, params, space = snakemake.input, snakemake.params, get("nas_bench_201")
-accuracies = read_table(given.accuracies)
+accuracies = read_extracted(given.accuracies)
 found = rankings.collect(space, params.runs, given.scores, given.statistics, params.pooling)
 dataset = params.runs[0]["dataset"]
 shown = next(rows for (images, _), rows in sorted(found.items()) if images == dataset)

@@ -16,13 +16,15 @@ from rlnas_core.training.supernet import SupernetSettings, untrained_statistics
 
 log = job.start(snakemake)
 params = snakemake.params
-description = job.read_description(snakemake.input.description)
+descriptions = {one["name"]: one for one in map(job.read_description, snakemake.input.descriptions)}
 settings, space = SupernetSettings(**params.settings), get("nas_bench_201")
 genes, accuracies, rows = space.enumerate(), read_extracted(snakemake.input.accuracies), []
-for name, scale, seed in product(params.initialisations, params.scales, params.seeds):
-    statistics = untrained_statistics(space, description, replace(settings, initialisation=name), seed, scale)
+combinations = product(params.initialisations, params.scales, params.seeds, descriptions)
+for name, scale, seed, images in combinations:
+    drawn = replace(settings, initialisation=name)
+    statistics = untrained_statistics(space, descriptions[images], drawn, seed, scale)
     angles = architecture_angles(space, statistics, genes, pooling=params.pooling)
-    for dataset in params.datasets:
+    for dataset in (dataset for dataset, searched in params.searches.items() if searched == images):
         values = accuracies[f"{dataset}_test"].to_numpy()
         found = {"tau": kendall(angles, values, params.ties), "accuracy": values[angles.argmax()]}
         rows.append({"initialisation": name, "scale": scale, "seed": seed, "dataset": dataset, **found})

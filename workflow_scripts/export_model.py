@@ -1,8 +1,7 @@
 """Export a retrained network as a model for use elsewhere."""
 
-import pandas as pd
-
 import job
+from rlnas_core.machine.files import read_result
 from rlnas_core.model.loading import Model, describe, set_weights
 from rlnas_core.model.saving import save_model
 from rlnas_core.training.checkpoint import read_weights
@@ -13,6 +12,8 @@ dataset = job.read_description(snakemake.input.description)
 model = Model(describe(dataset, made_by))
 set_weights(model, weights, snakemake.input.weights)
 measured = snakemake.input.get("accuracy")
-accuracies = pd.read_csv(measured).set_index("column")["value"].to_dict() if measured else {}
+accuracies = (
+    read_result(measured, ["column", "value"]).set_index("column")["value"].to_dict() if measured else {}
+)
 save_model(model, snakemake.output.model, accuracies)
 log(f"{snakemake.output.model}: {made_by['arch']}")

@@ -202,6 +202,11 @@ def large_search(snakemake: Any) -> tuple[float, "np.random.Generator", dict[str
     return limit, np.random.default_rng(int(wildcards.seed)), {name: wildcards[name] for name in names}
 
 
+def within(space: Any, limit: float) -> Any:
+    """Return a function that says which genes are within a FLOPs limit; None if there is no limit."""
+    return (lambda genes: space.cost(genes)[1] <= limit) if limit < float("inf") else None
+
+
 def write_evolution(snakemake: Any, found: Any) -> int:
     """Write the trace of an evolution and the architectures tied for the best; return their number."""
     from rlnas_core.search.results import tied

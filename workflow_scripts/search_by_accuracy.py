@@ -10,7 +10,7 @@ space = get(snakemake.wildcards.space)
 score = job.accuracy_scorer(snakemake, space, log)
 limit, rng, of = job.large_search(snakemake)
 evolution = snakemake.params.evolution
-found = evolve(space, score, rng, feasible=lambda genes: space.cost(genes)[1] <= limit, **evolution)
+found = evolve(space, score, rng, feasible=job.within(space, limit), **evolution)
 of["tied"] = job.write_evolution(snakemake, found)
 by = "random-search" if of["search"] == "random-search" else "evolution"
 best = result(space, by, found.genes, found.fitness, **of, **costs(space, found.genes))

@@ -1,6 +1,5 @@
 """Search a large space by angle within a FLOPs limit: by evolution, and for the exact optimum."""
 
-import numpy as np
 import pandas as pd
 
 import job
@@ -9,6 +8,8 @@ from rlnas_core.search.evolution import evolve, random_architectures
 from rlnas_core.search.optimum import largest_angle
 from rlnas_core.search.results import costs, result
 from rlnas_core.training.statistics import Statistics
+
+SAMPLE = 100  # random architectures over which the angle is compared with structure
 
 log = job.start(snakemake)
 params, output = snakemake.params, snakemake.output
@@ -19,7 +20,7 @@ found = evolve(
     space,
     lambda genes: angles(space.usage(genes), sums),
     rng,
-    feasible=None if np.isinf(limit) else lambda genes: space.cost(genes)[1] <= limit,
+    feasible=job.within(space, limit),
     **params.evolution,
 )
 exact = largest_angle(space, sums, found.genes, limit=limit)
@@ -33,7 +34,7 @@ for file, found_by, genes, score, others in (
     row.to_csv(file, index=False)
     log(row.to_string(index=False))
 log(f"{exact.visited} partial architectures looked at; {ties} of those scored have the same angle")
-sample = random_architectures(space, rng, params.architectures, limit)
+sample = random_architectures(space, rng, SAMPLE, limit)
 alike = pd.DataFrame(structure(space, sums, sample, params.ties).items(), columns=["with", "tau"])
 alike.assign(architectures=len(sample)).to_csv(output.structure, index=False)
 log(alike.to_string(index=False))

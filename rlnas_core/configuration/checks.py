@@ -120,13 +120,14 @@ def unusable_files(
     `validated` those whose validation images are. Those that aren't read are in the directory `prepared`.
     Missing files are left to `missing_files`.
     """
-    lines = []
+    lines: list[str] = []
+    readable: dict[str, set[str]] = {}  # datasets with the same images need one check
     for key, entry in _sources(config).items():
         section, _, name = key.partition(".")
         needed = name in labelled, name in validated
         try:
             if key in read and (entry["path"] is not None or entry["source"] == "digits"):
-                _read_source(config, key, entry, needed)
+                _read_source(config, key, entry, needed, readable.setdefault(entry["path"], set()))
             elif key not in read and section == "datasets" and any(needed):
                 _refuse_unfit(entry, *_prepared(Path(prepared, name)), *needed)
         except (ValueError, OSError) as error:
@@ -136,9 +137,13 @@ def unusable_files(
 
 
 def _read_source(
-    config: Mapping[str, Any], key: str, entry: Mapping[str, Any], needed: tuple[bool, bool]
+    config: Mapping[str, Any],
+    key: str,
+    entry: Mapping[str, Any],
+    needed: tuple[bool, bool],
+    readable: set[str],
 ) -> None:
-    """Read the files of a source; ValueError or OSError if they can't be used.
+    """Read the files of a source, but for images known as readable; ValueError or OSError if unusable.
 
     The readers are imported here, since this takes seconds and environments for planning may lack them.
     """
@@ -152,10 +157,12 @@ def _read_source(
 
         transfer.get(name).read(entry["path"])
     else:
-        _read_images(entry, _largest_batch(config, name), needed)
+        _read_images(entry, _largest_batch(config, name), needed, readable)
 
 
-def _read_images(entry: Mapping[str, Any], batch_size: int, needed: tuple[bool, bool]) -> None:
+def _read_images(
+    entry: Mapping[str, Any], batch_size: int, needed: tuple[bool, bool], readable: set[str]
+) -> None:
     import numpy as np
 
     from rlnas_core.images import sources
@@ -169,7 +176,9 @@ def _read_images(entry: Mapping[str, Any], batch_size: int, needed: tuple[bool, 
     if entry["source"] == "image-folder":
         pools = [pool for pool in (found.train, found.test) if pool is not None]
         if entry["decode"] == "once":
-            sources.refuse_unreadable(Path(entry["path"]), sum(len(pool.labels) for pool in pools))
+            unread = {name for pool in pools for name in pool.names} - readable
+            sources.refuse_unreadable(Path(entry["path"]), unread)
+            readable |= unread
         else:
             sources.refuse_unopenable(Path(entry["path"]), np.concatenate([pool.files for pool in pools]))
 

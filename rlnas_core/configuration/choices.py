@@ -311,10 +311,7 @@ def _supernet(plan: _Plan, settings: Mapping[str, Any]) -> dict[str, Any]:
         name: value * plan.batch / _BATCH_OF_RATES if name.endswith("learning_rate") else value
         for name, value in _SUPERNETS[plan.space].items()
     }
-    return {
-        "supernet": {"batch_size": plan.batch},
-        "large_spaces": {plan.space: {"images": {"supernet": {**settings, **own}}}},
-    }
+    return {"large_spaces": {plan.space: {"images": {"supernet": {**settings, **own}}}}}
 
 
 def _retraining(plan: _Plan, trained: str, sizes: Mapping[str, Any], epochs: int) -> dict[str, Any]:

@@ -25,8 +25,9 @@ def channels(config: Mapping[str, Any], dataset: str) -> int:
 
 
 def searched_datasets(config: Mapping[str, Any]) -> list[str]:
-    """Return the image datasets that NAS-Bench-201 or a model is searched on."""
-    own = [config["model"]["images"]] if config["model"] else []
+    """Return the image datasets that NAS-Bench-201 is searched on, those of a model included."""
+    model = config["model"]
+    own = [model["images"]] if model and model["space"] == "nas_bench_201" else []
     return sorted({*config["searches"].values(), *own})
 
 

@@ -86,6 +86,5 @@ def _bytes(read: Callable[[], bytes]) -> bytes:
 
 def _is_image(name: str) -> bool:
     path = PurePosixPath(name)
-    return path.suffix.lower() in SUFFIXES and not any(
-        part.startswith(("._", "__MACOSX")) for part in path.parts
-    )
+    hidden = (part == "__MACOSX" or (part.startswith(".") and part != "..") for part in path.parts)
+    return path.suffix.lower() in SUFFIXES and not any(hidden)

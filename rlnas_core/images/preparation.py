@@ -14,6 +14,7 @@ from rlnas_core.images import datasets, pictures
 from rlnas_core.images.arrays import ImageFiles
 from rlnas_core.images.facts import FACTS
 from rlnas_core.images.sources import ImageSource, Log, Pool, image_files
+from rlnas_core.machine.files import digest
 
 SOURCES = (*FACTS, "image-folder")
 SPLITS = ("half-of-train", "held-out", "half-of-test", "test")
@@ -97,10 +98,16 @@ def prepare(
         "decode": asked.decode,
         "crop": asked.crop,
         "jitter": list(jitter) if jitter else None,
-        "checksums": found.checksums,
+        "checksums": found.checksums or _archive_checksum(asked),
     }
     (out / "dataset.json").write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
     return description
+
+
+def _archive_checksum(asked: Reading) -> dict[str, str]:
+    """The checksum of an archive of images; empty for a directory."""
+    path = Path(asked.path or "")
+    return {path.name: f"sha256:{digest(path)}"} if path.is_file() else {}
 
 
 def inspect(asked: Reading) -> tuple[ImageSource, np.ndarray, Part]:

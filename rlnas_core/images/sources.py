@@ -1,7 +1,7 @@
 """Sources of images: training and test images and their classes, in a directory or archive."""
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -11,7 +11,7 @@ from PIL import Image
 
 from rlnas_core.images.archives import SUFFIXES, TEST_FOLDERS, TRAIN_FOLDERS, contents
 from rlnas_core.images.pictures import SCALED, converted, is_wide, pixels_of, reason, resize
-from rlnas_core.machine.files import digest, reading, some
+from rlnas_core.machine.files import reading, some
 
 _CHECKED = 100_000  # images that are decoded, or opened, for a check before a run
 Chunks = Iterator[tuple[np.ndarray, np.ndarray]]
@@ -23,17 +23,19 @@ class Pool:
     """Images of one split: labels (N,), paths (N,) and a reader.
 
     The reader takes a size S and a log, and yields rows (k,) with images (k, S, S, C); it logs the changes
-    that it made to images. The paths are empty where images aren't separate files.
+    that it made to images. The paths are empty where images aren't separate files. `names` are the names of
+    images in a directory or archive.
     """
 
     labels: np.ndarray
     read: Callable[[int, Log], Chunks]
     files: np.ndarray = field(default_factory=lambda: np.empty(0, "U1"))
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class ImageSource:
-    """Training and test images of one source; `names` are those of the classes, 0 if unlabelled."""
+    """Training and test images of one source, and the `names` of its classes; 0 and none if unlabelled."""
 
     classes: int
     channels: int
@@ -74,10 +76,9 @@ def image_files(
     number = {name: -1 if name == "" else row for row, name in enumerate(classes)}
     read = partial(pixels_of, mode=mode, square=square)
     train, test = (_file_pool(path, members[split], number, read) for split in ("train", "test"))
-    checksums = {path.name: f"sha256:{digest(path)}"} if path.is_file() else {}
     titles = tuple(filter(None, classes))
     channels = {"L": 1, "RGB": 3}[mode]
-    return ImageSource(len(titles), channels, train, test if members["test"] else None, checksums, titles)
+    return ImageSource(len(titles), channels, train, test if members["test"] else None, names=titles)
 
 
 def _splits(
@@ -101,6 +102,11 @@ def _class_names(path: Path, members: dict[str, dict[str, str]]) -> list[str]:
     """The sorted classes; ValueError if only some images have one or the splits have different classes."""
     classes = sorted(set(members["train"].values()))
     tested = set(members["test"].values()) or set(classes)
+    if "" in tested and "" not in classes:
+        raise ValueError(
+            f"{path}: training images are in class folders ({', '.join(classes)}) and test images in none; "
+            "accepted: both or neither"
+        )
     if "" in classes and len(classes) > 1:
         raise ValueError(
             f"{path}: some images are in class folders ({', '.join(classes[1:])}) and some in none; "
@@ -179,19 +185,22 @@ def _file_pool(
             log(f"{several} of {len(rows)} images have several frames or pages: only the first is used")
 
     files = np.array([str(path / name) for name in members]) if path.is_dir() else np.empty(0, "U1")
-    return Pool(np.array([number[name] for name in members.values()], dtype=np.int64), read, files)
+    labels = np.array([number[name] for name in members.values()], dtype=np.int64)
+    return Pool(labels, read, files, tuple(members))
 
 
-def refuse_unreadable(path: Path, count: int) -> None:
-    """Raise ValueError that names each unreadable image of a directory or archive of `count` images.
+def refuse_unreadable(path: Path, names: Collection[str]) -> None:
+    """Raise ValueError that gives each unreadable image of these names in a directory or archive.
 
     Of more than 100,000 images only the headers are read, since decoding all would take hours.
     """
     unreadable = {}
-    for name, content in contents(path):
+    for name, content in contents(path) if names else ():
+        if name not in names:
+            continue
         try:
             with Image.open(io.BytesIO(content)) as picture:
-                if count <= _CHECKED:
+                if len(names) <= _CHECKED:
                     converted(picture, "RGB")
         except Exception as error:
             unreadable[name] = error

@@ -34,8 +34,8 @@ def stacked(right: Mapping[tuple[str, int], np.ndarray]) -> dict[str, np.ndarray
     return {name: np.stack(values) for name, values in runs.items()}
 
 
-def interval(right: np.ndarray, level: float = _LEVEL) -> tuple[float, float, float]:
-    """Mean of values (runs, images), and its confidence interval over runs and images.
+def interval(right: np.ndarray) -> tuple[float, float, float]:
+    """Mean of values (runs, images), and its 95% confidence interval over runs and images.
 
     Runs and images are both samples. The variance of the mean is the variance of the runs' means divided by
     the number of runs, plus the variance of the images' means divided by the number of images. The interval
@@ -51,7 +51,7 @@ def interval(right: np.ndarray, level: float = _LEVEL) -> tuple[float, float, fl
     if not total:
         return mean, mean, mean
     freedom = total**2 / sum(v**2 / d for v, d in zip(variances, degrees, strict=True))
-    reach = float(student.ppf((1 + level) / 2, freedom) * np.sqrt(total))
+    reach = float(student.ppf((1 + _LEVEL) / 2, freedom) * np.sqrt(total))
     return mean, mean - reach, mean + reach
 
 

@@ -246,8 +246,8 @@ def _of_categories(asked: Mapping[str, Any], categories: pd.DataFrame | None) ->
 
 
 def _published(cell: Cell) -> dict[str, Any]:
-    """The paper's number as a cell: of three runs, or exact without a standard deviation."""
-    return _cell(cell["paper_mean"], cell["paper_std"], 3)
+    """The paper's number as a cell: of its runs, or exact without a standard deviation."""
+    return _cell(cell["paper_mean"], cell["paper_std"], PAPER["runs"])
 
 
 def _of_authors(table: int, row: str, column: str) -> dict[str, Any]:

@@ -12,7 +12,6 @@ from rlnas_core.paper.numbers import PAPER
 from rlnas_core.paper.tables import PAPERS_IMAGES, Cell, authors_number, number_of, title
 
 OTHER_IMAGES, ONE_SEED = "other images", "one seed: no interval"
-_PAPERS_RUNS = 3
 _HEAD = (
     "# Paper, authors' repositories and this run\n\n"
     "Accuracies in percent, Kendall's tau in table 2; mean ± sample standard deviation over runs. Above or "
@@ -41,7 +40,7 @@ def compare(tables: Mapping[int, pd.DataFrame], sources: Mapping[str, str]) -> p
     found = np.array([authors_number(*key) for key in keys], dtype=float).reshape(-1, 3)
     cells[["authors_mean", "authors_std", "authors_own"]] = found
     cells = cells[cells[["paper_mean", "authors_mean"]].notna().any(axis=1)].reset_index(drop=True)
-    verdicts = {"paper": _PAPERS_RUNS, "authors": PAPER["authors"]["runs"]}
+    verdicts = {"paper": PAPER["runs"], "authors": PAPER["authors"]["runs"]}
     for name, runs in verdicts.items():
         cells[f"{name}_verdict"] = [_verdict(cell, name, runs) for cell in cells.to_dict("records")]
     for name, other in (("paper", ~cells["own"]), ("authors", cells["authors_own"] == 0)):

@@ -4,7 +4,7 @@ Inputs are tidy tables with one row per run. Outputs are matplotlib figures; `sa
 equal bytes.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -94,19 +94,19 @@ def draw_figure1(results: pd.DataFrame, images: Mapping[str, str]) -> Figure:
     return figure
 
 
-def draw_methods(table: pd.DataFrame, rows: Sequence[str] = METHODS) -> Figure:
+def draw_methods(table: pd.DataFrame) -> Figure:
     """Draw Kendall's tau of each method, the paper's number beside the measured one, one panel per dataset.
 
-    `table` is the tidy table 2; `rows` are the rows to draw from top to bottom. A bar is the t interval of
-    the mean over seeds or, for one run, the bootstrap interval over architectures.
+    `table` is the tidy table 2, of which the rows `METHODS` are drawn from top to bottom. A bar is the t
+    interval of the mean over seeds or, for one run, the bootstrap interval over architectures.
     """
     with mpl.rc_context(STYLE):
         datasets = [str(name) for name in dict.fromkeys(table["column"])]
-        figure = Figure(figsize=(1.9 + 2.8 * len(datasets), 1.3 + 0.36 * len(rows)), layout="constrained")
+        figure = Figure(figsize=(1.9 + 2.8 * len(datasets), 1.3 + 0.36 * len(METHODS)), layout="constrained")
         panels = figure.subplots(1, len(datasets), sharex=True, sharey=True, squeeze=False)[0]
         for axes, dataset in zip(panels, datasets, strict=True):
-            cells = table[table["column"] == dataset].set_index("row").reindex(list(rows))
-            places = np.arange(len(rows))
+            cells = table[table["column"] == dataset].set_index("row").reindex(list(METHODS))
+            places = np.arange(len(METHODS))
             below = (cells["mean"] - cells["low"]).fillna(0).clip(lower=0)
             above = (cells["high"] - cells["mean"]).fillna(0).clip(lower=0)
             axes.axvline(0, color="#888888", linewidth=1)
@@ -123,7 +123,7 @@ def draw_methods(table: pd.DataFrame, rows: Sequence[str] = METHODS) -> Figure:
                 axes.text(0.16, place, why, va="center", fontsize=8, color="#777777")
             axes.set_title(panel(dataset, next(iter(cells["images"].dropna()), "")), fontsize="medium")
             axes.set_xlabel("Kendall's tau")
-        panels[0].set_yticks(places, [_METHODS.get(row, title(row)) for row in rows])
+        panels[0].set_yticks(places, [_METHODS.get(row, title(row)) for row in METHODS])
         panels[0].invert_yaxis()
         figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure

@@ -94,7 +94,7 @@ def indicators(
 def structure(space: SearchSpace, sums: np.ndarray, genes: np.ndarray, ties: str) -> dict[str, float]:
     """Kendall's tau between the angle and scores of structure alone, over architectures (N, genes).
 
-    The scores are parameters, FLOPs and `operation-average-control`: the angle after that of each weight
+    The scores are parameters, FLOPs and `operation-average-angle`: the angle after that of each weight
     group is replaced by the average angle of its operation. `sums` (G, 3) are those of `group_sums`; `ties`
     is that of `kendall`.
     """
@@ -108,7 +108,7 @@ def structure(space: SearchSpace, sums: np.ndarray, genes: np.ndarray, ties: str
     usage = space.usage(genes)
     scores = angles(usage, sums)
     params, flops = space.cost(genes)
-    others = {"params": params, "flops": flops, "operation-average-control": angles(usage, control)}
+    others = {"params": params, "flops": flops, "operation-average-angle": angles(usage, control)}
     return {name: kendall(values, scores, ties) for name, values in others.items()}
 
 

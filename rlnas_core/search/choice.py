@@ -78,8 +78,8 @@ def choose(
     """Find the architecture with the largest angle, with the weights of all supernets joined to one vector.
 
     `sums` are arrays (G, 3) of `angle.group_sums`, one per supernet; the sums of the joined vector are their
-    sum. Of architectures with equal angles the cheapest is chosen. `evolution` gives settings of
-    `evolution.evolve`. Raises ValueError if no architecture is within the limit.
+    sum. Of architectures with equal angles in NAS-Bench-201 the cheapest is chosen. `evolution` gives
+    settings of `evolution.evolve`. Raises ValueError if no architecture is within the limit.
     """
     total = np.sum(sums, axis=0)
     evolved = evolve(

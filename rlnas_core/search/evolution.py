@@ -77,18 +77,16 @@ def evolve(
     def sample(n: int) -> np.ndarray:
         return space.sample(n, rng)
 
+    ways = (("mutation", mutate, mutations), ("crossover", cross, crossovers), ("random", sample, population))
     kept = scored = np.empty((0, space.num_genes), np.int8)
     scores = np.empty(0)
     trace = []
     for generation in range(iterations):
-        parts = {"mutation": scored[:0], "crossover": scored[:0]}
-        if generation:
-            parts["mutation"] = _draw(mutate, mutations, scored, feasible)
-            known = np.concatenate([scored, parts["mutation"]])
-            parts["crossover"] = _draw(cross, crossovers, known, feasible)
-        bred = np.concatenate([*parts.values()])
-        parts["random"] = _draw(sample, population - len(bred), np.concatenate([scored, bred]), feasible)
-        genes = np.concatenate([bred, parts["random"]])
+        parts: dict[str, np.ndarray] = {}
+        for origin, propose, most in ways if generation else ways[-1:]:
+            count = min(most, population - sum(map(len, parts.values())))
+            parts[origin] = _draw(propose, count, np.concatenate([scored, *parts.values()]), feasible)
+        genes = np.concatenate([*parts.values()])
         if not len(genes):
             break
         origins = np.repeat(list(parts), [len(part) for part in parts.values()])

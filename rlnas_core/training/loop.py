@@ -99,18 +99,19 @@ def fit(
         for epoch in range(first_epoch, settings.epochs + 1):
             order = order_rng.permutation(len(task))[:images]
             batches = [np.sort(order[start : start + size]) for start in starts]
+            following = [batch[processes.part(len(batch))] for batch in batches[1:]] + [order[:0]]
             for step in range(first_step, steps):
                 rate = settings.rate(epoch - 1 + step / steps)
                 # The first process decides when; any process may be asked to stop.
                 due = checkpoint.due() if leads else checkpoint.signalled is not None
                 if whole_step is not None:
                     loss, hits = whole_step(batches[step], rate)
+                    task.expect(following[step])
                 else:
                     part = processes.part(len(batches[step]))
                     with settings.autocast(device):
                         loss, hits = task.loss(batches[step], part)
-                    if step + 1 < steps:
-                        task.expect(batches[step + 1][processes.part(len(batches[step + 1]))])
+                    task.expect(following[step])
                     loss.backward()
                     look = device.type == "cpu" or step % _LOOKS == 0
                     due = processes.average_gradients(optimiser.weights, due, look)

@@ -17,7 +17,7 @@ from rlnas_core.training.loop import Run, begin, drawn, fit
 from rlnas_core.training.settings import TrainingSettings
 from rlnas_core.training.task import Task
 
-_BATCH = 256  # images evaluated at once
+_BATCH = 256  # at least as many images are evaluated at once, if there are as many
 _TOP = (1, 5)
 
 
@@ -94,7 +94,7 @@ class _Network(Task):
     def _drop_paths(self, chance: float) -> None:
         self.drop = chance
         if self.settings.drop:
-            self.model.drop_paths(chance)
+            self.model.drop = chance
 
     def loss(self, indices: np.ndarray, part: slice) -> tuple[Tensor, Tensor]:
         target = upload(self.train.labels[indices[part]], self.device)

@@ -412,6 +412,17 @@ def test_files_that_can_not_be_used_are_named(tmp_path, monkeypatch, changes, me
     assert re.search(message, line)
 
 
+def test_an_image_that_the_list_of_labels_leaves_out_may_be_damaged(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    make_images(tmp_path)
+    sound = [f"{name}/{number}.png,{name}\n" for name in "ab" for number in range(10, 200)]
+    Path("labels.csv").write_text("file,class\n" + "".join(sound))
+    for labels, count in (("labels.csv", 0), (None, 1)):
+        entry = FOLDER | {"path": "images", "labels": labels}
+        config = resolve_paths(validate(changed(datasets={"digits": entry}), SCHEMA))
+        assert len(unusable_files(config, {"datasets.digits"})) == count
+
+
 def test_images_without_a_part_for_validation_are_named_only_if_it_is_read(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     make_images(tmp_path)

@@ -34,7 +34,15 @@ def test_a_damaged_entry_of_an_archive_is_named(tmp_path):
     content[place : place + 20] = b"\xff" * 20
     path.write_bytes(content)
     with pytest.raises(ValueError, match=r"images\.zip: 1 unreadable images.*a/2\.png"):
-        refuse_unreadable(path, 4)
+        refuse_unreadable(path, {f"a/{number}.png" for number in range(4)})
+    refuse_unreadable(path, {"a/0.png", "a/1.png"})  # a list of labels can leave damaged images out
+
+
+def test_hidden_files_and_directories_are_no_images(tmp_path):
+    """Notebooks, file managers and macOS leave copies and thumbnails beside the images."""
+    hidden = (".thumbnails/1.png", ".ipynb_checkpoints/1.png", "a/._1.png", "__MACOSX/a/1.png")
+    found = image_files(image_folder(tmp_path / "images", dict.fromkeys(("a/1.png", "b/1.png", *hidden), 0)))
+    assert (found.train.names, found.names) == (("a/1.png", "b/1.png"), ("a", "b"))
 
 
 def test_an_encrypted_archive_is_refused_before_its_images_are_read(tmp_path):

@@ -20,7 +20,7 @@ from PIL import Image
 
 from rlnas_core.images.arrays import load
 from rlnas_core.images.preparation import Reading, inspect, prepare
-from rlnas_core.images.sources import refuse_unopenable, refuse_unreadable
+from rlnas_core.images.sources import image_files, refuse_unopenable, refuse_unreadable
 
 
 def test_a_list_of_files_and_classes_says_what_is_read_and_labelled(tmp_path):
@@ -80,7 +80,7 @@ def test_a_link_to_an_image_that_is_gone_is_named(tmp_path):
     with pytest.raises(
         ValueError, match=r"1 unreadable images.*: train/a/gone\.png; the first: not an image"
     ):
-        refuse_unreadable(path, 9)
+        refuse_unreadable(path, image_files(path).train.names)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
@@ -88,7 +88,7 @@ def test_images_with_values_that_are_no_numbers_are_refused_by_name(value, tmp_p
     path = scientific(tmp_path / "images", "float32", "tif", np.eye(8))
     Image.fromarray(np.where(np.eye(8), value, 0).astype(np.float32)).save(path / "a" / "4.tif")
     with pytest.raises(ValueError, match=r"1 unreadable images.*a/4\.tif; the first: .*finite numbers"):
-        refuse_unreadable(path, 12)
+        refuse_unreadable(path, image_files(path).train.names)
     with pytest.raises(ValueError, match=r"a/4\.tif"):
         prepare("image-folder", tmp_path / "out", 8, path=path, split="half-of-train")
 
@@ -131,6 +131,10 @@ def test_images_damaged_anywhere_are_always_refused_by_name(layout, tmp_path):
             "only in training: a, b; only in test: c",
         ),
         ({"train/a/1.png": 1, "rest/b/1.png": 1}, "neither in train/ nor in test"),
+        (
+            {"train/a/1.png": 1, "train/b/1.png": 1, "test/2.png": 1},
+            r"training images are in class folders \(a, b\) and test images in none",
+        ),
     ],
 )
 def test_odd_folders_are_refused(names, message, tmp_path):
@@ -146,7 +150,7 @@ def test_an_enormous_image_and_an_empty_file_are_named_before_the_run(tmp_path, 
     with pytest.raises(
         ValueError, match=r"2 unreadable images, .*: 2\.png, 3\.png; the first: .*\(3000 pixels\) exceeds"
     ):
-        refuse_unreadable(folder, 3)
+        refuse_unreadable(folder, image_files(folder).train.names)
     with pytest.raises(ValueError, match=r"2 unreadable images.*: 2\.png, 3\.png"):
         refuse_unopenable(folder, np.array([str(folder / f"{k}.png") for k in (1, 2, 3)]))
 

@@ -118,8 +118,8 @@ def test_control_ranks_as_the_angle_where_all_weights_of_an_operation_turn_alike
     before = structure(space, sums, genes, "in-order")
     sums[1:, 0] = np.sqrt(sums[1:, 1] * sums[1:, 2]) * np.cos(turns)
     after = structure(space, sums, genes, "in-order")
-    assert after["operation-average-control"] > 0.999 > before["operation-average-control"]
-    assert set(after) == {"params", "flops", "operation-average-control"}
+    assert after["operation-average-angle"] > 0.999 > before["operation-average-angle"]
+    assert set(after) == {"params", "flops", "operation-average-angle"}
 
 
 @pytest.mark.parametrize("ties", TIES)
