@@ -41,11 +41,11 @@ def main() -> None:
         points = {"color": COLOURS["ground-truth"], "linestyle": "", "marker": "o", "fillstyle": "none"}
         axes.plot(list(AUTHORS), list(AUTHORS.values()), label="true labels, authors' repository", **points)
         parts = pd.read_csv(FOLDER / "dip.csv").set_index(["image_size", "labels", "change"])
-        bare = parts.sort_index().loc[(16, "ground-truth", "no shared weights")]
+        bare = parts.sort_index().loc[(32, "ground-truth", "no shared weights")]
         axes.plot(
             bare["epoch"],
             bare["cifar10"],
-            label="true labels, 16x16, no shared weights",
+            label="true labels, 32x32, no shared weights",
             **points | {"marker": "x"},
         )
         for labels, row in ROWS.items():

@@ -17,12 +17,32 @@ _NEEDED = ("path", "classes")
 
 def contradictions(config: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[str]:
     """One line for each contradiction: key, value and supported values."""
+    yield from _contradictions_of_benchmark(config)
+    yield from _contradictions_of_large_spaces(config, schema)
+    yield from _contradictions_of_networks(config, schema)
+    if config["model"]:
+        yield from _contradictions_of_model(config)
+    for name, entry in config["datasets"].items():
+        yield from _contradictions_of_images(f"datasets.{name}", entry)
+    for name in _datasets_of_nas_bench_201(config):
+        if name in config["datasets"] and (size := config["datasets"][name]["image_size"]) % 4:
+            yield (
+                f"datasets.{name}.image_size: got {size}; accepted: a multiple of 4 (NAS-Bench-201 halves "
+                "images twice)"
+            )
+    searched = searched_datasets(config)
+    yield from _contradictions_of_training(config, "supernet", config["supernet"], "supernet", searched)
+    yield from _contradictions_of_evolution("evolution", config["evolution"])
+    yield from _unused_sizes("supernet", "nas_bench_201", config["supernet"], schema["$defs"]["supernet"])
+
+
+def _contradictions_of_benchmark(config: Mapping[str, Any]) -> Iterator[str]:
+    """Contradictions of NAS-Bench-201's table and of the images that its datasets are searched on."""
     datasets, benchmark = config["datasets"], config["benchmark"]
     if benchmark["source"] == "included" and benchmark["path"] is not None:
         yield f"benchmark.path: got {benchmark['path']}; the included table has none, give source: csv"
     if benchmark["source"] == "csv" and benchmark["path"] is None:
         yield "benchmark.path: got null; csv needs a table of index, arch and accuracies in percent"
-    described = schema["$defs"]["supernet"]
     if not config["searches"] and not config["model"]:
         yield "searches: got {}; give a benchmark's dataset and the images that it is searched on, or model"
     for benchmark_dataset, dataset in config["searches"].items():
@@ -34,18 +54,20 @@ def contradictions(config: Mapping[str, Any], schema: Mapping[str, Any]) -> Iter
                 f"{key}: got '{dataset}' with split: test, so that validation accuracy would choose by the "
                 "test images; give another split, or validation.seeds: []"
             )
+
+
+def _contradictions_of_large_spaces(config: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[str]:
+    datasets, described = config["datasets"], schema["$defs"]["supernet"]
     for space, searched in config["large_spaces"].items():
         for dataset, search in searched.items():
-            key = f"large_spaces.{space}.{dataset}"
+            key, supernet = f"large_spaces.{space}.{dataset}", search["supernet"]
             if dataset not in datasets:
                 yield f"{key}: got an unknown dataset; accepted: {', '.join(datasets)}"
             yield from _contradictions_of_training(
-                config, f"{key}.supernet", search["supernet"], "large_supernet", [dataset]
+                config, f"{key}.supernet", supernet, "large_supernet", [dataset]
             )
             yield from _contradictions_of_evolution(f"{key}.evolution", search["evolution"])
-            yield from _unused_sizes(
-                f"{key}.supernet", space, search["supernet"], schema["$defs"]["supernet"]
-            )
+            yield from _unused_sizes(f"{key}.supernet", space, supernet, described)
             yield from _too_low(f"{key}.limits", space, [limit for limit in search["limits"] if limit])
             by_accuracy = [method for method in search["methods"] if method in ("A", "random-search")]
             if by_accuracy and datasets.get(dataset, {}).get("split") == "test":
@@ -53,21 +75,6 @@ def contradictions(config: Mapping[str, Any], schema: Mapping[str, Any]) -> Iter
                     f"{key}.methods: got {', '.join(by_accuracy)}, which would choose by the test images; "
                     f"accepted with datasets.{dataset}.split: test: B, D"
                 )
-    yield from _contradictions_of_networks(config, schema)
-    if config["model"]:
-        yield from _contradictions_of_model(config)
-    for name, entry in datasets.items():
-        yield from _contradictions_of_images(f"datasets.{name}", entry)
-    for name in _datasets_of_nas_bench_201(config):
-        if name in datasets and (size := datasets[name]["image_size"]) % 4:
-            yield (
-                f"datasets.{name}.image_size: got {size}; accepted: a multiple of 4 (NAS-Bench-201 halves "
-                "images twice)"
-            )
-    searched = searched_datasets(config)
-    yield from _contradictions_of_training(config, "supernet", config["supernet"], "supernet", searched)
-    yield from _contradictions_of_evolution("evolution", config["evolution"])
-    yield from _unused_sizes("supernet", "nas_bench_201", config["supernet"], described)
 
 
 def _contradictions_of_images(key: str, entry: Mapping[str, Any]) -> Iterator[str]:

@@ -1,7 +1,8 @@
 """Validation accuracy of architectures under a supernet's weights (methods A and C, eq. 6)."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -72,20 +73,32 @@ def scorer(
     size = _BATCH if target_device.type == "cpu" else 8 * _BATCH
     parts = [slice(start, start + size) for start in range(0, len(chosen), size)]
     batches = [posed(validation, chosen[part], classes[part]) for part in parts]
-    targets = sum(target.numel() for _, target in batches)
 
-    @torch.no_grad()
     def score(genes: np.ndarray) -> np.ndarray:
         distinct, inverse = np.unique(space.canonical(genes), axis=0, return_inverse=True)
-        accuracies = np.empty(len(distinct))
-        started = told = time.monotonic()
-        for k, architecture in enumerate(distinct):
-            with network.calibrated(x, architecture, calibration_batch):
-                hits = sum((network(part, architecture).argmax(1) == true).sum() for part, true in batches)
-            accuracies[k] = 100 * int(hits) / targets
-            if (now := time.monotonic()) - told > _SILENCE or k + 1 == len(distinct):
-                told, left = now, (now - started) / (k + 1) * (len(distinct) - k - 1)
-                log(f"{k + 1} of {len(distinct)} distinct architectures evaluated, {left:.0f} s left")
+        accuracies = _accuracies(network, distinct, x, calibration_batch, batches, log)
         return accuracies[inverse.reshape(-1)]
 
     return score
+
+
+@torch.no_grad()
+def _accuracies(
+    network: Any,
+    architectures: np.ndarray,
+    calibration: Tensor,
+    calibration_batch: int | None,
+    batches: Sequence[tuple[Tensor, Tensor]],
+    log: Callable[[str], None],
+) -> np.ndarray:
+    """Accuracies in percent (N,) of architectures (N, genes) on batches of images and targets."""
+    accuracies, targets = np.empty(len(architectures)), sum(target.numel() for _, target in batches)
+    started = told = time.monotonic()
+    for k, architecture in enumerate(architectures):
+        with network.calibrated(calibration, architecture, calibration_batch):
+            hits = sum((network(part, architecture).argmax(1) == true).sum() for part, true in batches)
+        accuracies[k] = 100 * int(hits) / targets
+        if (now := time.monotonic()) - told > _SILENCE or k + 1 == len(architectures):
+            told, left = now, (now - started) / (k + 1) * (len(architectures) - k - 1)
+            log(f"{k + 1} of {len(architectures)} distinct architectures evaluated, {left:.0f} s left")
+    return accuracies
