@@ -338,5 +338,9 @@ class Network(Supernet, BackboneModule):
         strides = self.stem_stride * 2 ** np.cumsum(self.reduces)
         return list(zip([NODES * width for width in self.widths], strides.tolist(), strict=True))
 
+    def drop_paths(self, chance: float) -> None:
+        """Set the probability of drop path in training from now on."""
+        self.drop = chance
+
     def _drop(self, term: Tensor) -> Tensor:
         return drop_out(term, self.drop, self.generator, whole=True)

@@ -94,7 +94,7 @@ class _Network(Task):
     def _drop_paths(self, chance: float) -> None:
         self.drop = chance
         if self.settings.drop:
-            self.model.drop = chance
+            self.model.drop_paths(chance)
 
     def loss(self, indices: np.ndarray, part: slice) -> tuple[Tensor, Tensor]:
         target = upload(self.train.labels[indices[part]], self.device)
