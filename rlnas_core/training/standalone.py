@@ -17,7 +17,7 @@ from rlnas_core.training.loop import Run, begin, drawn, fit
 from rlnas_core.training.settings import TrainingSettings
 from rlnas_core.training.task import Task
 
-_BATCH = 256  # at least as many images are evaluated at once, if there are as many
+_BATCH = 256  # images evaluated at once, up to twice as many
 _TOP = (1, 5)
 
 
