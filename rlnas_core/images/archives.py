@@ -3,7 +3,7 @@
 import os
 import tarfile
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import closing
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -14,17 +14,22 @@ TEST_FOLDERS = ("test", "testing", "val", "valid", "validation")  # in any case
 _ENCRYPTED = 1  # the bit in a zip entry's flags
 
 
-def contents(path: Path, read: bool = True) -> Iterator[tuple[str, bytes]]:
+def contents(path: Path, wanted: Collection[str] | None = None) -> Iterator[tuple[str, bytes]]:
     """Yield name and bytes of every image file of a directory or archive, without extracting files.
 
-    The bytes are empty for an unreadable file, and for all files if `read` is false. Raises ValueError for a
-    path that is neither a directory nor a readable archive, and for an encrypted entry.
+    The bytes are empty for an unreadable file, and for names that are not in `wanted`, where it is given.
+    Raises ValueError for a path that is neither a directory nor a readable archive, and for an encrypted
+    entry.
     """
+
+    def takes(name: str) -> bool:
+        return wanted is None or name in wanted
+
     try:
         if path.is_dir():
             for file in _files_below(path):
                 if _is_image(name := file.relative_to(path).as_posix()):
-                    yield name, _bytes(file.read_bytes) if read else b""
+                    yield name, _bytes(file.read_bytes) if takes(name) else b""
         elif zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
                 for entry in archive.infolist():
@@ -33,7 +38,8 @@ def contents(path: Path, read: bool = True) -> Iterator[tuple[str, bytes]]:
                             raise ValueError(
                                 f"{entry.filename} is encrypted; give an archive without a password"
                             )
-                        yield entry.filename, _bytes(partial(archive.read, entry)) if read else b""
+                        read = partial(archive.read, entry)
+                        yield entry.filename, _bytes(read) if takes(entry.filename) else b""
         else:
             with tarfile.open(path, "r|*") as stream:
                 for member in stream:
@@ -43,7 +49,7 @@ def contents(path: Path, read: bool = True) -> Iterator[tuple[str, bytes]]:
                         raise ValueError(f"{member.name} is a link; give an archive without links")
                     if (content := stream.extractfile(member)) is not None:
                         with closing(content):
-                            yield member.name, content.read() if read else b""
+                            yield member.name, content.read() if takes(member.name) else b""
     except Exception as error:  # the four compressions raise different errors
         raise ValueError(
             f"{path} is neither a folder nor a readable .zip or .tar archive: {error}"

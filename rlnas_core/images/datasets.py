@@ -131,9 +131,9 @@ def _batches(folder: Path, checksums: dict[str, str], key: str) -> tuple[np.ndar
 
 
 def _array_pool(images: np.ndarray, labels: np.ndarray) -> Pool:
-    def read(size: int, log: Log) -> Chunks:
-        for start in range(0, len(images), _CHUNK):
-            chunk = images[start : start + _CHUNK]
-            yield np.arange(start, start + len(chunk)), resize(chunk, size)
+    def read(size: int, rows: np.ndarray, log: Log) -> Chunks:
+        for start in range(0, len(rows), _CHUNK):
+            chunk = rows[start : start + _CHUNK]
+            yield chunk, resize(images[chunk], size)
 
     return Pool(labels.astype(np.int64), read)

@@ -215,7 +215,7 @@ def _write_pixels(
 
 
 def _scatter(pool: Pool, parts: dict[str, np.ndarray], out: Path, size: int, channels: int, log: Log) -> None:
-    """Read a pool once and write its images to one memory-mapped array per part."""
+    """Read the rows of all parts of a pool once and write each part to a memory-mapped array."""
     arrays, targets = {}, {}
     for part, rows in parts.items():
         np.save(out / f"{part}_labels.npy", pool.labels[rows])
@@ -225,7 +225,7 @@ def _scatter(pool: Pool, parts: dict[str, np.ndarray], out: Path, size: int, cha
         )
         targets[part] = np.full(len(pool.labels), -1)
         targets[part][rows] = np.arange(len(rows))
-    for rows, images in pool.read(size, log):
+    for rows, images in pool.read(size, np.sort(np.concatenate([*parts.values()])), log):
         for part, target in targets.items():
             places = target[rows]
             arrays[part][places[places >= 0]] = images[places >= 0]

@@ -22,13 +22,13 @@ Log = Callable[[str], None]
 class Pool:
     """Images of one split: labels (N,), paths (N,) and a reader.
 
-    The reader takes a size S and a log, and yields rows (k,) with images (k, S, S, C); it logs the changes
-    that it made to images. The paths are empty where images aren't separate files. `names` are the names of
-    images in a directory or archive.
+    The reader takes a size S, rows (n,) and a log, and yields these rows, k at a time and in any order, with
+    images (k, S, S, C); it logs the changes that it made to images. The paths are empty where images aren't
+    separate files. `names` are the names of images in a directory or archive.
     """
 
     labels: np.ndarray
-    read: Callable[[int, Log], Chunks]
+    read: Callable[[int, np.ndarray, Log], Chunks]
     files: np.ndarray = field(default_factory=lambda: np.empty(0, "U1"))
     names: tuple[str, ...] = ()
 
@@ -57,7 +57,7 @@ def image_files(
     the CSV names unknown files or a single class. Reading raises ValueError that names every file that isn't
     a readable image.
     """
-    names = _without_common_folder(sorted(name for name, _ in contents(path, read=False)))
+    names = _without_common_folder(sorted(name for name, _ in contents(path, wanted=())))
     if not names:
         raise ValueError(f"{path} has no images; accepted endings: {', '.join(sorted(SUFFIXES))}")
     if leaving := {name for name in names if {"..", "/"} & set(PurePosixPath(name).parts)}:
@@ -162,12 +162,13 @@ def _file_pool(
     number: dict[str, int],
     pixels: Callable[[Image.Image], np.ndarray],
 ) -> Pool:
-    rows = {name: row for row, name in enumerate(members)}
+    names = tuple(members)
 
-    def read(size: int, log: Log) -> Chunks:
+    def read(size: int, rows: np.ndarray, log: Log) -> Chunks:
         unreadable, wide, several = {}, 0, 0
-        for name, content in contents(path):
-            if name not in rows:
+        row_of = {names[row]: row for row in rows}
+        for name, content in contents(path, row_of):
+            if name not in row_of:
                 continue
             try:
                 with Image.open(io.BytesIO(content)) as picture:
@@ -177,7 +178,7 @@ def _file_pool(
             except Exception as error:
                 unreadable[name] = error
                 continue
-            yield np.array([rows[name]]), resize(image[None], size)
+            yield np.array([row_of[name]]), resize(image[None], size)
         _refuse(path, unreadable)
         if wide:
             log(SCALED.format(wide, len(rows)))
@@ -186,7 +187,7 @@ def _file_pool(
 
     files = np.array([str(path / name) for name in members]) if path.is_dir() else np.empty(0, "U1")
     labels = np.array([number[name] for name in members.values()], dtype=np.int64)
-    return Pool(labels, read, files, tuple(members))
+    return Pool(labels, read, files, names)
 
 
 def refuse_unreadable(path: Path, names: Collection[str]) -> None:
@@ -195,7 +196,7 @@ def refuse_unreadable(path: Path, names: Collection[str]) -> None:
     Of more than 100,000 images only the headers are read, since decoding all would take hours.
     """
     unreadable = {}
-    for name, content in contents(path) if names else ():
+    for name, content in contents(path, names) if names else ():
         if name not in names:
             continue
         try:

@@ -73,6 +73,13 @@ def test_fewer_labels_are_among_more_and_are_tested_on_the_same_images(tmp_path)
         if count:
             assert np.bincount(labels_of(out, "train")).tolist() == [count, count]
     assert kept[3] <= kept[6] <= kept[None]
+    left_out = sorted(
+        set(range(20)) - kept[3] - set(load(tmp_path / "3", "valid").images[:, 0, 0, 0].tolist())
+    )
+    for kind in "ab":
+        (folder / kind / f"{left_out[0]}.png").write_bytes(b"not an image, and not read")
+    prepare("image-folder", tmp_path / "again", 8, path=folder, split="half-of-train", per_class=3)
+    assert np.array_equal(load(tmp_path / "again", "train").images, load(tmp_path / "3", "train").images)
 
 
 def test_duplicates_are_counted_also_between_training_and_validation(tmp_path):
