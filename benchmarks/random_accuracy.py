@@ -1,12 +1,13 @@
-"""Measure how a ranking by validation accuracy (methods A and C) depends on the images drawn.
+"""Measure how a ranking by validation accuracy depends on the images drawn.
 
-    python benchmarks/random_accuracy.py results/RUN DATASET uniform-once [DRAWS]    # C; ground-truth: A
+    python benchmarks/random_accuracy.py results/RUN DATASET LABELS [DRAWS [SEED]]
 
-evaluates 400 random architectures with the supernet of seed 0 on 12 draws (or DRAWS) of 512 validation
-images. It prints the share of images with the most frequent predicted class, and Kendall's tau with test
-accuracy on CIFAR-10 for each draw. For all images together it prints tau on the three datasets: of
-validation accuracy, of the angle with and without shared weights, and of the ranks of both added. Twelve
-draws take eight minutes of one core at 8x8 pixels; two take five minutes at 32x32.
+evaluates 400 random architectures with a supernet (of seed 0, or SEED) on 12 draws (or DRAWS) of 512
+validation images. LABELS are ground-truth (method A), uniform-once (C) or a pretext task. It prints the share
+of images with the most frequent predicted class, and Kendall's tau with test accuracy on CIFAR-10 for each
+draw. For all images together it prints the range of accuracies, and tau on the three datasets: of validation
+accuracy, of the angle with and without shared weights, and of the ranks of both added. Twelve draws take
+eight minutes of one core at 8x8 pixels; two take five minutes at 32x32.
 """
 
 import sys
@@ -22,40 +23,52 @@ from rlnas_core.benchmark.accuracies import INCLUDED, read_table
 from rlnas_core.benchmark.ranking import add_ranks, kendall
 from rlnas_core.images.arrays import load
 from rlnas_core.kernels.engine import accelerate
+from rlnas_core.labels.pretext import label_source
+from rlnas_core.labels.sources import FixedLabels
 from rlnas_core.search.angle import angles, group_sums
 from rlnas_core.spaces import get
 from rlnas_core.training.statistics import Statistics
 
-ARCHITECTURES, IMAGES, CALIBRATION, CLASSES = 400, 512, 128, 10
+ARCHITECTURES, IMAGES, CALIBRATION = 400, 512, 128
 
 
 @torch.no_grad()
-def main(run: Path, dataset: str, labels: str, draws: int = 12) -> None:
+def main(run: Path, dataset: str, labels: str, draws: int = 12, seed: int = 0) -> None:
     """Evaluate and print."""
-    supernet = run / f"supernets/nas_bench_201/{dataset}/{labels}/{CLASSES}/0"
+    supernet = next(run.glob(f"supernets/nas_bench_201/{dataset}/{labels}/*/{seed}"))
+    categories = int(supernet.parent.name)
     space, rng, device = get("nas_bench_201"), np.random.default_rng(0), torch.device("cpu")
     train, valid = (load(run / "data" / dataset, split) for split in ("train", "valid"))
-    model = space.supernet(classes=CLASSES, in_channels=train.channels)
+    if labels in ("ground-truth", "uniform-once"):
+        source = FixedLabels(np.load(run / f"data/{dataset}/valid_labels.npy"), categories)
+    else:
+        source = label_source(labels, None, categories, valid, np.random.default_rng(1))
+    model = space.supernet(classes=categories, in_channels=train.channels, **source.head)
     load_model(model, supernet / "weights.safetensors")
     network = accelerate(model) or model
     model.eval()
-    calibration = train.plain(rng.choice(len(train), CALIBRATION, replace=False), device)
+    drawn = rng.choice(len(train), CALIBRATION, replace=False)
+    classes = torch.from_numpy(np.random.default_rng(0).integers(categories, size=CALIBRATION))
+    calibration, _ = source.pose(train.plain(drawn, device), classes)
     chosen = rng.choice(len(valid), (draws, IMAGES), replace=False)
-    batches = [valid.plain(draw, device) for draw in chosen]
+    posed = [source.pose(valid.plain(draw, device), torch.from_numpy(source(draw))) for draw in chosen]
+    batches, targets = [images for images, _ in posed], np.stack([target.numpy() for _, target in posed])
     genes = space.sample(ARCHITECTURES, rng)
-    answers = np.empty((ARCHITECTURES, *chosen.shape), np.int64)
+    answers = np.empty((ARCHITECTURES, *targets.shape), np.int64)
     for place, path in enumerate(genes):
         with network.calibrated(calibration, path):
             answers[place] = [network(images, path).argmax(1).numpy() for images in batches]
     frequent = np.array([100 * np.bincount(own.ravel()).max() / own.size for own in answers])
     print(f"images with the most frequent class: mean {frequent.mean():.1f}%, minimum {frequent.min():.1f}%")
-    right = answers == np.load(run / f"data/{dataset}/valid_labels.npy")[chosen]
+    right = (answers == targets).reshape(ARCHITECTURES, draws, -1)
     table = read_table(INCLUDED).iloc[space.index(genes)]
     accuracies = {name: table[f"{name}_test"].to_numpy() for name in ("cifar10", "cifar100", "imagenet16")}
     taus = np.array([kendall(right[:, draw].mean(1), accuracies["cifar10"]) for draw in range(draws)])
     print("Kendall's tau for each 512 images:", *(f"{tau:.2f}" for tau in taus))
     print(f"mean and standard deviation: {taus.mean():.3f} ± {taus.std(ddof=1):.3f}")
     accuracy, usage = right.mean((1, 2)), space.usage(genes)
+    low, high = 100 * np.quantile(accuracy, [0.05, 0.95])
+    print(f"accuracies in percent, 5 to 95% quantile: {low:.1f} to {high:.1f}")
     scores = {"accuracy": accuracy}
     sums = group_sums(space, Statistics.load(supernet / "statistics.npz"))
     for name, kept in (("angle", usage), ("angle, no shared weights", usage * (np.arange(len(sums)) > 0))):
