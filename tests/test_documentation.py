@@ -209,6 +209,14 @@ def test_the_taus_by_image_size_are_those_of_the_measurements():
             )
 
 
+def test_the_results_at_full_size_are_those_of_the_measurements():
+    full = pd.read_csv(MEASUREMENTS / "full.csv").set_index(["method", "dataset"])
+    for method in full.index.unique("method"):
+        cells = full.loc[method].loc[list(DATASETS)]
+        for column, digits in (("tau", 3), ("accuracy", 2)):
+            assert " / ".join(f"{value:.{digits}f}" for value in cells[column]) in RESULTS
+
+
 def test_the_results_of_large_searches_are_those_of_the_measurements():
     searches = [
         ("networks", "darts", "600"), ("large", "darts", "600"), ("large", "darts", "none"),
