@@ -220,6 +220,7 @@ def test_the_results_at_full_size_are_those_of_the_measurements():
 def test_the_results_of_large_searches_are_those_of_the_measurements():
     searches = [
         ("networks", "darts", "600"), ("large", "darts", "600"), ("large", "darts", "none"),
+        ("longer", "darts", "600"), ("longer", "darts", "none"),
         ("large", "mobilenet", "475"), ("large", "mobilenet", "none"),
     ]  # fmt: skip
     lines = {"exact optimum": [], "with parameters": [], "with FLOPs": [], "with the control": []}
