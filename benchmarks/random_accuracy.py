@@ -23,26 +23,25 @@ from rlnas_core.benchmark.accuracies import INCLUDED, read_table
 from rlnas_core.benchmark.ranking import add_ranks, kendall
 from rlnas_core.images.arrays import load
 from rlnas_core.kernels.engine import accelerate
+from rlnas_core.labels.methods import PRETEXT_TASKS
 from rlnas_core.labels.pretext import label_source
-from rlnas_core.labels.sources import FixedLabels
 from rlnas_core.search.angle import angles, group_sums
 from rlnas_core.spaces import get
 from rlnas_core.training.statistics import Statistics
 
-ARCHITECTURES, IMAGES, CALIBRATION = 400, 512, 128
+ARCHITECTURES, IMAGES, CALIBRATION, CLASSES = 400, 512, 128, 10
 
 
 @torch.no_grad()
 def main(run: Path, dataset: str, labels: str, draws: int = 12, seed: int = 0) -> None:
     """Evaluate and print."""
-    supernet = next(run.glob(f"supernets/nas_bench_201/{dataset}/{labels}/*/{seed}"))
-    categories = int(supernet.parent.name)
+    categories = PRETEXT_TASKS.get(labels, CLASSES)
+    supernet = run / f"supernets/nas_bench_201/{dataset}/{labels}/{categories}/{seed}"
     space, rng, device = get("nas_bench_201"), np.random.default_rng(0), torch.device("cpu")
     train, valid = (load(run / "data" / dataset, split) for split in ("train", "valid"))
-    if labels in ("ground-truth", "uniform-once"):
-        source = FixedLabels(np.load(run / f"data/{dataset}/valid_labels.npy"), categories)
-    else:
-        source = label_source(labels, None, categories, valid, np.random.default_rng(1))
+    method = labels if labels in PRETEXT_TASKS else "ground-truth"  # C is validated on true labels
+    truth = np.load(run / f"data/{dataset}/valid_labels.npy")
+    source = label_source(method, truth, categories, valid, np.random.default_rng(1))
     model = space.supernet(classes=categories, in_channels=train.channels, **source.head)
     load_model(model, supernet / "weights.safetensors")
     network = accelerate(model) or model

@@ -226,8 +226,9 @@ def _contradictions_of_model(config: Mapping[str, Any]) -> Iterator[str]:
     yield from lines
     if not lines and limit["most"] is not None and (searched := _space(space)) is not None:
         bound = model_limit(config)
-        least, what = bound.cheapest(searched), "the cost of the cheapest network of the space"
-        if space != "nas_bench_201":
+        if space == "nas_bench_201":
+            least, what = bound.cheapest(searched), "the cost of the cheapest network of the space"
+        else:
             least, what = bound.common(searched), "the cost that one in 500 random networks stays within"
         if limit["most"] < least / 1e6:
             yield (

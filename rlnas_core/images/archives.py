@@ -14,42 +14,43 @@ TEST_FOLDERS = ("test", "testing", "val", "valid", "validation")  # in any case
 _ENCRYPTED = 1  # the bit in a zip entry's flags
 
 
-def contents(path: Path, wanted: Collection[str] | None = None) -> Iterator[tuple[str, bytes]]:
-    """Yield name and bytes of every image file of a directory or archive, without extracting files.
+def contents(
+    path: Path, wanted: Collection[str] | None = None, read: bool = True
+) -> Iterator[tuple[str, bytes]]:
+    """Yield name and bytes of the image files of a directory or archive, of all or those with `wanted` names.
 
-    The bytes are empty for an unreadable file, and for names that are not in `wanted`, where it is given.
-    Raises ValueError for a path that is neither a directory nor a readable archive, and for an encrypted
-    entry.
+    Nothing is extracted to disk. The bytes are empty for an unreadable file, and for all files if `read` is
+    false. Raises ValueError for a path that is neither a directory nor a readable archive, and for an
+    encrypted entry.
     """
 
     def takes(name: str) -> bool:
-        return wanted is None or name in wanted
+        return _is_image(name) and (wanted is None or name in wanted)
 
     try:
         if path.is_dir():
             for file in _files_below(path):
-                if _is_image(name := file.relative_to(path).as_posix()):
-                    yield name, _bytes(file.read_bytes) if takes(name) else b""
+                if takes(name := file.relative_to(path).as_posix()):
+                    yield name, _bytes(file.read_bytes) if read else b""
         elif zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
                 for entry in archive.infolist():
-                    if _is_image(entry.filename) and not entry.is_dir():
+                    if takes(entry.filename) and not entry.is_dir():
                         if entry.flag_bits & _ENCRYPTED:
                             raise ValueError(
                                 f"{entry.filename} is encrypted; give an archive without a password"
                             )
-                        read = partial(archive.read, entry)
-                        yield entry.filename, _bytes(read) if takes(entry.filename) else b""
+                        yield entry.filename, _bytes(partial(archive.read, entry)) if read else b""
         else:
             with tarfile.open(path, "r|*") as stream:
                 for member in stream:
-                    if not _is_image(member.name):
+                    if not takes(member.name):
                         continue
                     if member.issym() or member.islnk():
                         raise ValueError(f"{member.name} is a link; give an archive without links")
                     if (content := stream.extractfile(member)) is not None:
                         with closing(content):
-                            yield member.name, content.read() if takes(member.name) else b""
+                            yield member.name, content.read() if read else b""
     except Exception as error:  # the four compressions raise different errors
         raise ValueError(
             f"{path} is neither a folder nor a readable .zip or .tar archive: {error}"

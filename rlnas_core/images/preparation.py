@@ -225,7 +225,7 @@ def _scatter(pool: Pool, parts: dict[str, np.ndarray], out: Path, size: int, cha
         )
         targets[part] = np.full(len(pool.labels), -1)
         targets[part][rows] = np.arange(len(rows))
-    for rows, images in pool.read(size, np.sort(np.concatenate([*parts.values()])), log):
+    for rows, images in pool.read(size, np.concatenate([*parts.values()]), log):
         for part, target in targets.items():
             places = target[rows]
             arrays[part][places[places >= 0]] = images[places >= 0]

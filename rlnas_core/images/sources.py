@@ -57,7 +57,7 @@ def image_files(
     the CSV names unknown files or a single class. Reading raises ValueError that names every file that isn't
     a readable image.
     """
-    names = _without_common_folder(sorted(name for name, _ in contents(path, wanted=())))
+    names = _without_common_folder(sorted(name for name, _ in contents(path, read=False)))
     if not names:
         raise ValueError(f"{path} has no images; accepted endings: {', '.join(sorted(SUFFIXES))}")
     if leaving := {name for name in names if {"..", "/"} & set(PurePosixPath(name).parts)}:
@@ -168,8 +168,6 @@ def _file_pool(
         unreadable, wide, several = {}, 0, 0
         row_of = {names[row]: row for row in rows}
         for name, content in contents(path, row_of):
-            if name not in row_of:
-                continue
             try:
                 with Image.open(io.BytesIO(content)) as picture:
                     wide += is_wide(picture)
@@ -197,8 +195,6 @@ def refuse_unreadable(path: Path, names: Collection[str]) -> None:
     """
     unreadable = {}
     for name, content in contents(path, names) if names else ():
-        if name not in names:
-            continue
         try:
             with Image.open(io.BytesIO(content)) as picture:
                 if len(names) <= _CHECKED:
