@@ -33,10 +33,10 @@ RULE = (
     "authors' repositories without a standard deviation stand for themselves. The best of N numbers of "
     "categories was chosen by its tau, so its interval is one of 1 - 0.05/N. A comparison holds where the"
     " interval lies on the claimed side, doesn't hold where it lies on the other, and can't be told apart"
-    " from no difference (with these seeds) where it lies across. Rows that are claimed to be the same "
-    "hold where the interval of their difference contains 0. Published costs may differ by 1% or by the "
-    "rounding of the paper's number, whichever is larger. A claim holds where all its measured "
-    "comparisons do, and doesn't where one doesn't. claims.csv has them all."
+    " (with these seeds) where it lies across. Rows that are claimed to be the same have to differ by less "
+    "than the claim says. Published costs may differ by 1% or by the rounding of the paper's number, "
+    "whichever is larger. A claim holds where all its measured comparisons do, and doesn't where one "
+    "doesn't. claims.csv has them all."
 )
 COLUMNS = (
     "claim", "says", "unit", "of_paper", "kind", "table", "column", "compared", "margin", "paper",
@@ -59,20 +59,16 @@ class Estimate(NamedTuple):
 class Comparison(NamedTuple):
     """A comparison in a column: estimates of the run, the paper and the authors' repositories.
 
-    Each has the region that is claimed for it. `judged` replaces the run's estimate where not its interval
-    but its value has to be in the region.
+    Each has the region that is claimed for it.
     """
 
     column: str
     compared: str
     run: Estimate
     paper: Estimate
-    run_region: tuple[float, float]
-    paper_region: tuple[float, float]
+    region: tuple[float, float]
     reasons: Iterable[str] = ()
-    judged: Estimate | None = None
     authors: Estimate = Estimate()
-    authors_region: tuple[float, float] = (0, 0)
 
 
 def check(tables: Mapping[int, pd.DataFrame], categories: pd.DataFrame | None) -> pd.DataFrame:
@@ -170,31 +166,16 @@ def _of_rows(asked: Mapping[str, Any], table: pd.DataFrame) -> Iterator[Comparis
         for cell in pair:
             if cell["row"] in asked.get("exact", ()) and cell["runs"]:
                 cell["runs"] = np.inf
-        estimate = _mean if asked["kind"] == "zero" else difference
+        estimate = difference if len(pair) == 2 else _mean
         theirs = [_of_authors(asked["table"], cell["row"], column) for cell in pair]
         own, paper, authors = (estimate(*cells) for cells in (pair, map(_published, pair), theirs))
         margin = asked.get("margin", 0)
         if margin == "paper":  # which can't be a test of itself
             margin, paper = abs(paper.value), Estimate(paper.value)
-        (judged, region), (paper, of_paper), (authors, of_authors) = (
-            _region(asked["kind"], one, margin) for one in (own, paper, authors)
-        )
+        region = (-margin, margin if asked["kind"] == "within" else np.inf)
         reasons = [cell["note"] for cell in pair if np.isnan(cell["mean"])]
         compared = " against ".join(map(title, asked["rows"]))
-        regions = region, of_paper
-        yield Comparison(column, compared, own, paper, *regions, reasons, judged, authors, of_authors)
-
-
-def _region(kind: str, estimate: Estimate, margin: float) -> tuple[Estimate, tuple[float, float]]:
-    """The estimate to judge, and the region claimed for it."""
-    if kind == "above":
-        return estimate, (-margin, np.inf)
-    if kind == "zero":
-        return estimate, (-margin, margin)
-    # "same": the difference itself, within what seeds alone make it, which is its interval around 0.
-    value, _, high = estimate
-    reach = max(high - value, np.nextafter(0, 1))  # without a spread only equal numbers are the same
-    return (Estimate(value, value, value) if np.isfinite(high) else estimate), (-reach, reach)
+        yield Comparison(column, compared, own, paper, region, reasons, authors)
 
 
 def _of_columns(asked: Mapping[str, Any], table: pd.DataFrame) -> Iterator[Comparison]:
@@ -205,8 +186,7 @@ def _of_columns(asked: Mapping[str, Any], table: pd.DataFrame) -> Iterator[Compa
         for of in ("mean", "paper_mean")
     )
     reasons = table["note"][table["column"].isin(asked["columns"]) & table["mean"].isna()]
-    region = (0, np.inf)
-    yield Comparison(second, f"{title(first)} and {title(second)}", own, paper, region, region, reasons)
+    yield Comparison(second, f"{title(first)} and {title(second)}", own, paper, (0, np.inf), reasons)
 
 
 def _of_costs(asked: Mapping[str, Any], table: pd.DataFrame) -> Iterator[Comparison]:
@@ -214,17 +194,17 @@ def _of_costs(asked: Mapping[str, Any], table: pd.DataFrame) -> Iterator[Compari
     known = table[table["column"].isin(COSTS) & table[["mean", "paper_mean"]].notna().all(axis=1)]
     known = known[known["note"].ne(OWN)]
     if known.empty:
-        yield Comparison("params", "", Estimate(), Estimate(), (0, 0), (0, 0), ["not measured"])
+        yield Comparison("params", "", Estimate(), Estimate(), (0, 0), ["not measured"])
     for cell in known.to_dict("records"):
         rounding = 50 * 10.0 ** -PAPER["decimals"][cell["column"]] / cell["paper_mean"]
         limit = max(asked["margin"], rounding)
         apart = Estimate(*[100 * (cell["mean"] / cell["paper_mean"] - 1)] * 3)
-        yield Comparison(cell["column"], title(cell["row"]), apart, Estimate(), (-limit, limit), (0, 0))
+        yield Comparison(cell["column"], title(cell["row"]), apart, Estimate(), (-limit, limit))
 
 
 def _of_categories(asked: Mapping[str, Any], categories: pd.DataFrame | None) -> Iterator[Comparison]:
     if categories is None:
-        yield Comparison("tau", "", Estimate(), Estimate(), (0, 0), (0, 0), ["figure1 asks for none"])
+        yield Comparison("tau", "", Estimate(), Estimate(), (0, 0), ["figure1 asks for none"])
         return
     for dataset, runs in categories.groupby("dataset", sort=False):
         taus = runs.groupby("categories")["tau"].agg(["mean", "std", "count"])
@@ -242,7 +222,7 @@ def _of_categories(asked: Mapping[str, Any], categories: pd.DataFrame | None) ->
             level = 1 - (1 - _LEVEL) / len(others)
             own = difference(taus.loc[best].to_dict(), taus.loc[classes].to_dict(), level=level)
         reason = "figure1.categories needs two numbers, the number of classes among them"
-        yield Comparison(f"{dataset}/{shown}", compared, own, Estimate(), region, region, [reason])
+        yield Comparison(f"{dataset}/{shown}", compared, own, Estimate(), region, [reason])
 
 
 def _published(cell: Cell) -> dict[str, Any]:
@@ -269,11 +249,11 @@ def _mean(cell: Cell) -> Estimate:
 
 
 def _line(found: Comparison) -> dict[str, Any]:
-    verdict = judge(found.judged or found.run, found.run_region)
+    verdict = judge(found.run, found.region)
     reasons = found.reasons if verdict == NOT_MEASURED else [_ONE_SEED] if np.isinf(found.run.low) else []
     paper, authors = (
-        "" if np.isnan(estimate.low) else judge(estimate, region)
-        for estimate, region in ((found.paper, found.paper_region), (found.authors, found.authors_region))
+        "" if np.isnan(estimate.low) else judge(estimate, found.region)
+        for estimate in (found.paper, found.authors)
     )
     return {
         "column": found.column,

@@ -104,7 +104,7 @@ def test_what_the_paper_prints_as_costs_is_what_it_prints_as_costs():
     assert again["run"].endswith("FLOPs (M) +0 to +2")
 
 
-def test_four_ways_are_the_same_within_their_spread():
+def test_four_ways_are_the_same_within_the_margin():
     spread = np.array([-0.2, 0.0, 0.2])
     ways = dict.fromkeys(PAPER["table6"]["rows"], 93 + spread)
     assert checked(table6=run(6, **ways)).loc["four-ways", "verdict"] == HOLDS
@@ -124,8 +124,8 @@ def test_rows_that_are_claimed_to_be_the_same_have_an_interval():
     np.testing.assert_allclose([line["low"], line["high"]], [reference.low, reference.high], atol=1e-5)
 
 
-@pytest.mark.parametrize(("other", "verdict"), [(93.0, HOLDS), (93.01, FAILS)])
-def test_ways_without_a_spread_are_the_same_if_their_means_are(other, verdict):
+@pytest.mark.parametrize(("other", "verdict"), [(93.4, HOLDS), (93.6, FAILS)])
+def test_ways_without_a_spread_are_the_same_if_their_means_are_within_the_margin(other, verdict):
     ways = dict.fromkeys(PAPER["table6"]["rows"], [93.0] * 3) | {"uniform-each-step": [other] * 3}
     assert checked(table6=run(6, **ways)).loc["four-ways", "verdict"] == verdict
 
@@ -181,7 +181,7 @@ def test_the_best_of_more_numbers_of_categories_needs_a_larger_difference(others
     for _ in range(trials):
         taus = frame.assign(tau=rng.normal(0.5, 0.01, len(frame)))
         [found] = claims._of_categories({"kind": "not-at-best"}, taus)
-        told += claims.judge(found.run, found.run_region) == HOLDS
+        told += claims.judge(found.run, found.region) == HOLDS
     assert told <= 0.05 * trials
 
 
