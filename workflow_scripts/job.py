@@ -90,11 +90,11 @@ def training_run(snakemake: Any, log: Callable[[str], None]) -> Any:
     from rlnas_core.training.loop import Run
 
     record, minutes = Path(snakemake.output.training), snakemake.config["save_minutes"]
-    return Run(log, record, _checkpoint(record.parent, len(snakemake.wildcards)), 60 * minutes)
+    return Run(log, record, checkpoint(record.parent, len(snakemake.wildcards)), 60 * minutes)
 
 
-def _checkpoint(results: Path, depth: int) -> Path:
-    """The checkpoint of a training whose results are in RUN/KIND/..., `depth` folders below KIND.
+def checkpoint(results: Path, depth: int) -> Path:
+    """The checkpoint of a job whose results are RUN/KIND/..., `depth` folders below KIND.
 
     It is RUN/checkpoints/KIND/....safetensors, without KIND for supernets. It is not an output, since
     Snakemake removes those of a job that stops; and no parameter, to which Snakemake adds no module's prefix.
@@ -104,8 +104,11 @@ def _checkpoint(results: Path, depth: int) -> Path:
     return run / f"checkpoints/{name}.safetensors"
 
 
-def accuracy_scorer(snakemake: Any, space: Any, log: Callable[[str], None]) -> Any:
-    """Return a function from genes to validation accuracies under the weights of the job's supernet."""
+def accuracy_scorer(snakemake: Any, space: Any, path: Path, log: Callable[[str], None]) -> Any:
+    """Return a function from genes to validation accuracies under the weights of the job's supernet.
+
+    `path` is its checkpoint.
+    """
     import numpy as np
     from safetensors.torch import load_model
 
@@ -132,7 +135,8 @@ def accuracy_scorer(snakemake: Any, space: Any, log: Callable[[str], None]) -> A
     with reading(given.weights, REMADE):
         load_model(model, given.weights)
     of = {"seed": seed, "device": settings.device, "kernels": settings.kernels, "log": log}
-    return scorer(space, model, train, valid, labels, **params.settings, **of)
+    saving = {"checkpoint": path, "save_every": 60 * snakemake.config["save_minutes"]}
+    return scorer(space, model, train, valid, labels, **params.settings, **of, **saving)
 
 
 def proxy_batch(snakemake: Any, device: str, log: Callable[[str], None]) -> tuple[Any, Any]:

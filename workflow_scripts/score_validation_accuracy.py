@@ -1,12 +1,17 @@
 """Score the whole space by validation accuracy under the supernet's weights."""
 
+from pathlib import Path
+
 import pandas as pd
 
 import job
 from rlnas_core.spaces import get
+from rlnas_core.training.checkpoint import remove_checkpoint
 
 log = job.start(snakemake)
 space = get("nas_bench_201")
-accuracies = job.accuracy_scorer(snakemake, space, log)(space.enumerate())
+checkpoint = job.checkpoint(Path(snakemake.output.scores).with_suffix(""), 6)
+accuracies = job.accuracy_scorer(snakemake, space, checkpoint, log)(space.enumerate())
 scores = pd.DataFrame({"index": range(len(accuracies)), "validation-accuracy": accuracies})
 scores.to_csv(snakemake.output.scores, index=False)
+remove_checkpoint(checkpoint)

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,11 +13,14 @@ from rlnas_core.images.arrays import ImageArray
 from rlnas_core.kernels.engine import accelerate
 from rlnas_core.labels.sources import LabelSource
 from rlnas_core.machine.devices import pick_device
+from rlnas_core.machine.fingerprints import code_of, key_of
 from rlnas_core.networks.layers import SupernetModule
 from rlnas_core.spaces import SearchSpace
+from rlnas_core.training.checkpoint import Checkpoint, versions
 
 _BATCH = 256  # images evaluated at once, to limit memory
 _SILENCE = 60  # seconds between lines of the log
+_CODE = code_of("machine", "spaces", "networks", "kernels", "images", "labels", "search")
 
 
 def _draw(data: ImageArray, images: int, rng: np.random.Generator) -> np.ndarray:
@@ -36,6 +40,8 @@ def scorer(
     seed: int,
     device: str = "auto",
     kernels: str = "auto",
+    checkpoint: str | Path | None = None,
+    save_every: float = 600,
     log: Callable[[str], None] = print,
 ) -> Callable[[np.ndarray], np.ndarray]:
     """Return a function from genes (N, genes) to accuracies in percent (N,), for any space (Sec. 4.1).
@@ -45,7 +51,8 @@ def scorer(
     `images` validation images, None for all. Both sets of images, and the classes of the latter, are drawn
     once with `seed`. For pretext tasks with several positions per image, accuracy is the mean over positions.
     Architectures with the same canonical form are evaluated once. `device` and `kernels` are as in
-    `TrainingSettings`. Raises ValueError without validation images.
+    `TrainingSettings`. With a path `checkpoint` the accuracies are saved every so many seconds and when the
+    process is asked to stop; the same call resumes from them. Raises ValueError without validation images.
     """
     if len(validation) == 0:
         raise ValueError(
@@ -73,32 +80,54 @@ def scorer(
     size = _BATCH if target_device.type == "cpu" else 8 * _BATCH
     parts = [slice(start, start + size) for start in range(0, len(chosen), size)]
     batches = [posed(validation, chosen[part], classes[part]) for part in parts]
+    data = [x, *model.state_dict().values(), *(tensor for batch in batches for tensor in batch)]
+    settings = [space.name, calibration_batch, target_device.type, kernels, versions()]
+    key = key_of(*settings, *(tensor.cpu().numpy() for tensor in data), *_CODE) if checkpoint else ""
+    saved = Checkpoint(checkpoint, key, every=save_every, log=log)
+    known = _restored(saved)
 
     def score(genes: np.ndarray) -> np.ndarray:
-        distinct, inverse = np.unique(space.canonical(genes), axis=0, return_inverse=True)
-        accuracies = _accuracies(network, distinct, x, calibration_batch, batches, log)
-        return accuracies[inverse.reshape(-1)]
+        canonical = space.canonical(genes).astype(np.int8)
+        distinct, inverse = np.unique(canonical, axis=0, return_inverse=True)
+        with saved.listening():
+            _evaluate(network, distinct, x, calibration_batch, batches, known, saved)
+        return np.array([known[row.tobytes()] for row in distinct])[inverse.reshape(-1)]
 
     return score
 
 
+def _restored(saved: Checkpoint) -> dict[bytes, float]:
+    """The accuracies by genes that an interrupted scoring has saved."""
+    if (state := saved.restore()) is None:
+        return {}
+    genes, accuracies = state[0]["genes"].numpy(), state[0]["accuracies"].tolist()
+    saved.log(f"resumes from {saved.path}: {len(genes)} distinct architectures evaluated")
+    return dict(zip((row.tobytes() for row in genes), accuracies, strict=True))
+
+
 @torch.no_grad()
-def _accuracies(
+def _evaluate(
     network: Any,
     architectures: np.ndarray,
     calibration: Tensor,
     calibration_batch: int | None,
     batches: Sequence[tuple[Tensor, Tensor]],
-    log: Callable[[str], None],
-) -> np.ndarray:
-    """Accuracies in percent (N,) of architectures (N, genes) on batches of images and targets."""
-    accuracies, targets = np.empty(len(architectures)), sum(target.numel() for _, target in batches)
+    known: dict[bytes, float],
+    saved: Checkpoint,
+) -> None:
+    """Add to `known` the accuracies in percent of architectures (N, genes) on images and targets."""
+    missing = [row for row in architectures if row.tobytes() not in known]
+    targets = sum(target.numel() for _, target in batches)
     started = told = time.monotonic()
-    for k, architecture in enumerate(architectures):
+    for k, architecture in enumerate(missing, 1):
         with network.calibrated(calibration, architecture, calibration_batch):
             hits = sum((network(part, architecture).argmax(1) == true).sum() for part, true in batches)
-        accuracies[k] = 100 * int(hits) / targets
-        if (now := time.monotonic()) - told > _SILENCE or k + 1 == len(architectures):
-            told, left = now, (now - started) / (k + 1) * (len(architectures) - k - 1)
-            log(f"{k + 1} of {len(architectures)} distinct architectures evaluated, {left:.0f} s left")
-    return accuracies
+        known[architecture.tobytes()] = 100 * int(hits) / targets
+        if (now := time.monotonic()) - told > _SILENCE or k == len(missing):
+            told, left = now, (now - started) / k * (len(missing) - k)
+            saved.log(f"{k} of {len(missing)} distinct architectures evaluated, {left:.0f} s left")
+        if saved.due():
+            genes = np.frombuffer(b"".join(known), np.int8).reshape(len(known), -1)
+            accuracies = torch.tensor([*known.values()], dtype=torch.float64)
+            saved.save({"genes": torch.from_numpy(genes.copy()), "accuracies": accuracies}, {})
+            saved.stop_if_asked()

@@ -25,7 +25,7 @@ State = tuple[dict[str, Tensor], dict[str, Any]]
 
 
 class Checkpoint:
-    """The last two checkpoints of a training, with a key of everything that the result depends on.
+    """The last two checkpoints of a long job, with a key of everything that its result depends on.
 
     With `path` None nothing is saved. Checkpoints are saved `every` so many seconds and when the process is
     asked to stop (SIGTERM, SIGINT). The newest one of another key, which they would overwrite, is kept until
@@ -40,7 +40,10 @@ class Checkpoint:
         self._saved = time.monotonic()
 
     def restore(self) -> State | None:
-        """The newest valid checkpoint of this key, or None; moves others and damaged ones aside."""
+        """The newest valid checkpoint of this key, or None; moves others and damaged ones aside.
+
+        Raises OSError if one can't be read at present.
+        """
         foreign = None
         files = self._files()
         for path in files:
@@ -48,7 +51,7 @@ class Checkpoint:
                 continue
             try:
                 tensors, meta = _read(path)
-            except (SafetensorError, ValueError, KeyError, OSError) as error:
+            except (SafetensorError, ValueError, KeyError) as error:
                 aside = path.with_name(path.name + ".damaged")
                 path.replace(aside)
                 self.log(f"the checkpoint {path} is damaged ({error}); moved to {aside.name}")

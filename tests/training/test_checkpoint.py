@@ -1,6 +1,7 @@
 """An interrupted training resumes to the same bytes; damaged and foreign checkpoints are told apart."""
 
 import dataclasses
+import errno
 import json
 import os
 import signal
@@ -92,6 +93,18 @@ def interrupted(digits, tmp_path):
     with pytest.raises(SystemExit):
         train(digits, Stopping(labels_of(digits, "fixed"), 20), state)
     return state, Path(str(state) + ".before")
+
+
+def test_a_checkpoint_that_cannot_be_read_at_present_stays(digits, tmp_path, monkeypatch):
+    def unreachable(*_, **__):
+        raise OSError(errno.ESTALE, "Stale file handle")
+
+    interrupted(digits, tmp_path)
+    before = sorted(tmp_path.iterdir())
+    monkeypatch.setattr("rlnas_core.training.checkpoint.safe_open", unreachable)
+    with pytest.raises(OSError, match="Stale file handle"):
+        train(digits, labels_of(digits, "fixed"), tmp_path / "one.safetensors")
+    assert sorted(tmp_path.iterdir()) == before
 
 
 @pytest.mark.parametrize("harm", ["truncated", "changed", "empty"])
