@@ -94,7 +94,7 @@ def reading(name: Path | str, remedy: str = "replace it") -> Iterator[None]:
 
 
 def read_result(path: Path | str, columns: Iterable[str], rows: int | None = None) -> pd.DataFrame:
-    """Read a CSV that another rule wrote; limits are text, such as `none`.
+    """Read a CSV that another rule wrote; limits and names of datasets are text, such as `none` and `2024`.
 
     Raises `ValueError` that says which file to delete if it is incomplete: the last line has no end, a column
     is absent or has gaps, or it hasn't as many rows as `rows` says.
@@ -104,7 +104,7 @@ def read_result(path: Path | str, columns: Iterable[str], rows: int | None = Non
             stream.seek(-1, os.SEEK_END)
             if stream.read() != b"\n":
                 raise ValueError("its last line is incomplete")
-        table = pd.read_csv(path, dtype={"limit": str}, keep_default_na=False, na_values=[""])
+        table = pd.read_csv(path, dtype={"limit": str, "dataset": str}, keep_default_na=False, na_values=[""])
         if absent := set(columns) - set(table.columns):
             raise ValueError(f"it has no column {', '.join(sorted(absent))}")
         if rows not in (None, len(table)):

@@ -18,6 +18,11 @@ ONNX, CARD, PICTURE = "model.onnx", "README.md", "architecture.png"
 TOLERANCE = 1e-4
 _CHECKED = 4  # images for the comparison of ONNX Runtime with PyTorch
 _OPSET = 18
+_DRAWINGS = {
+    "nas_bench_201": draw_cell,
+    "darts": lambda genes: draw_cells({"darts": genes}),
+    "mobilenet": lambda genes: draw_blocks({"mobilenet": genes}),
+}
 _UNTRAINED = (
     "**not trained**, since the images had no labels: they are those that a training begins with. Its "
     "scores, one for each random label, mean nothing until it is trained"
@@ -28,9 +33,7 @@ _CARD = """\
 An image classifier whose architecture was found or chosen in the search space `{space}` and whose weights
 were {weights}.
 
-![architecture](architecture.png)
-
-## Data
+{picture}## Data
 
 - dataset: {dataset}
 - images: {colours}, {size} pixels a side ({crop} image)
@@ -72,7 +75,7 @@ runs it. All that made the model is in `model.json`.
 
 
 def save_model(model: Model, folder: str | Path, accuracies: Mapping[str, float] | None = None) -> None:
-    """Write a model for `load_model`, with an ONNX file, a picture and a model card.
+    """Write a model for `load_model`, with an ONNX file, a model card and, except for chains, a picture.
 
     `accuracies` on validation images, in percent, are shown in the card. Raises ImportError without the
     packages of the extra `export`, and ArithmeticError if ONNX Runtime and PyTorch differ.
@@ -85,10 +88,9 @@ def save_model(model: Model, folder: str | Path, accuracies: Mapping[str, float]
     made_by = dict(description.made_by)
     save_weights(model.network, folder / WEIGHTS, space=description.space, arch=description.arch, **made_by)
     export_onnx(model, folder / ONNX)
-    draw = {"darts": draw_cells, "mobilenet": draw_blocks}.get(description.space)
-    title = description.space
-    figure = draw({title: description.genes}) if draw else draw_cell(description.genes)
-    figure.savefig(folder / PICTURE, dpi=150, metadata={"Software": None})
+    if draw := _DRAWINGS.get(description.space):
+        figure = draw(description.genes)
+        figure.savefig(folder / PICTURE, dpi=150, metadata={"Software": None})
     (folder / CARD).write_text(card(model, accuracies or {}), encoding="utf-8")
 
 
@@ -152,6 +154,7 @@ def card(model: Model, accuracies: Mapping[str, float]) -> str:
     return _CARD.format(
         title=made_by.get("architecture", of.arch),
         space=of.space,
+        picture=f"![architecture]({PICTURE})\n\n" if of.space in _DRAWINGS else "",
         weights="trained on labelled images" if made_by.get("trained", True) else _UNTRAINED,
         dataset=made_by.get("dataset", "not recorded"),
         colours="grey" if of.in_channels == 1 else "colour",

@@ -27,6 +27,12 @@ def test_a_whole_result_is_read_with_its_words_as_they_are(tmp_path):
     assert list(read_results([], COLUMNS).columns) == COLUMNS
 
 
+def test_a_dataset_named_by_digits_keeps_its_name(tmp_path):
+    (tmp_path / "found.csv").write_text("dataset,limit,score\n2024,600,0.5\n1e5,none,1\n")
+    table = read_result(tmp_path / "found.csv", ["dataset"])
+    assert table[["dataset", "limit"]].to_numpy().tolist() == [["2024", "600"], ["1e5", "none"]]
+
+
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
