@@ -183,7 +183,9 @@ def test_a_handful_of_images_is_refused_before_training():
     chosen(seen(train=10, classes=0))
 
 
-@pytest.mark.parametrize(("space", "flops"), [("darts", 0.1), ("darts", 1.3), ("mobilenet", 2)])
+@pytest.mark.parametrize(
+    ("space", "flops"), [("nas_bench_201", 0.1), ("darts", 0.1), ("darts", 1.3), ("mobilenet", 2)]
+)
 def test_a_limit_that_no_random_network_meets_is_refused_before_any_job(space, flops):
     """Below the cheapest network, and just above it, where evolution would have none to begin with."""
     given = {"space": space, "image_size": 8, "cells": 8}
