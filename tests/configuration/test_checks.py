@@ -442,6 +442,15 @@ def test_images_without_a_part_for_validation_are_named_only_if_it_is_read(tmp_p
 
 
 def test_checks_before_a_run_import_only_what_reads_its_files():
+def test_a_damaged_file_of_an_earlier_run_is_named_with_the_remedy(tmp_path):
+    (tmp_path / "digits").mkdir()
+    (tmp_path / "digits/dataset.json").touch()
+    config = validate(DEMO, SCHEMA)
+    [line] = unusable_files(config, set(), labelled={"digits"}, prepared=tmp_path)
+    assert line.startswith(f"datasets.digits: {tmp_path}/digits/dataset.json can't be read (JSONDecodeError")
+    assert "delete it and give the same command again" in line
+
+
     """Torch and what detection needs take seconds, which every start of the workflow would wait for."""
     code = f"""
 import sys, yaml
