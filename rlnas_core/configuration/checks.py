@@ -132,7 +132,8 @@ def unusable_files(
                 _refuse_unfit(entry, *_prepared(Path(prepared, name)), *needed)
         except (ValueError, OSError) as error:
             about = re.match(r"(\w+): got ", str(error))  # the setting that is wrong, if not the path
-            lines.append(f"{key}.{error}" if about and about[1] in entry else f"{key}.path: {error}")
+            where = f"{key}.path" if key in read else key  # or what an earlier run made of it
+            lines.append(f"{key}.{error}" if about and about[1] in entry else f"{where}: {error}")
     return lines
 
 
@@ -185,10 +186,11 @@ def _read_images(
 
 def _prepared(folder: Path) -> tuple[bool, int]:
     """Whether prepared images have labels, and the number of validation images."""
-    import numpy as np
+    from rlnas_core.machine import files
 
-    description = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
-    return description["labelled"], len(np.load(folder / "valid_labels.npy", mmap_mode="r"))
+    with files.reading(folder / "dataset.json", files.REMADE):
+        labelled = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))["labelled"]
+    return labelled, len(files.read_array(folder / "valid_labels.npy", mmap_mode="r"))
 
 
 def _refuse_unfit(

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from rlnas_core.configuration.plan import training_seconds
+from rlnas_core.images.facts import split_sizes
 from rlnas_core.images.survey import Survey
 from rlnas_core.spaces import get
 
@@ -235,8 +236,7 @@ def _choose_reading(book: _Book, survey: Survey) -> dict[str, Any]:
 def _plan(book: _Book, space: str, survey: Survey, split: str | None, *, listed: bool) -> _Plan:
     """The trainings, their numbers and their time."""
     labelled = survey.classes > 0
-    held = 0 if survey.test or not split else survey.train // (10 if split == "held-out" else 2)
-    images = survey.train - held
+    images, _ = split_sizes(survey.train, survey.test, split)
     if images < _FEWEST_IMAGES:
         raise ValueError(
             f"IMAGES: got {images} images to train on, besides those held out; accepted: {_FEWEST_IMAGES} or "
@@ -261,7 +261,7 @@ def _plan(book: _Book, space: str, survey: Survey, split: str | None, *, listed:
         seeds=list(range(seeds)),
         retrained=list(range(retrained)),
         labelled=labelled,
-        few=[count for count in counts if count < 0.9 * smallest],
+        few=[count for count in counts if count < smallest * images / survey.train],
     )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from rlnas_core.configuration.derived import backbone_sizes, channels, classes
-from rlnas_core.images.facts import FACTS
+from rlnas_core.images.facts import FACTS, default_split, split_sizes
 from rlnas_core.spaces import SearchSpace, get, published
 
 _CPU = Path("/proc/cpuinfo")
@@ -89,16 +89,10 @@ def count_images(dataset: Mapping[str, Any]) -> tuple[int, int]:
         asked = {name: dataset[name] for name in names if name in dataset}
         _, train_rows, (_, rows) = inspect(Reading(**asked))
         return len(train_rows), len(rows)
-    _, train, test, *_ = FACTS[dataset["source"]]
-    of_train = dataset["source"] in ("cifar10", "digits")
-    match dataset["split"] or ("half-of-train" if of_train else "half-of-test"):
-        case "half-of-train":
-            return math.ceil(train / 2), train // 2
-        case "held-out":
-            return train - min(50_000, train // 10), min(50_000, train // 10)
-        case "half-of-test":
-            return train, math.ceil(test / 2)
-    return train, test
+    facts = FACTS[dataset["source"]]
+    split = dataset["split"] or default_split(dataset["source"], facts.classes, facts.train, facts.test)
+    train, valid = split_sizes(facts.train, facts.test, split)
+    return min(train, facts.classes * (dataset["per_class"] or train)), valid
 
 
 def estimate(

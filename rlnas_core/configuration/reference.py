@@ -9,17 +9,11 @@ from typing import Any
 
 import yaml
 
-from rlnas_core.configuration.schema import resolved
+from rlnas_core.configuration.schema import BOUNDS, resolved
 
 CONFIG = Path(__file__).parents[2] / "config"
 SCHEMA = CONFIG / "schemas/config.schema.yaml"  # where the Snakemake workflow catalog looks for it
 MARK = "<!-- From here on made from schemas/config.schema.yaml by `make docs`. -->\n"
-_BOUNDS = {
-    "minimum": "at least {}",
-    "exclusiveMinimum": "more than {}",
-    "maximum": "at most {}",
-    "exclusiveMaximum": "less than {}",
-}
 
 
 def reference(schema: Mapping[str, Any]) -> str:
@@ -92,7 +86,7 @@ def _values(key: Mapping[str, Any]) -> str:
     if "enum" in key:
         shown = ", ".join("null" if value is None else f"`{value}`" for value in key["enum"])
         return f" Supported values: {shown}."
-    bounds = [text.format(key[name]) for name, text in _BOUNDS.items() if name in key]
+    bounds = [f"{text} {key[name]}" for name, text in BOUNDS.items() if name in key]
     kind = "whole number" if "integer" in key.get("type", "") else "number"
     return f" A {kind} of {' and '.join(bounds)}." if bounds else ""
 

@@ -10,6 +10,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from jsonschema.exceptions import ValidationError
 
+BOUNDS = {
+    "minimum": "at least",
+    "exclusiveMinimum": "more than",
+    "maximum": "at most",
+    "exclusiveMaximum": "less than",
+}
 _KINDS = {
     "object": "a mapping",
     "string": "text in one line",
@@ -82,14 +88,8 @@ def _explain(error: "ValidationError") -> str:
         case "required":
             absent = [name for name in error.validator_value if name not in error.instance]
             return f"{key}: got no {', '.join(absent)}; required: {', '.join(error.validator_value)}"
-        case "minimum" | "maximum" | "exclusiveMinimum" | "exclusiveMaximum":
-            relation = {
-                "minimum": "at least",
-                "maximum": "at most",
-                "exclusiveMinimum": "more than",
-                "exclusiveMaximum": "less than",
-            }
-            return f"{got}; accepted: {relation[error.validator]} {error.validator_value}"
+        case bound if bound in BOUNDS:
+            return f"{got}; accepted: {BOUNDS[bound]} {error.validator_value}"
         case "pattern":
             return f"{got}; accepted: text that matches {error.validator_value}"
         case "uniqueItems":

@@ -5,7 +5,6 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock
 
 from rlnas_core.images.facts import FACTS
 from rlnas_core.images.pictures import resize
@@ -65,17 +64,19 @@ def cifar(source: str, downloads: Path, path: Path | None = None) -> ImageSource
 
 
 def _download(source: str, url: str, archive: Path, checksum: str) -> None:
-    """Download an archive: for several jobs at a time once, and under its name only when it is complete."""
+    """Download an archive that isn't there; it gets its name when it is complete.
+
+    Jobs that start at the same time each download it, since some file systems have no locks.
+    """
     from torchvision.datasets.utils import download_url
 
-    part = archive.with_name(f"{archive.name}.part")
+    if archive.exists():
+        return
     archive.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{part}.lock"):
-        if archive.exists():
-            return
-        part.unlink(missing_ok=True)  # of a download that was stopped
+    with tempfile.TemporaryDirectory(prefix=f"{archive.name}.", dir=archive.parent) as folder:
+        part = Path(folder, archive.name)
         try:
-            download_url(url, part.parent, part.name)
+            download_url(url, folder, part.name)
         except (OSError, RuntimeError) as error:
             raise ConnectionError(
                 f"{source} can't be downloaded from {url}: {error}; "

@@ -12,7 +12,7 @@ import torch
 
 from rlnas_core.images import datasets, pictures
 from rlnas_core.images.arrays import ImageFiles
-from rlnas_core.images.facts import FACTS
+from rlnas_core.images.facts import FACTS, default_split, split_sizes
 from rlnas_core.images.sources import ImageSource, Log, Pool, image_files
 from rlnas_core.machine.files import digest
 
@@ -20,7 +20,6 @@ SOURCES = (*FACTS, "image-folder")
 SPLITS = ("half-of-train", "held-out", "half-of-test", "test")
 MODES = {"colour": "RGB", "grey": "L"}
 """PIL's modes by the `colours` of an image folder."""
-_HELD_OUT = 50_000
 _SPLIT_SEED = 0
 _SAMPLE = 2048  # sample for mean and deviation, where all images would take hours
 
@@ -30,12 +29,12 @@ class Reading:
     """Which images of a source are read, and how.
 
     CIFAR is downloaded into `downloads` if no `path` is given. `split` selects the validation images: half of
-    the training set (default for CIFAR-10, digits and directories without test images), half of the test set,
-    or the whole test set. Halves are drawn with a fixed seed. Unlabelled images are all for training by
-    default. With `decode` "each-time" the training decodes the images of a directory. Images of a directory
-    or archive are read in `colours` (colour or grey), `whole` or as their central `square`. `labels` is a CSV
-    of file and class, or False for images without labels, whatever their directories; `per_class` is the
-    largest number of training images per class.
+    the training set (default for CIFAR-10, digits and directories without test images), a tenth of it but at
+    most 50,000 (held-out), half of the test set, or the whole test set. Parts are drawn with a fixed seed.
+    Unlabelled images are all for training by default. With `decode` "each-time" the training decodes the
+    images of a directory. Images of a directory or archive are read in `colours` (colour or grey), `whole` or
+    as their central `square`. `labels` is a CSV of file and class, or False for images without labels,
+    whatever their directories; `per_class` is the largest number of training images per class.
     """
 
     source: str
@@ -124,7 +123,7 @@ def inspect(asked: Reading) -> tuple[ImageSource, np.ndarray, Part]:
         if asked.labels is None:
             kind = f"{asked.path} has {found.classes} class folders"
         raise ValueError(f"classes: got {asked.classes}, but {kind}; give {found.classes}")
-    train_rows, valid = _split(found, asked.split or _default_split(asked.source, found))
+    train_rows, valid = _split(found, asked)
     if asked.per_class is not None:
         train_rows = _first_of_each_class(found.train.labels, train_rows, asked.per_class)
     if len(train_rows) < asked.batch_size:
@@ -155,34 +154,19 @@ def _open(asked: Reading) -> ImageSource:
     return image_files(path, labels=labels, mode=MODES[asked.colours], square=asked.crop == "square")
 
 
-def _default_split(source: str, found: ImageSource) -> str | None:
-    if found.classes == 0:
-        return None
-    of_train = found.test is None or (len(found.train.labels), found.classes) == (
-        FACTS["cifar10"].train,
-        FACTS["cifar10"].classes,
-    )
-    return "half-of-train" if of_train or source == "cifar10" else "half-of-test"
-
-
-def _split(found: ImageSource, split: str | None) -> tuple[np.ndarray, tuple[Pool, np.ndarray]]:
+def _split(found: ImageSource, asked: Reading) -> tuple[np.ndarray, Part]:
     """Return the training rows, and the validation rows with their pool."""
+    train, test = len(found.train.labels), 0 if found.test is None else len(found.test.labels)
+    split = asked.split or default_split(asked.source, found.classes, train, test)
+    accepted = SPLITS if test else SPLITS[:2]
+    if split not in (None, *accepted):
+        raise ValueError(f"split: got '{split}'; accepted with these images: {', '.join(accepted)}")
+    kept, valid = split_sizes(train, test, split)
     rng = np.random.default_rng(_SPLIT_SEED)
-    everything = np.arange(len(found.train.labels))
-    if split is None:
-        return everything, (found.train, everything[:0])
-    if split in ("half-of-train", "held-out"):
-        order = rng.permutation(everything)
-        valid = len(order) // 2 if split == "half-of-train" else min(_HELD_OUT, len(order) // 10)
-        kept = len(order) - valid
-        return np.sort(order[:kept]), (found.train, np.sort(order[kept:]))
-    if split == "half-of-test" and found.test is not None:
-        order = rng.permutation(len(found.test.labels))
-        return everything, (found.test, np.sort(order[: (len(order) + 1) // 2]))
-    if split == "test" and found.test is not None:
-        return everything, (found.test, np.arange(len(found.test.labels)))
-    accepted = SPLITS if found.test is not None else SPLITS[:2]
-    raise ValueError(f"split: got '{split}'; accepted with these images: {', '.join(accepted)}")
+    if found.test is not None and split in ("half-of-test", "test"):
+        return np.arange(train), (found.test, np.sort(rng.permutation(test)[:valid]))
+    order = rng.permutation(train)
+    return np.sort(order[:kept]), (found.train, np.sort(order[kept:]))
 
 
 def _first_of_each_class(labels: np.ndarray, rows: np.ndarray, count: int) -> np.ndarray:

@@ -53,15 +53,17 @@ def image_files(
     Without class folders, or with a single one, the images are unlabelled (label -1); so are all with
     `labels` False. A path in `labels` is a CSV of the columns file and class; then only its files are read,
     with these classes. Images are read in PIL's `mode`, RGB or L, and with `square` as their central square.
-    Raises ValueError if there are no images, only some are in class folders, a path leaves the archive, or
-    the CSV names unknown files or a single class. Reading raises ValueError that names every file that isn't
-    a readable image.
+    Raises ValueError if there are no images, only some are in class folders, there is a second folder of test
+    images (such as val beside test), a name isn't UTF-8, a path leaves the archive, or the CSV names unknown
+    files or a single class. Reading raises ValueError that names every file that isn't a readable image.
     """
     names = _without_common_folder(sorted(name for name, _ in contents(path, read=False)))
     if not names:
         raise ValueError(f"{path} has no images; accepted endings: {', '.join(sorted(SUFFIXES))}")
     if leaving := {name for name in names if {"..", "/"} & set(PurePosixPath(name).parts)}:
         raise ValueError(f"{path}: paths that leave the archive: {some(leaving)}; give one without them")
+    if odd := {name.encode(errors="backslashreplace").decode() for name in names} - names.keys():
+        raise ValueError(f"{path}: names that aren't UTF-8: {some(odd)}; rename these files or their folders")
     class_of = dict.fromkeys(names, "") if labels is False else {}
     if isinstance(labels, Path):
         class_of = _listed_classes(path, names, labels)
@@ -87,12 +89,19 @@ def _splits(
     """The class of each training and test image; empty for unlabelled images."""
     split_of = {full: short.parts[0].lower() if len(short.parts) > 1 else "" for full, short in names.items()}
     has_train = bool(set(TRAIN_FOLDERS) & set(split_of.values()))
+    if has_train and len(tested := set(split_of.values()) & set(TEST_FOLDERS)) > 1:
+        raise ValueError(
+            f"{path}: got several folders of test images: {some(tested)}; give one and leave the others out"
+        )
     members = {"train": {}, "test": {}}  # type: dict[str, dict[str, str]]
     for full, short in names.items():
         tests = has_train and split_of[full] in TEST_FOLDERS
         inner = short.parts[has_train:]
         if has_train and not tests and split_of[full] not in TRAIN_FOLDERS:
-            raise ValueError(f"{path}: '{full}' is neither in train/ nor in {', '.join(TEST_FOLDERS)}")
+            raise ValueError(
+                f"{path}: '{full}' is neither in train/ nor in {', '.join(TEST_FOLDERS)}; move it, or, if "
+                "these folders are classes, rename those with such names"
+            )
         name = class_of.get(full, inner[0] if len(inner) > 1 else "")
         members["test" if tests else "train"][full] = name
     return members
@@ -104,12 +113,12 @@ def _class_names(path: Path, members: dict[str, dict[str, str]]) -> list[str]:
     tested = set(members["test"].values()) or set(classes)
     if "" in tested and "" not in classes:
         raise ValueError(
-            f"{path}: training images are in class folders ({', '.join(classes)}) and test images in none; "
+            f"{path}: training images are in class folders ({some(classes)}) and test images in none; "
             "accepted: both or neither"
         )
     if "" in classes and len(classes) > 1:
         raise ValueError(
-            f"{path}: some images are in class folders ({', '.join(classes[1:])}) and some in none; "
+            f"{path}: some images are in class folders ({some(classes[1:])}) and some in none; "
             "accepted: every image in a class folder, or no class folders at all"
         )
     if tested != set(classes):

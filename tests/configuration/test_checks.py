@@ -22,6 +22,7 @@ from rlnas_core.configuration.checks import (
     validate,
 )
 from rlnas_core.configuration.derived import classes
+from rlnas_core.spaces import get
 
 CONFIG = Path(__file__).parents[2] / "config"
 SCHEMA_FILE = CONFIG / "schemas/config.schema.yaml"
@@ -153,8 +154,9 @@ def test_defaults_are_filled_in_at_every_depth_and_the_input_is_left_alone():
         ({"supernet__momentum": 1}, "supernet.momentum: got 1; accepted: less than 1"),
         ({"supernet__path_per": "edge"}, "supernet.path_per: got 'edge'; accepted: cell, architecture"),
         (
-            {"large_spaces__mobilenet__digits": {"limits": [100]}},
-            "large_spaces.mobilenet.digits.limits: got 100 million FLOPs; accepted: at least",
+            {"large_spaces__mobilenet__digits": {"limits": [475, 350]}},
+            "large_spaces.mobilenet.digits.limits: got 350 million FLOPs; accepted: at least 472, the cost "
+            "that one in 500 random networks stays within",
         ),
         (
             {"datasets__digits__split": "test"},
@@ -440,6 +442,15 @@ def test_images_without_a_part_for_validation_are_named_only_if_it_is_read(tmp_p
     assert unusable_files(config, set(), prepared="data") == []
 
 
+def test_a_damaged_file_of_an_earlier_run_is_named_with_the_remedy(tmp_path):
+    (tmp_path / "digits").mkdir()
+    (tmp_path / "digits/dataset.json").touch()
+    config = validate(DEMO, SCHEMA)
+    [line] = unusable_files(config, set(), labelled={"digits"}, prepared=tmp_path)
+    assert line.startswith(f"datasets.digits: {tmp_path}/digits/dataset.json can't be read (JSONDecodeError")
+    assert "delete it and give the same command again" in line
+
+
 def test_checks_before_a_run_import_only_what_reads_its_files():
     """Torch and what detection needs take seconds, which every start of the workflow would wait for."""
     code = f"""
@@ -485,3 +496,11 @@ def test_true_number_of_classes():
     config = validate(read("quick.yaml") | {"data": "x"}, SCHEMA)
     assert classes(config, "cifar10") == 10
     assert classes(validate(read("config.yaml"), SCHEMA), "imagenet16") == 120
+
+
+def test_random_search_draws_no_more_architectures_than_there_are_with_every_node_connected():
+    space = get("nas_bench_201")
+    genes = space.enumerate()
+    unchanged = (space.repair(genes, np.random.default_rng(0)) == genes).all(axis=1)
+    most = SCHEMA["properties"]["random_search"]["properties"]["architectures"]["maximum"]
+    assert most == np.count_nonzero(unchanged)

@@ -118,6 +118,17 @@ def test_epochs_fill_the_time_with_networks_as_large_as_the_largest_of_a_sample(
     assert epochs == int(2 / 3 * 0.75 * 60 * minutes / (3 * large + mean))
 
 
+@pytest.mark.parametrize("test", [0, 100])
+def test_the_time_and_few_labels_are_of_the_images_that_a_given_split_leaves(test):
+    given = {"image_size": 32, "cells": 5, "labels": [10, 95, 150]}
+    half = chosen(seen(test=test), split="half-of-train", **given)[0]
+    assert half["model"]["few"] == ["few10", "few95"]  # of 100 that are left of 200
+    tenth = chosen(seen(test=test), split="held-out", **given)[0]
+    assert tenth["model"]["few"] == ["few10", "few95", "few150"]
+    epochs = [config["supernet"]["epochs"] for config in (half, tenth)]
+    assert epochs[0] == pytest.approx(1.8 * epochs[1], rel=0.02)
+
+
 def test_every_choice_can_be_made_instead():
     given = {
         "space": "darts", "image_size": 16, "colours": "grey", "crop": "square", "split": "half-of-train",
@@ -183,7 +194,9 @@ def test_a_handful_of_images_is_refused_before_training():
     chosen(seen(train=10, classes=0))
 
 
-@pytest.mark.parametrize(("space", "flops"), [("darts", 0.1), ("darts", 1.3), ("mobilenet", 2)])
+@pytest.mark.parametrize(
+    ("space", "flops"), [("nas_bench_201", 0.1), ("darts", 0.1), ("darts", 1.3), ("mobilenet", 2)]
+)
 def test_a_limit_that_no_random_network_meets_is_refused_before_any_job(space, flops):
     """Below the cheapest network, and just above it, where evolution would have none to begin with."""
     given = {"space": space, "image_size": 8, "cells": 8}

@@ -249,16 +249,17 @@ def test_disk_is_that_of_the_supernets_weights(name):
     assert cost["checkpoint"] == pytest.approx(6 * weights, rel=0.1)
 
 
-@pytest.mark.parametrize("split", [None, "half-of-train"])
-def test_images_are_counted_as_they_are_split(split):
-    entry = {"source": "digits", "path": None, "split": split}
-    _, train, (_, valid) = inspect(Reading("digits", split=split))
+@pytest.mark.parametrize("per_class", [None, 10])
+@pytest.mark.parametrize("split", [None, "half-of-train", "held-out"])
+def test_images_are_counted_as_they_are_split(split, per_class):
+    entry = {"source": "digits", "path": None, "split": split, "per_class": per_class}
+    _, train, (_, valid) = inspect(Reading("digits", split=split, per_class=per_class))
     assert plan.count_images(entry) == (len(train), len(valid))
 
 
 def test_the_papers_datasets_are_known_without_their_files():
     counts = {
-        name: plan.count_images({"source": name, "path": None, "split": None})
+        name: plan.count_images({"source": name, "path": None, "split": None, "per_class": None})
         for name in ("cifar10", "cifar100", "imagenet16-120")
     }
     assert counts == {

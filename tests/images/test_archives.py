@@ -1,6 +1,7 @@
 """Archives and directories: names in any script, links, damage, encryption."""
 
 import json
+import re
 import tarfile
 import zipfile
 
@@ -22,6 +23,15 @@ def test_names_may_be_in_any_script(layout, tmp_path):
     described = prepare("image-folder", tmp_path / "out", 8, path=path)
     assert described["class_names"] == ["Katze \u00fc", "\u732b"]
     assert json.loads((tmp_path / "out/dataset.json").read_text("utf-8")) == described
+
+
+@pytest.mark.parametrize("name", ["caf\udce9/1.png", "a/caf\udce9.png"])
+def test_a_name_in_another_encoding_is_refused(name, tmp_path):
+    """What tar makes of a directory in Latin-1; results, such as a model card, are in UTF-8."""
+    path = as_tar(tmp_path, {name: 1, "b/1.png": 1})
+    escaped = name.replace("\udce9", r"\udce9")
+    with pytest.raises(ValueError, match=re.escape(f"names that aren't UTF-8: ./{escaped}; rename these")):
+        image_files(path)
 
 
 def test_a_damaged_entry_of_an_archive_is_named(tmp_path):

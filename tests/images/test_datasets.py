@@ -1,11 +1,13 @@
 """CIFAR, ImageNet16-120 and digits, downloaded from a server on this machine or from the user's files."""
 
+import errno
+import fcntl
 import hashlib
 import json
 import pickle
 import tarfile
-import time
 from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 
 import numpy as np
 import pytest
@@ -84,26 +86,27 @@ def test_a_folder_of_the_user_holds_cifar10_as_images(tmp_path):
         prepare("cifar100", tmp_path / "out", 8, path=tmp_path / "images")
 
 
-def test_two_jobs_download_an_archive_once_and_a_stopped_download_is_repeated(
-    cifar10_server, tmp_path, monkeypatch
-):
-    download, asked_for = torchvision.datasets.utils.download_url, []
+def test_two_jobs_download_an_archive_to_a_file_system_without_locks(cifar10_server, tmp_path, monkeypatch):
+    download, asked_for, both = torchvision.datasets.utils.download_url, [], Barrier(2, timeout=60)
 
-    def slowly(url, *given):
+    def together(url, *given):
         asked_for.append(url)
-        time.sleep(0.5)
+        both.wait()
         download(url, *given)
 
-    monkeypatch.setattr(torchvision.datasets.utils, "download_url", slowly)
+    def refused(*_):
+        raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+
+    monkeypatch.setattr(torchvision.datasets.utils, "download_url", together)
+    monkeypatch.setattr(fcntl, "flock", refused)
     published, downloads = tmp_path / "published/cifar-10-python.tar.gz", tmp_path / "downloads"
-    downloads.mkdir()
-    (downloads / f"{published.name}.part").write_bytes(published.read_bytes()[:100])
     with ThreadPoolExecutor() as jobs:
         asked = [jobs.submit(prepare, "cifar10", tmp_path / name, 32, downloads=downloads) for name in "ab"]
-    assert asked[0].result() == asked[1].result()
+    later = prepare("cifar10", tmp_path / "c", 32, downloads=downloads)
+    assert asked[0].result() == asked[1].result() == later
+    assert [file.name for file in downloads.iterdir()] == [published.name]
     assert (downloads / published.name).read_bytes() == published.read_bytes()
-    assert len(asked_for) == 1
-    assert not (downloads / f"{published.name}.part").exists()
+    assert len(asked_for) == 2
 
 
 def test_a_cifar_batch_that_would_run_code_is_refused(cifar10_server, tmp_path, monkeypatch):

@@ -130,7 +130,18 @@ def test_images_damaged_anywhere_are_always_refused_by_name(layout, tmp_path):
             {"train/a/1.png": 1, "train/b/1.png": 1, "test/c/2.png": 1},
             "only in training: a, b; only in test: c",
         ),
-        ({"train/a/1.png": 1, "rest/b/1.png": 1}, "neither in train/ nor in test"),
+        (
+            {"train/1.png": 1, "bus/1.png": 1},
+            "'bus/1.png' is neither in train/ nor in test.*if these folders are classes, rename those with",
+        ),
+        (
+            {"train/a/1.png": 1, "Test/a/1.png": 1, "val/a/1.png": 1},
+            "got several folders of test images: test, val; give one and leave the others out",
+        ),
+        (
+            {f"{name}/1.png": 1 for name in "abcdefg"} | {"1.png": 1},
+            r"in class folders \(a, b, c, d, e and 2 more\)",
+        ),
         (
             {"train/a/1.png": 1, "train/b/1.png": 1, "test/2.png": 1},
             r"training images are in class folders \(a, b\) and test images in none",
