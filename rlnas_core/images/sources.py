@@ -119,7 +119,8 @@ def _class_names(path: Path, members: dict[str, dict[str, str]]) -> list[str]:
     if "" in classes and len(classes) > 1:
         raise ValueError(
             f"{path}: some images are in class folders ({some(classes[1:])}) and some in none; "
-            "accepted: every image in a class folder, or no class folders at all"
+            "accepted: every image in a class folder, or no class folders at all; or read all as unlabelled "
+            "(labels: false, for `make search` LABELS=none)"
         )
     if tested != set(classes):
         raise ValueError(
