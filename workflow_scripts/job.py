@@ -140,7 +140,7 @@ def accuracy_scorer(snakemake: Any, space: Any, path: Path, log: Callable[[str],
 
 
 def proxy_batch(snakemake: Any, device: str, log: Callable[[str], None]) -> tuple[Any, Any]:
-    """Return the images and labels of a proxy, drawn with the job's seed, on its device.
+    """Return the images and labels of a proxy, drawn with the job's seed, on its device; not on Apple's GPUs.
 
     Raises ValueError if there are fewer training images than `proxies.images`.
     """
@@ -161,7 +161,11 @@ def proxy_batch(snakemake: Any, device: str, log: Callable[[str], None]) -> tupl
         )
     rows = np.sort(rng.choice(len(data), size=images, replace=False))
     labels = torch.from_numpy(read_array(snakemake.input.labels)[rows])
-    return data.plain(rows, pick_device(device)), labels.to(pick_device(device))
+    chosen = pick_device(device)
+    if chosen.type == "mps":
+        log("proxies compute in float64, which Apple's GPUs don't have: this job runs on the CPU")
+        chosen = torch.device("cpu")
+    return data.plain(rows, chosen), labels.to(chosen)
 
 
 def setting(text: str) -> tuple[str, Any]:

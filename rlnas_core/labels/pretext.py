@@ -54,7 +54,8 @@ class Jigsaw(RedrawnLabels):
             raise ValueError(f"jigsaw: got images of {side} pixels a side; accepted: an even image_size")
         quarters = images.unflatten(3, (2, -1)).unflatten(2, (2, -1)).movedim((2, 4), (1, 2)).flatten(1, 2)
         rows = torch.arange(len(images), device=images.device)[:, None]
-        shuffled = quarters[rows, self.orders.to(images.device)[classes]].unflatten(1, (2, 2))
+        self.orders = self.orders.to(images.device)  # kept there: every copy waits for a GPU
+        shuffled = quarters[rows, self.orders[classes]].unflatten(1, (2, 2))
         return shuffled.movedim((1, 2), (2, 4)).reshape(images.shape), classes
 
 
@@ -83,10 +84,11 @@ class Colorization(LabelSource):
 
     def pose(self, images: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
         """Images with lightness in all three channels, and the colour bins (b, S/4, S/4)."""
-        mean, std, centres = (part.to(images) for part in (self.mean, self.std, self.bins))
-        colours = lab((images * std + mean).clamp(0, 1))
+        # Kept on the images' device: every copy waits for a GPU
+        self.mean, self.std, self.bins = (part.to(images) for part in (self.mean, self.std, self.bins))
+        colours = lab((images * self.std + self.mean).clamp(0, 1))
         means = functional.adaptive_avg_pool2d(colours[:, 1:], -(-images.shape[-1] // 4))
-        return (colours[:, :1] / 100 - mean) / std, nearest(means, centres)
+        return (colours[:, :1] / 100 - self.mean) / self.std, nearest(means, self.bins)
 
 
 def label_source(
@@ -115,13 +117,18 @@ def label_source(
 
 def lab(rgb: Tensor) -> Tensor:
     """L (0 to 100), a and b of sRGB colours (B, 3, H, W) from 0 to 1."""
-    primaries = torch.tensor(_XYZ, dtype=rgb.dtype, device=rgb.device)
-    primaries = primaries / primaries.sum(1, keepdim=True)
+    primaries = _primaries(rgb.dtype, rgb.device)
     linear = torch.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
     # Sums, since autocast would run a matrix product in bfloat16
     xyz = (linear[:, None] * primaries[:, :, None, None]).sum(2)
     x, y, z = torch.where(xyz > _BEND**3, xyz ** (1 / 3), xyz / (3 * _BEND**2) + 4 / 29).unbind(1)
     return torch.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], dim=1)
+
+
+@cache
+def _primaries(dtype: torch.dtype, device: torch.device) -> Tensor:
+    primaries = torch.tensor(_XYZ, dtype=dtype, device=device)
+    return primaries / primaries.sum(1, keepdim=True)
 
 
 @cache

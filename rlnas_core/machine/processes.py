@@ -106,7 +106,8 @@ def average_gradients(weights: Sequence[Tensor], flag: bool, look: bool = True) 
     if count() == 1:
         return flag
     gradients = [weight.grad for weight in weights if weight.grad is not None]
-    message = torch.cat([*(gradient.flatten() for gradient in gradients), gradients[0].new_tensor([flag])])
+    raised = gradients[0].new_full((1,), flag)  # filled on the GPU: a copy would wait for it
+    message = torch.cat([*(gradient.flatten() for gradient in gradients), raised])
     dist.all_reduce(message)
     *averaged, flags = message.split([*(gradient.numel() for gradient in gradients), 1])
     for gradient, total in zip(gradients, averaged, strict=True):
@@ -120,7 +121,7 @@ def var_mean(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     Parts may have different sizes. Gradients flow back to all processes.
     """
     x, dims = x.float() if x.dtype == torch.bfloat16 else x, (0, 2, 3)
-    own = x.new_tensor([x.numel() // x.shape[1]])
+    own = x.new_full((1,), x.numel() // x.shape[1])
     *sums, size = _Sum.apply(torch.cat([x.sum(dims), own])).split([x.shape[1], 1])
     mean = sums[0] / size
     variance = _Sum.apply((x - mean[:, None, None]).square().sum(dims)) / size

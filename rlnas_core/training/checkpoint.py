@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save, save_model
+from safetensors.torch import save, save_file
 from torch import Tensor, nn
 
 from rlnas_core import __version__
@@ -146,8 +146,11 @@ def remove_checkpoint(path: str | Path) -> None:
 
 def save_weights(model: nn.Module, path: str | Path, **made_by: Any) -> None:
     """Write a model's weights, with their provenance `made_by` (JSON data) and the versions used."""
+    # `save_model` would refuse the weights of a `StaticSupernet`, which are parts of larger tensors.
+    weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
     # One entry, since safetensors writes several in arbitrary order.
-    save_model(model, str(path), {"made_by": json.dumps({**made_by, "versions": versions()}, sort_keys=True)})
+    made = {"made_by": json.dumps({**made_by, "versions": versions()}, sort_keys=True)}
+    save_file(weights, str(path), made)
     # safetensors makes the file readable by its owner alone; give it the usual permissions.
     mask = os.umask(0)
     os.umask(mask)

@@ -9,9 +9,10 @@ exactly zero, as in the reference. Scores and gradients equal those of `Supernet
 any device; only the capture needs CUDA.
 """
 
+import warnings
 from collections.abc import Callable, Sequence
-from functools import cache
 from itertools import pairwise
+from types import FunctionType
 
 import numpy as np
 import torch
@@ -61,9 +62,10 @@ def static_cell(x: Tensor, ones: Tensor, threes: Tensor, chosen: Tensor) -> Tens
     return nodes[-1]
 
 
-@cache
 def _compiled_cell() -> Callable[..., Tensor]:
-    return torch.compile(static_cell, dynamic=False)
+    # With its own code object: torch compiles each at most 8 times, and a training needs 3 of them.
+    own = FunctionType(static_cell.__code__.replace(), static_cell.__globals__)
+    return torch.compile(own, dynamic=False)
 
 
 class StaticSupernet:
@@ -144,7 +146,7 @@ class StaticStep:
     It updates the weights and the optimiser's momenta like the optimiser itself, with zero gradients for
     operations that weren't sampled. On CUDA, each batch size is captured as a graph at its first step. For
     batches of `compiled` images the cells are compiled first, which takes a minute and pays off after about
-    ten epochs.
+    ten epochs; if that fails, a warning says why, and they run uncompiled.
     """
 
     def __init__(
@@ -155,7 +157,7 @@ class StaticStep:
         autocast: Callable[[], torch.autocast],
         compiled: int | None = None,
     ) -> None:
-        self._compiled = compiled
+        self._run_cell = {compiled: _compiled_cell()} if compiled else {}
         self.network, self._loss, self._autocast = network, loss, autocast
         self._momentum, self._nesterov = optimiser.momentum, optimiser.nesterov
         self._momenta = network.share(optimiser.weights, optimiser.momenta)
@@ -185,7 +187,7 @@ class StaticStep:
         chosen = small[:-1].view(len(self.network.model.cells), len(EDGES), -1)
         leaves = self.network.leaves
         with self._autocast():
-            run_cell = _compiled_cell() if len(images) == self._compiled else static_cell
+            run_cell = self._run_cell.get(len(images), static_cell)
             scores = self.network(images, chosen, run_cell).to(leaves[0].dtype)
             loss = self._loss(scores, target)
         gradients = torch.autograd.grad(loss, leaves)
@@ -208,6 +210,12 @@ class StaticStep:
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
+            try:
+                self.run(*buffers)
+            except Exception as error:  # of many kinds: no C compiler, no headers of Python, an old GPU
+                if not self._run_cell.pop(len(inputs[0]), None):
+                    raise
+                warnings.warn(f"the cells run uncompiled, which takes longer: {error}", stacklevel=2)
             for _ in range(_WARM_UPS):
                 self.run(*buffers)
         torch.cuda.current_stream().wait_stream(stream)

@@ -22,6 +22,7 @@ from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
 from rlnas_core.images.arrays import Reader
 from rlnas_core.images.pictures import read_picture
+from rlnas_core.machine.devices import upload
 from rlnas_core.machine.files import some
 from rlnas_core.machine.fingerprints import marks_of
 from rlnas_core.networks.layers import BackboneModule
@@ -205,13 +206,13 @@ class DetectionTask(Task):
         targets = []
         for k, row in enumerate(rows):
             chosen = slice(*self.data.starts[row : row + 2])
-            boxes = torch.from_numpy(self.data.boxes[chosen]).to(device)
+            boxes = upload(self.data.boxes[chosen], device)
             if mirrored[k]:
                 images[k] = images[k].flip(-1)
                 left, top, right, bottom = boxes.unbind(1)
                 width = images[k].shape[-1]
                 boxes = torch.stack([width - right, top, width - left, bottom], dim=1)
-            targets.append({"boxes": boxes, "labels": torch.from_numpy(self.data.labels[chosen]).to(device)})
+            targets.append({"boxes": boxes, "labels": upload(self.data.labels[chosen], device)})
         losses = self.model(images, targets)
         return losses["classification"] + losses["bbox_regression"], None
 
@@ -222,7 +223,7 @@ def _reader(data: CocoImages) -> Reader:
 
 def _tensor(device: torch.device, pixels: np.ndarray) -> Tensor:
     """An image (3, H, W) with values from 0 to 1."""
-    return torch.from_numpy(pixels).to(device).permute(2, 0, 1) / 255
+    return upload(pixels, device).permute(2, 0, 1) / 255
 
 
 @torch.no_grad()

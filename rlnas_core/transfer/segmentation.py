@@ -1,6 +1,7 @@
 """Semantic segmentation of Cityscapes by DeepLab-v3 with a searched backbone (Sec. 4.4, tables 10 and 11)."""
 
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from torchvision.models.segmentation import DeepLabV3
 from rlnas_core.images.arrays import Reader
 from rlnas_core.images.augmentation import normalise
 from rlnas_core.images.pictures import opened, read_picture
+from rlnas_core.machine.devices import upload
 from rlnas_core.machine.fingerprints import marks_of
 from rlnas_core.networks.layers import BackboneModule, layer
 from rlnas_core.training.settings import TrainingSettings
@@ -117,7 +119,7 @@ class ChannelDropout(nn.Module):
     def draw(self, rng: np.random.Generator, images: int, part: slice, device: torch.device) -> None:
         """Draw the channels that each image of the next batch keeps; this process has `part` of the batch."""
         kept = (rng.random((images, self._channels)) >= _DROPPED) / (1 - _DROPPED)
-        self._kept = torch.from_numpy(kept[part].astype(np.float32)).to(device)
+        self._kept = upload(kept[part].astype(np.float32), device)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) to the same shape."""
@@ -203,10 +205,8 @@ class SegmentationTask(Task):
             if isinstance(dropout, ChannelDropout):
                 dropout.draw(rng, batch, part, device)
         pairs = self._reader.map(self._crop, indices[part], draws)
-        images, labels = (
-            torch.from_numpy(np.stack(arrays)).to(device) for arrays in zip(*pairs, strict=True)
-        )
-        scores = self.model(normalise(images, _MEAN, _STD))
+        images, labels = (upload(np.stack(arrays), device) for arrays in zip(*pairs, strict=True))
+        scores = self.model(normalise(images, *_scale(device)))
         losses = [
             F.cross_entropy(scores[name].float(), labels.long(), ignore_index=IGNORED, reduction="sum")
             for name in ("out", "aux")
@@ -241,6 +241,12 @@ class SegmentationTask(Task):
         return image, target
 
 
+@cache
+def _scale(device: torch.device) -> list[Tensor]:
+    """Mean and standard deviation of the images, copied to a device once."""
+    return [torch.tensor(values, device=device) for values in (_MEAN, _STD)]
+
+
 def _identity(data: CityImages) -> list[Any]:
     files = data.photographs + data.labels
     return [[str(path) for path in files], marks_of(files)]
@@ -261,9 +267,9 @@ def mean_iou(model: nn.Module, data: CityImages) -> float:
         sync_on_compute=False,  # only one process measures
     ).to(device)
     for photograph, label in zip(data.photographs, data.labels, strict=True):
-        image = torch.from_numpy(np.array(read_picture(photograph, "RGB")))[None].to(device)
-        target = torch.from_numpy(CLASS_OF[np.asarray(read_picture(label, "L"))].astype(np.int64)).to(device)
-        measure.update(model(normalise(image, _MEAN, _STD))["out"].argmax(1), target[None])
+        image = upload(np.array(read_picture(photograph, "RGB")), device)[None]
+        target = upload(CLASS_OF[np.asarray(read_picture(label, "L"))].astype(np.int64), device)
+        measure.update(model(normalise(image, *_scale(device)))["out"].argmax(1), target[None])
     return 100 * measure.compute().item()
 
 

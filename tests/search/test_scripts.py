@@ -3,11 +3,15 @@
 import logging
 import runpy
 import sys
+import tempfile
+from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from rlnas_core.search.angle import angles, group_sums
 from rlnas_core.spaces import DARTS
@@ -48,3 +52,23 @@ def test_candidates_are_scored_with_the_paths_of_the_configuration(paths, tmp_pa
     table = pd.read_csv(output["candidates"])
     usage = space.usage(space.from_string(table["arch"].tolist()))
     assert table["angle"].tolist() == pytest.approx(angles(usage, group_sums(space, statistics)))
+
+
+def test_proxies_run_on_the_cpu_where_the_gpu_is_apples(digits, tmp_path, monkeypatch):
+    """They need float64, which it doesn't have."""
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # of the locks of devices
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    images, lines = digits[0].images, []
+    monkeypatch.setattr("rlnas_core.images.arrays.load", lambda folder, split: images)
+    np.save(tmp_path / "labels.npy", digits[0].labels)
+    asked = SimpleNamespace(
+        input=SimpleNamespace(description="", labels=tmp_path / "labels.npy"),
+        wildcards=SimpleNamespace(seed="0"),
+        params=SimpleNamespace(images=4),
+        resources={},
+        config={"jobs_per_gpu": 1},
+    )
+    batch = import_module("job").proxy_batch(asked, "mps", lines.append)
+    assert [part.device.type for part in batch] == ["cpu", "cpu"]
+    assert lines[-1].endswith("this job runs on the CPU")
