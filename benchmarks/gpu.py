@@ -300,13 +300,14 @@ def scored(calibration: int, batch: int, count: int) -> Row:
     torch.backends.cudnn.benchmark, torch.backends.cudnn.allow_tf32 = False, True
     torch.backends.cuda.matmul.allow_tf32 = False
     space, data = get("nas_bench_201"), images(25_000, 32)
-    genes, model = space.sample(24, np.random.default_rng(2)), build(space, 10, 3, SupernetSettings(), 0)
+    rng, model = np.random.default_rng(2), build(space, 10, 3, SupernetSettings(), 0)
+    genes = rng.permutation(np.unique(space.canonical(space.sample(100, rng)), axis=0))
     amounts = {"images": count, "calibration_images": calibration, "calibration_batch": batch}
     score = scorer(space, model, data, data, random_labels(data), **amounts, seed=0, device=DEVICE.type)
-    score(genes)
+    score(genes[:8])
     started = time.monotonic()
-    score(genes)
-    took = (time.monotonic() - started) / len(genes)
+    score(genes[8:32])  # others: a scorer keeps what it has measured
+    took = (time.monotonic() - started) / 24
     return {"ms per architecture": 1e3 * took, "minutes for all 9,445": took * 9445 / 60}
 
 

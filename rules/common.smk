@@ -98,11 +98,21 @@ def supernet_job(wildcards):
     return "supernet" if wildcards.space == "nas_bench_201" else "large_supernet"
 
 
+def configured(*keys):
+    """The section of the configuration that a requested file needs."""
+    section = config
+    for depth, key in enumerate(keys, 1):
+        if key not in section:
+            raise ValueError(f"{'.'.join(keys[:depth])} isn't configured, which the requested file needs")
+        section = section[key]
+    return section
+
+
 def supernet_settings(wildcards):
     """The settings of a supernet: of the enumerated space, or of a large space and its image dataset."""
     if wildcards.space == "nas_bench_201":
         return config["supernet"]
-    return config["large_spaces"][wildcards.space][wildcards.dataset]["supernet"]
+    return configured("large_spaces", wildcards.space, wildcards.dataset)["supernet"]
 
 
 def validation_settings(wildcards):
@@ -127,12 +137,12 @@ def searched_scores(wildcards):
 
 def search_settings(wildcards):
     """The settings of the search in a large space on an image dataset."""
-    return config["large_spaces"][wildcards.space][wildcards.dataset]
+    return configured("large_spaces", wildcards.space, wildcards.dataset)
 
 
 def retraining_settings(wildcards):
     """The settings of a stand-alone network and its training; a model's candidates have their own channels."""
-    settings = config["retraining"][wildcards.space][wildcards.dataset]["network"]
+    settings = configured("retraining", wildcards.space, wildcards.dataset)["network"]
     if config["model"] and wildcards.get("architecture") in CANDIDATES:
         return settings | {"channels": None}
     return settings
@@ -140,7 +150,7 @@ def retraining_settings(wildcards):
 
 def transfer_settings(wildcards):
     """The settings of a training on scenes."""
-    return config["transfer"][wildcards.scenes]["training"]
+    return configured("transfer", wildcards.scenes)["training"]
 
 
 def transfer_backbone(wildcards):

@@ -82,11 +82,11 @@ def architecture_inputs(wildcards):
 
 def transfer_inputs(wildcards):
     """The images, original or miniature, and the pretrained weights of the backbone, if any."""
-    transfer = config["transfer"][wildcards.scenes]
+    transfer = configured("transfer", wildcards.scenes)
     miniature = f"{RESULTS}/data/miniature-{wildcards.scenes}"
     inputs = {"scenes": miniature if transfer["source"] == "miniature" else own(transfer["path"])}
     if dataset := transfer["pretrained"]:
-        seed = config["retraining"][wildcards.space][dataset]["seeds"][0]
+        seed = configured("retraining", wildcards.space, dataset)["seeds"][0]
         retrained = RETRAINED.format(**{**wildcards, "dataset": dataset, "seed": seed})
         inputs["weights"] = f"{RESULTS}/retrained/{retrained}/weights.safetensors"
     return inputs

@@ -170,6 +170,12 @@ def test_a_wrong_configuration_stops_before_the_first_job(tmp_path):
     assert not (tmp_path / "results").exists()
 
 
+def test_a_requested_file_without_its_configuration_is_told_what_lacks(tmp_path):
+    file = "results/tiny/retrained/nas_bench_201/digits/RLNAS/0/accuracy.csv"
+    output = of_this_workflow(tmp_path, file, "--dry-run", config=TINY | {"retraining": {}}, check=False)
+    assert "retraining.nas_bench_201.digits isn't configured, which the requested file needs" in output
+
+
 def test_unusable_files_stop_before_the_first_job(tmp_path):
     make_images(tmp_path)
     dataset = {"source": "image-folder", "path": "images", "classes": 2}

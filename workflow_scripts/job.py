@@ -182,8 +182,11 @@ def setting(text: str) -> tuple[str, Any]:
 
 
 def read_description(file: str) -> dict[str, Any]:
-    """Return the dataset.json of prepared images."""
-    return json.loads(Path(file).read_text(encoding="utf-8"))
+    """Return the dataset.json of prepared images; ValueError for a damaged one says to delete it."""
+    from rlnas_core.machine.files import REMADE, reading
+
+    with reading(file, REMADE):
+        return json.loads(Path(file).read_text(encoding="utf-8"))
 
 
 def experiment(snakemake: Any) -> dict[str, Any]:

@@ -247,7 +247,7 @@ def _plan(book: _Book, space: str, survey: Survey, split: str | None, *, listed:
     retrained = book("retrainings", GIVEN["retrainings"], "trainings of each network") if labelled else 1
     channels = book("channels", GIVEN["channels"], "as in the paper") if "channels" in get(space).sizes else 0
     minutes = book("minutes", GIVEN["minutes"], "what the run may take")
-    cores = book("cores", GIVEN["cores"], f"cores that it may take them on; each of {seeds} supernets uses one")
+    cores = book("cores", GIVEN["cores"], f"cores for it; each of the {seeds} supernets uses one")
     counts = book("labels", GIVEN["labels"], "numbers of labels in the figure") if labelled else []
     smallest = np.bincount(survey.labels[survey.labels >= 0]).min() if labelled else 0
     return _Plan(

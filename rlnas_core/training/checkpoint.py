@@ -19,6 +19,7 @@ from safetensors.torch import save, save_file
 from torch import Tensor, nn
 
 from rlnas_core import __version__
+from rlnas_core.machine.files import reading
 
 State = tuple[dict[str, Tensor], dict[str, Any]]
 """Tensors by name, and JSON data."""
@@ -164,9 +165,13 @@ def versions() -> dict[str, str]:
 
 
 def read_weights(path: str | Path) -> State:
-    """Weights that `save_weights` wrote and their provenance, which is empty for other safetensors files."""
-    weights, metadata = _open(path)
-    return weights, json.loads(metadata.get("made_by", "{}"))
+    """Weights that `save_weights` wrote and their provenance, which is empty for other safetensors files.
+
+    Raises ValueError with the file's name for a damaged one.
+    """
+    with reading(path):
+        weights, metadata = _open(path)
+        return weights, json.loads(metadata.get("made_by", "{}"))
 
 
 def generator_states(generators: Sequence[np.random.Generator | None]) -> list[Any]:
