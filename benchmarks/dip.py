@@ -9,7 +9,8 @@ same image size: image_size, labels, seed, epoch, change, and tau on the three d
 - `pooling shrinks`: the constants of average pooling become shorter with training, as the 3x3 kernels do;
 - `no shared weights`: the weights of stem, reduction blocks and classifier are left out;
 - `shared weights turn as operations`: the angle of the shared weights is replaced by the mean of the
-  operations' angles.
+  operations' angles;
+- `edges turn alike`: each operation has its mean over the edges, so that only structure ranks.
 """
 
 import json
@@ -47,11 +48,13 @@ def changed(sums: np.ndarray) -> dict[str, np.ndarray]:
     angle = angles(np.eye(len(trained)), trained).mean()
     turned[0, DOT] = np.cos(angle) * np.sqrt(sums[0, INITIAL] * sums[0, FINAL])
     bare[0] = 0
+    alike = np.concatenate([sums[:1], np.tile(operations.mean(axis=0), (SPACE.num_genes, 1))])
     return {
         "none": sums,
         "pooling shrinks": shrunk,
         "no shared weights": bare,
         "shared weights turn as operations": turned,
+        "edges turn alike": alike,
     }
 
 
