@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rlnas_core.spaces import SearchSpace
 
 _NEEDED = ("path", "classes")
-_COMMON = "the cost that one in 500 random networks stays within"
+_COMMON = "the cost that one in 5,000 random networks stays within"
 
 
 def contradictions(config: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[str]:

@@ -20,7 +20,7 @@ RESIDUAL = np.array([CONV_3X3, NONE, NONE, SKIP, CONV_3X3, NONE], np.int8)
 """The cell of NAS-Bench-201 that is ResNet's basic block: two 3x3 convolutions beside a shortcut."""
 _SAMPLE = 2000
 _ROUNDS = 100
-_DRAWN, _RARE = 10_000, 1 / 500
+_DRAWN, _RARE = 100_000, 1 / 5_000
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Limit:
         return space.cheapest(self.measure, **self.network)
 
     def common(self, space: SearchSpace) -> float:
-        """The cost that about one in 500 random architectures stays within, so that evolution can start."""
+        """The cost that one in 5,000 random architectures stays within; below it evolution may find none."""
         genes = space.sample(_DRAWN, np.random.default_rng(0))
         return float(np.quantile(self.cost(space, genes), _RARE, method="higher"))
 

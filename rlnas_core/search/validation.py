@@ -82,7 +82,9 @@ def scorer(
     batches = [posed(validation, chosen[part], classes[part]) for part in parts]
     data = [x, *model.state_dict().values(), *(tensor for batch in batches for tensor in batch)]
     settings = [space.name, calibration_batch, target_device.type, kernels, versions()]
-    key = key_of(*settings, *(tensor.cpu().numpy() for tensor in data), *_CODE) if checkpoint else ""
+    # Hashed one by one: together they may not fit into memory beside those on a GPU.
+    hashes = (key_of(tensor.cpu().numpy()) for tensor in data if checkpoint)
+    key = key_of(*settings, *hashes, *_CODE)
     saved = Checkpoint(checkpoint, key, every=save_every, log=log)
     known = _restored(saved)
 

@@ -155,8 +155,8 @@ def test_defaults_are_filled_in_at_every_depth_and_the_input_is_left_alone():
         ({"supernet__path_per": "edge"}, "supernet.path_per: got 'edge'; accepted: cell, architecture"),
         (
             {"large_spaces__mobilenet__digits": {"limits": [475, 350]}},
-            "large_spaces.mobilenet.digits.limits: got 350 million FLOPs; accepted: at least 472, the cost "
-            "that one in 500 random networks stays within",
+            "large_spaces.mobilenet.digits.limits: got 350 million FLOPs; accepted: at least 421, the cost "
+            "that one in 5,000 random networks stays within",
         ),
         (
             {"datasets__digits__split": "test"},

@@ -200,7 +200,7 @@ def test_a_handful_of_images_is_refused_before_training():
 def test_a_limit_that_no_random_network_meets_is_refused_before_any_job(space, flops):
     """Below the cheapest network, and just above it, where evolution would have none to begin with."""
     given = {"space": space, "image_size": 8, "cells": 8}
-    message = r"got .*; accepted: at least (\S+), the cost that one in 500 random networks stays within"
+    message = r"got .*; accepted: at least (\S+), the cost that one in 5,000 random networks stays within"
     with pytest.raises(ConfigurationError, match=message) as raised:
         chosen(seen(), flops=flops, **given)
     least = float(re.search(message, str(raised.value))[1])
