@@ -47,7 +47,7 @@ def test_an_interrupted_scoring_resumes_to_the_same_accuracies(digits, tmp_path,
     assert "the same command resumes from it" in lines[-1]
     np.testing.assert_array_equal(score(digits, lines, path), undisturbed)
     assert f"resumes from {path}: 5 distinct architectures evaluated" in lines
-    assert lines[-1].startswith(f"{DISTINCT - 5} of {DISTINCT - 5} distinct")
+    assert lines[-1].startswith(f"{DISTINCT} of {DISTINCT} distinct")
 
 
 def test_a_scoring_of_other_weights_starts_from_the_beginning(digits, tmp_path, monkeypatch):
