@@ -119,7 +119,7 @@ def _evaluate(
 ) -> None:
     """Add to `known` the accuracies in percent of architectures (N, genes) on images and targets."""
     missing = [row for row in architectures if row.tobytes() not in known]
-    before = len(architectures) - len(missing)
+    count, before = len(architectures), len(architectures) - len(missing)
     targets = sum(target.numel() for _, target in batches)
     started = told = time.monotonic()
     for k, architecture in enumerate(missing, 1):
@@ -128,7 +128,7 @@ def _evaluate(
         known[architecture.tobytes()] = 100 * int(hits) / targets
         if (now := time.monotonic()) - told > _SILENCE or k == len(missing):
             told, left = now, (now - started) / k * (len(missing) - k)
-            saved.log(f"{before + k} of {len(architectures)} distinct architectures evaluated, {left:.0f} s left")
+            saved.log(f"{before + k} of {count} distinct architectures evaluated, {left:.0f} s left")
         if saved.due():
             genes = np.frombuffer(b"".join(known), np.int8).reshape(len(known), -1)
             accuracies = torch.tensor([*known.values()], dtype=torch.float64)
