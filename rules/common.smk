@@ -112,7 +112,7 @@ def supernet_settings(wildcards):
     """The settings of a supernet: of the enumerated space, or of a large space and its image dataset."""
     if wildcards.space == "nas_bench_201":
         return config["supernet"]
-    return configured("large_spaces", wildcards.space, wildcards.dataset)["supernet"]
+    return search_settings(wildcards)["supernet"]
 
 
 def validation_settings(wildcards):

@@ -4,14 +4,14 @@ from pathlib import Path
 
 import job
 from rlnas_core.images.arrays import load
-from rlnas_core.machine.files import read_array
+from rlnas_core.machine.files import read_array, read_json
 from rlnas_core.model.comparison import compare, hits, stacked
 from rlnas_core.model.loading import Model, describe, set_weights
 from rlnas_core.training.checkpoint import read_weights
 
 log = job.start(snakemake)
 folder = Path(snakemake.input.description).parent
-dataset = job.read_description(snakemake.input.description)
+dataset = read_json(snakemake.input.description)
 images, labels = load(folder, "valid"), read_array(snakemake.input.labels)
 right = {}
 for path in snakemake.input.weights:

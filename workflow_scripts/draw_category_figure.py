@@ -4,7 +4,7 @@ from pathlib import Path
 
 import job
 from rlnas_core.benchmark.accuracies import Benchmark, read_extracted
-from rlnas_core.machine.files import read_results
+from rlnas_core.machine.files import read_json, read_results
 from rlnas_core.paper import figures
 from rlnas_core.search.results import look_up
 
@@ -15,7 +15,7 @@ found = look_up(snakemake.input.searches, Benchmark(read_extracted(snakemake.inp
 taus = read_results(snakemake.input.correlations, [*keys, "indicator"])
 runs = found.merge(taus[taus["indicator"] == "angle"], on=keys)
 results = job.of_searches(runs, params.searches)
-descriptions = map(job.read_description, snakemake.input.descriptions)
+descriptions = map(read_json, snakemake.input.descriptions)
 known = {entry["name"]: entry["classes"] for entry in descriptions if entry["labelled"]}
 classes = {name: known.get(dataset) for name, dataset in params.searches.items()}
 results = results.assign(classes=results["dataset"].map(classes).astype("Int64"))

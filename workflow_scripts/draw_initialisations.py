@@ -9,6 +9,7 @@ import pandas as pd
 import job
 from rlnas_core.benchmark.accuracies import read_extracted
 from rlnas_core.benchmark.ranking import kendall
+from rlnas_core.machine.files import read_json
 from rlnas_core.paper import figures
 from rlnas_core.search.angle import architecture_angles
 from rlnas_core.spaces import get
@@ -16,7 +17,7 @@ from rlnas_core.training.supernet import SupernetSettings, untrained_statistics
 
 log = job.start(snakemake)
 params = snakemake.params
-descriptions = {one["name"]: one for one in map(job.read_description, snakemake.input.descriptions)}
+descriptions = {one["name"]: one for one in map(read_json, snakemake.input.descriptions)}
 settings, space = SupernetSettings(**params.settings), get("nas_bench_201")
 genes, accuracies, rows = space.enumerate(), read_extracted(snakemake.input.accuracies), []
 combinations = product(params.initialisations, params.scales, params.seeds, descriptions)

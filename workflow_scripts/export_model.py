@@ -1,14 +1,14 @@
 """Export a retrained network as a model for use elsewhere."""
 
 import job
-from rlnas_core.machine.files import read_result
+from rlnas_core.machine.files import read_json, read_result
 from rlnas_core.model.loading import Model, describe, set_weights
 from rlnas_core.model.saving import save_model
 from rlnas_core.training.checkpoint import read_weights
 
 log = job.start(snakemake)
 weights, made_by = read_weights(snakemake.input.weights)
-dataset = job.read_description(snakemake.input.description)
+dataset = read_json(snakemake.input.description)
 model = Model(describe(dataset, made_by))
 set_weights(model, weights, snakemake.input.weights)
 measured = snakemake.input.get("accuracy")

@@ -1,6 +1,5 @@
 """Set up every script: the library on the path, and the job's threads, log and experiment."""
 
-import json
 import logging
 import os
 import signal
@@ -179,14 +178,6 @@ def setting(text: str) -> tuple[str, Any]:
         if key and equals:
             return key, yaml.safe_load(value)
     raise argparse.ArgumentTypeError(f"got {text}; accepted: KEY=VALUE, the value in YAML without spaces")
-
-
-def read_description(file: str) -> dict[str, Any]:
-    """Return the dataset.json of prepared images; ValueError for a damaged one says to delete it."""
-    from rlnas_core.machine.files import REMADE, reading
-
-    with reading(file, REMADE):
-        return json.loads(Path(file).read_text(encoding="utf-8"))
 
 
 def experiment(snakemake: Any) -> dict[str, Any]:

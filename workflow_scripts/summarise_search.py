@@ -5,14 +5,14 @@ from pathlib import Path
 import pandas as pd
 
 import job
-from rlnas_core.machine.files import read_result
+from rlnas_core.machine.files import read_json, read_result
 from rlnas_core.paper.formats import page
 from rlnas_core.paper.summary import summarise
 from rlnas_core.search.choice import Limit
 
 log = job.start(snakemake)
 given, params = snakemake.input, snakemake.params
-dataset = job.read_description(given.description)
+dataset = read_json(given.description)
 names = [name for name in ("candidates", "agreement", "comparison", "curve") if given.get(name)]
 took = pd.DataFrame(
     {"job": name.split("/")[0], "seconds": pd.read_csv(file, sep="\t")["s"].iloc[0]}

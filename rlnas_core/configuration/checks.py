@@ -1,7 +1,6 @@
 """Check a configuration against its schema and fill in the defaults."""
 
 import copy
-import json
 import re
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
@@ -188,8 +187,7 @@ def _prepared(folder: Path) -> tuple[bool, int]:
     """Whether prepared images have labels, and the number of validation images."""
     from rlnas_core.machine import files
 
-    with files.reading(folder / "dataset.json", files.REMADE):
-        labelled = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))["labelled"]
+    labelled = files.read_json(folder / "dataset.json", ["labelled"])["labelled"]
     return labelled, len(files.read_array(folder / "valid_labels.npy", mmap_mode="r"))
 
 

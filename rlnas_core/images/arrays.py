@@ -1,6 +1,5 @@
 """Batches of images for trainings, from memory-mapped arrays or from files decoded at each use."""
 
-import json
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -183,10 +182,9 @@ class ImageFiles(ImageArray):
 def load(folder: Path | str, split: str) -> ImageArray:
     """Open the prepared `train` or `valid` images of a directory, memory-mapped."""
     folder = Path(folder)
-    with files.reading(folder / "dataset.json", files.REMADE):
-        description = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
-        known = {name: description[name] for name in ("pad", "flip")}
-        known |= {name: tuple(description[name]) for name in ("mean", "std")}
+    description = files.read_json(folder / "dataset.json", ("pad", "flip", "mean", "std", "decode"))
+    known = {name: description[name] for name in ("pad", "flip")}
+    known |= {name: tuple(description[name]) for name in ("mean", "std")}
     images = files.read_array(folder / f"{split}_images.npy", mmap_mode="r")
     if description["decode"] == "once":
         return ImageArray(images, **known)

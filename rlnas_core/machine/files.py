@@ -1,6 +1,7 @@
 """Reading files safely: checksums, results of other rules, and pickles that can only contain data."""
 
 import hashlib
+import json
 import os
 import pickle
 import sys
@@ -118,6 +119,15 @@ def read_results(paths: Sequence[Path | str], columns: Sequence[str]) -> pd.Data
     """Read and join CSVs of the same columns, possibly none; raises the errors of `read_result`."""
     tables = [read_result(path, columns) for path in paths]
     return pd.concat(tables) if tables else pd.DataFrame(columns=[*columns])
+
+
+def read_json(path: Path | str, keys: Iterable[str] = ()) -> dict[str, Any]:
+    """Read a mapping that another rule wrote; `ValueError` for one that is damaged or lacks keys."""
+    with reading(path, REMADE):
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        if absent := [key for key in keys if key not in content]:
+            raise KeyError(absent[0])
+    return content
 
 
 def read_array(path: Path | str, mmap_mode: Literal["r"] | None = None) -> np.ndarray:

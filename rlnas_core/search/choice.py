@@ -20,7 +20,6 @@ RESIDUAL = np.array([CONV_3X3, NONE, NONE, SKIP, CONV_3X3, NONE], np.int8)
 """The cell of NAS-Bench-201 that is ResNet's basic block: two 3x3 convolutions beside a shortcut."""
 _SAMPLE = 2000
 _ROUNDS = 100
-_DRAWN, _RARE = 100_000, 1 / 5_000
 
 
 @dataclass(frozen=True)
@@ -49,8 +48,7 @@ class Limit:
 
     def common(self, space: SearchSpace) -> float:
         """The cost that one in 5,000 random architectures stays within; below it evolution may find none."""
-        genes = space.sample(_DRAWN, np.random.default_rng(0))
-        return float(np.quantile(self.cost(space, genes), _RARE, method="higher"))
+        return space.common(self.measure, **self.network)
 
 
 @dataclass(frozen=True)

@@ -83,8 +83,8 @@ def scorer(
     data = [x, *model.state_dict().values(), *(tensor for batch in batches for tensor in batch)]
     settings = [space.name, calibration_batch, target_device.type, kernels, versions()]
     # Hashed one by one: together they may not fit into memory beside those on a GPU.
-    hashes = (key_of(tensor.cpu().numpy()) for tensor in data if checkpoint)
-    key = key_of(*settings, *hashes, *_CODE)
+    hashes = (key_of(tensor.cpu().numpy()) for tensor in data)
+    key = key_of(*settings, *hashes, *_CODE) if checkpoint else ""
     saved = Checkpoint(checkpoint, key, every=save_every, log=log)
     known = _restored(saved)
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 #: The measures of cost, in the order of `SearchSpace.cost` and `cost_table`.
 MEASURES = ("params", "flops")
+_DRAWN, _RARE = 100_000, 1 / 5_000
 
 
 class Networks(ABC):
@@ -119,6 +120,12 @@ class SearchSpace(Networks):
         """The lowest cost of any architecture in `measure`, one of `MEASURES`."""
         fixed, table = (part[MEASURES.index(measure)] for part in self.cost_table(**network))
         return float(fixed + np.where(self.allowed(), table, np.inf).min(axis=1).sum())
+
+    def common(self, measure: str = "flops", **network: Any) -> float:
+        """The cost that one in 5,000 random architectures stays within; below it evolution may find none."""
+        fixed, table = (part[MEASURES.index(measure)] for part in self.cost_table(**network))
+        costs = fixed + self.sum_chosen(table, self.sample(_DRAWN, np.random.default_rng(0)))
+        return float(np.quantile(costs, _RARE, method="higher"))
 
     def allowed(self) -> np.ndarray:
         """Which operations each gene may have, (num_genes, operations) bool."""
