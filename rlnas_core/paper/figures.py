@@ -61,9 +61,10 @@ _METADATA: dict[str, dict[str, Any]] = {
 def draw_figure1(results: pd.DataFrame, images: Mapping[str, str]) -> Figure:
     """Draw figure 1: test accuracy and Kendall's tau against the number of random-label categories.
 
-    `results` has the columns dataset, classes, categories, seed, accuracy (percent) and tau. The true number
-    of classes is marked in red, if images are labelled. Lines are means over seeds, bands one sample standard
-    deviation on either side. `images` are those of each dataset, as in `tables.searched_images`.
+    `results` has the columns dataset, classes, categories, seed, accuracy (percent) and tau. The number of
+    classes of the images searched is marked in red, if they are labelled. Lines are means over seeds, bands
+    one sample standard deviation on either side. `images` are those of each dataset, as in
+    `tables.searched_images`.
     """
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(10, 4.6), layout="constrained")
@@ -89,8 +90,9 @@ def draw_figure1(results: pd.DataFrame, images: Mapping[str, str]) -> Figure:
         handles, labels = ranking.get_legend_handles_labels()
         if results["classes"].notna().any():
             handles.append(Line2D([], [], marker="*", linestyle="", color=_RED, markersize=12))
-            labels.append("true number of classes")
-        figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+            labels.append("number of classes of the images searched")
+        columns = 2 if any("\n" in label for label in labels) else len(labels)
+        figure.legend(handles, labels, loc="outside lower center", ncols=columns)
     return figure
 
 

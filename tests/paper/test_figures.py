@@ -76,12 +76,19 @@ def test_figure_1_marks_the_true_number_of_classes_in_red():
     for axes, (name, count) in zip(found, CLASSES.items(), strict=True):
         assert red_points(axes) == [(count, mean.loc[(name, count), "accuracy"])]
     legend = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert legend == ["CIFAR-10", "ImageNet16-120", "true number of classes"]
+    assert legend == ["CIFAR-10", "ImageNet16-120", "number of classes of the images searched"]
 
 
 def test_figure_1_draws_a_single_seed_and_a_count_without_the_true_one():
     results = categories().query("seed == 0 and categories > 10")
     assert red_points(draw_figure1(results, {}).axes[1]) == []
+
+
+def test_figure_1_is_as_wide_as_its_legend():
+    figure = draw_figure1(categories(), dict.fromkeys(CLASSES, f"digits at 8x8 pixels, {OTHER}"))
+    figure.draw_without_rendering()
+    legend = figure.legends[0].get_window_extent()
+    assert 0 <= legend.x0 < legend.x1 <= figure.bbox.width
 
 
 def methods():
@@ -166,7 +173,7 @@ def test_images_without_labels_have_no_true_number_of_classes():
     figure = draw_figure1(results, PHOTOS)
     assert red_points(figure.axes[1]) == []
     (legend,) = figure.legends
-    assert "true number of classes" not in [text.get_text() for text in legend.get_texts()]
+    assert "number of classes of the images searched" not in [text.get_text() for text in legend.get_texts()]
 
 
 def test_label_curve_has_the_mean_of_each_architecture_at_each_number_of_labels():
