@@ -100,7 +100,8 @@ def draw_methods(table: pd.DataFrame) -> Figure:
     """Draw Kendall's tau of each method, the paper's number beside the measured one, one panel per dataset.
 
     `table` is the tidy table 2, of which the rows `METHODS` are drawn from top to bottom. A bar is the t
-    interval of the mean over seeds or, for one run, the bootstrap interval over architectures.
+    interval of the mean over seeds. A value of one run has none and is hollow, since its spread over seeds is
+    unknown; its bootstrap interval over architectures is much narrower, and stays in the table.
     """
     with mpl.rc_context(STYLE):
         datasets = [str(name) for name in dict.fromkeys(table["column"])]
@@ -109,12 +110,15 @@ def draw_methods(table: pd.DataFrame) -> Figure:
         for axes, dataset in zip(panels, datasets, strict=True):
             cells = table[table["column"] == dataset].set_index("row").reindex(list(METHODS))
             places = np.arange(len(METHODS))
-            below = (cells["mean"] - cells["low"]).fillna(0).clip(lower=0)
-            above = (cells["high"] - cells["mean"]).fillna(0).clip(lower=0)
+            several, one = cells["mean"].where(cells["runs"] > 1), cells["mean"].where(cells["runs"] == 1)
+            look: Any = {"fmt": "o", "color": COLOURS[0], "markersize": 6}
             axes.axvline(0, color="#888888", linewidth=1)
             axes.errorbar(
-                *(cells["mean"], places), xerr=[below, above],
-                fmt="o", color=COLOURS[0], markersize=6, capsize=3, label="this run, 95% interval",
+                *(several, places), xerr=(cells["high"] - cells["low"]) / 2, capsize=3,
+                label="mean, 95% interval over seeds", **look,
+            )  # fmt: skip
+            axes.errorbar(
+                *(one, places), markerfacecolor="white", label="one seed or no network", **look
             )  # fmt: skip
             axes.plot(
                 *(cells["paper_mean"], places), "D", color=_RED, markersize=7, markerfacecolor="none",

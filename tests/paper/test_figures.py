@@ -111,6 +111,17 @@ def test_methods_stand_beside_the_papers_numbers_or_say_that_they_were_not_measu
     assert empty == [row for row in range(len(METHODS)) if row != place]
 
 
+def test_a_method_of_one_seed_is_hollow_and_has_no_bar():
+    one = pd.DataFrame(
+        [{"row": "D", "column": "cifar10", "seed": 0, "value": 0.5, "low": 0.49, "high": 0.51}]
+    )
+    axes = draw_methods(tidy(one, 2)).axes[0]
+    drawn = [line for line in axes.get_lines() if 0.5 in line.get_xdata()]
+    assert [line.get_markerfacecolor() for line in drawn] == ["white"]
+    bars = [segment for of in axes.collections for segment in of.get_segments()]
+    assert not any(len(bar) and np.isfinite(bar).all() for bar in bars)
+
+
 def test_scatter_marks_the_chosen_architecture_and_says_what_it_leaves_out():
     figure, angles, accuracies = scatter()
     axes = figure.axes[0]
