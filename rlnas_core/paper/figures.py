@@ -127,7 +127,7 @@ def draw_methods(table: pd.DataFrame) -> Figure:
             for place in places[cells["mean"].isna()]:
                 why = "undefined: all tie" if cells["runs"].iloc[place] > 0 else "not measured"
                 axes.text(0.16, place, why, va="center", fontsize=8, color="#777777")
-            axes.set_title(panel(dataset, next(iter(cells["images"].dropna()), "")), fontsize="medium")
+            axes.set_title(panel(dataset, next(iter(cells["images"].dropna()), "")), fontsize=9)
             axes.set_xlabel("Kendall's tau")
         panels[0].set_yticks(places, [_METHODS.get(row, title(row)) for row in METHODS])
         panels[0].invert_yaxis()

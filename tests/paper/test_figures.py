@@ -179,6 +179,11 @@ def test_every_figure_names_images_that_are_not_the_papers():
     assert titles(draw_methods(table))[0] == searched
 
 
+def test_every_figure_names_a_size_that_is_not_the_papers():
+    small = {"cifar10": "CIFAR-10 at 8x8 pixels", "imagenet16": "ImageNet16-120 at 16x16 pixels"}
+    assert titles(draw_trajectory(trajectory(), small)) == ["CIFAR-10\nat 8x8 pixels", "ImageNet16-120"]
+
+
 def test_images_without_labels_have_no_true_number_of_classes():
     results = categories().assign(classes=pd.NA)
     figure = draw_figure1(results, PHOTOS)

@@ -110,10 +110,11 @@ def test_wrong_input_is_refused(measured, number, message):
 def test_what_supernets_saw_is_named_and_compared_with_what_the_paper_searched():
     datasets = {
         "photos": {"source": "image-folder", "image_size": 32},
-        "cifar": {"source": "cifar10", "image_size": 8},
+        "cifar10": {"source": "cifar10", "image_size": 8},
     }
-    assert searched_images({"cifar10": "cifar", "cifar100": "cifar", "imagenet16": "photos"}, datasets) == {
-        "cifar10": "cifar at 8x8 pixels",
-        "cifar100": f"cifar at 8x8 pixels, {OTHER}",
+    searches = {"cifar10": "cifar10", "cifar100": "cifar10", "imagenet16": "photos"}
+    assert searched_images(searches, datasets) == {
+        "cifar10": "CIFAR-10 at 8x8 pixels",
+        "cifar100": f"CIFAR-10 at 8x8 pixels, {OTHER}",
         "imagenet16": f"photos at 32x32 pixels, {OTHER}",
     }
