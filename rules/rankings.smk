@@ -99,7 +99,9 @@ rule build_explorer:
     output:
         html=f"{RESULTS}/explore.html",
     params:
+        run=config["run"],
         runs=RANKINGS,
+        sizes={dataset: config["datasets"][dataset]["image_size"] for dataset in DATASETS},
         pooling=config["angle"]["pooling"],
         ties=config["ranking"]["ties"],
     log:

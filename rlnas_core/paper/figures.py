@@ -136,13 +136,13 @@ def draw_methods(table: pd.DataFrame) -> Figure:
 
 
 def draw_scatter(
-    angles: np.ndarray, accuracies: np.ndarray, chosen: int, dataset: str, images: str, ties: str
+    angles: np.ndarray, accuracies: np.ndarray, chosen: int, dataset: str, images: str, seed: int, ties: str
 ) -> Figure:
     """Draw each architecture's angle (N,) in radians against its accuracy (N,) in percent, as counts.
 
-    `chosen` is the row of the architecture that the search chose; `images` says on which images. `ties` is
-    that of `ranking.kendall`, for tau in the title. Architectures without a live path have angle 0 by
-    definition. They and the lowest 5% of accuracies lie outside the view; their number is written in it.
+    `chosen` is the row of the architecture that the search chose; `images` and `seed` say which search it is.
+    `ties` is that of `ranking.kendall`, for tau in the title. Architectures without a live path have angle 0
+    by definition. They and the lowest 5% of accuracies lie outside the view; their number is written in it.
     """
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(6.4, 5.0), layout="constrained")
@@ -170,8 +170,8 @@ def draw_scatter(
         )  # fmt: skip
         name, *searched = panel(dataset, images).splitlines()
         tau = kendall(angles, accuracies, ties)
-        axes.set_title("\n".join([f"{name}: Kendall's tau {tau:.3f}", *searched]))
-        outside = f"{len(angles) - shown.sum():,} of {len(angles):,} outside the view"
+        axes.set_title(f"{name}: Kendall's tau {tau:.3f}\n" + ", ".join([*searched, f"seed {seed}"]))
+        outside = f"{len(angles) - shown.sum():,} of {len(angles):,}\noutside the view"
         axes.set_title(outside, loc="right", fontsize=8, color="#555555")
         axes.set_xlabel("Angle between initial and trained weights (rad)")
         axes.set_ylabel("Test accuracy (%)")

@@ -46,7 +46,7 @@ def scatter():
     angles = rng.uniform(1.0, 1.5, 500)
     accuracies = 100 * angles / 1.5 - rng.uniform(0, 20, 500)
     angles[:20] = 0
-    figure = draw_scatter(angles, accuracies, int(angles.argmax()), "cifar10", "", "in-order")
+    figure = draw_scatter(angles, accuracies, int(angles.argmax()), "cifar10", "", 0, "in-order")
     return figure, angles, accuracies
 
 
@@ -129,7 +129,7 @@ def test_scatter_marks_the_chosen_architecture_and_says_what_it_leaves_out():
     assert red_points(axes) == [(angles[chosen], accuracies[chosen])]
     assert axes.get_title("left").startswith("CIFAR-10: Kendall's tau 0.")
     outside = int(((angles == 0) | (accuracies < np.quantile(accuracies, 0.05))).sum())
-    assert axes.get_title("right") == f"{outside} of 500 outside the view"
+    assert axes.get_title("right") == f"{outside} of 500\noutside the view"
     assert axes.collections[0].get_array().sum() == 500 - outside
 
 
@@ -137,9 +137,9 @@ def test_scatter_marks_the_chosen_architecture_and_says_what_it_leaves_out():
 def test_scatter_treats_ties_as_table_2_does(ties):
     angles = np.repeat([0.0, 1.1, 1.2], 20)
     accuracies = 50 + 10 * angles + np.random.default_rng(0).uniform(0, 5, 60)
-    figure = draw_scatter(angles, accuracies, 59, "cifar10", "", ties)
+    figure = draw_scatter(angles, accuracies, 59, "cifar10", "", 0, ties)
     tau = kendall(angles, accuracies, ties)
-    assert figure.axes[0].get_title("left") == f"CIFAR-10: Kendall's tau {tau:.3f}"
+    assert figure.axes[0].get_title("left") == f"CIFAR-10: Kendall's tau {tau:.3f}\nseed 0"
 
 
 def test_trajectory_has_a_mean_and_each_seed_of_each_method():
@@ -155,7 +155,7 @@ def test_trajectory_has_a_mean_and_each_seed_of_each_method():
 def test_a_scatter_of_the_whole_space_stays_small(tmp_path):
     angles, noise = np.random.default_rng(0).normal(size=(2, 15625))
     save(
-        draw_scatter(angles - angles.min() + 0.1, 60 + 5 * (angles + noise), 0, "cifar10", "", "in-order"),
+        draw_scatter(angles - angles.min() + 0.1, 60 + 5 * (angles + noise), 0, "cifar10", "", 0, "in-order"),
         tmp_path / "scatter",
     )
     for extension in ("svg", "pdf", "png"):
@@ -172,9 +172,9 @@ def test_every_figure_names_images_that_are_not_the_papers():
     assert first.axes[0].get_legend_handles_labels()[1] == [searched, "ImageNet16-120"]
     assert titles(draw_trajectory(trajectory(), PHOTOS)) == [searched, "ImageNet16-120"]
     angles = np.random.default_rng(0).uniform(1, 2, 50)
-    (title, _) = titles(draw_scatter(angles, 50 * angles, 3, "cifar10", PHOTOS["cifar10"], "in-order"))
+    (title, _) = titles(draw_scatter(angles, 50 * angles, 3, "cifar10", PHOTOS["cifar10"], 2, "in-order"))
     assert title.startswith("CIFAR-10: Kendall's tau")
-    assert title.endswith("\nsearched on photos at 32x32 pixels")
+    assert title.endswith("\nsearched on photos at 32x32 pixels, seed 2")
     table = methods().assign(images=lambda cells: cells["column"].map(PHOTOS).fillna(""))
     assert titles(draw_methods(table))[0] == searched
 
