@@ -61,7 +61,7 @@ rule tabulate_rankings:
         tex=f"{RESULTS}/tables/rankings.tex",
         html=report(
             f"{RESULTS}/tables/rankings.html",
-            caption="../report/rankings.rst",
+            caption="../report/rankings_table.rst",
             category="Tables",
             labels={"table": "rankings", "shows": "everything that ranks the space"},
         ),

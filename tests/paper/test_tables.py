@@ -6,6 +6,7 @@ import pytest
 from scipy import stats
 from tidy_runs import runs
 
+from rlnas_core.paper.numbers import PAPER
 from rlnas_core.paper.tables import COLUMNS, OTHER, agreement, paper_numbers, searched_images, tidy
 
 NOTHING = runs()
@@ -118,3 +119,8 @@ def test_what_supernets_saw_is_named_and_compared_with_what_the_paper_searched()
         "cifar100": f"CIFAR-10 at 8x8 pixels, {OTHER}",
         "imagenet16": f"photos at 32x32 pixels, {OTHER}",
     }
+
+
+def test_every_table_and_figure_has_its_own_label_in_the_report():
+    shown = [of["shows"] for of in PAPER.values() if isinstance(of, dict) and "shows" in of]
+    assert len(shown) == len(set(shown)) == 12 + 4
