@@ -33,6 +33,7 @@ _METHODS = {
     "D/layer-angle-sum-times-mean": "D, layer by layer",
     "D/operation-average-control": "its control: structure alone",
 }
+_CANDIDATES = {"found": "found with random labels", "structure": "structure alone"}
 METHODS = tuple(_METHODS)
 """Rows of table 2 that `draw_methods` draws by default."""
 STYLE: Any = {
@@ -204,10 +205,11 @@ def draw_trajectory(taus: pd.DataFrame, images: Mapping[str, str]) -> Figure:
             axes.set_xlabel("Epoch")
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         panels[0].set_ylabel("Kendall's tau of the angle")
-        handles, labels = panels[0].get_legend_handles_labels()
-        figure.legend(
-            handles, labels, loc="outside lower center", ncols=min(len(labels), 3 * len(datasets) - 1)
-        )
+        handles, _ = panels[0].get_legend_handles_labels()
+        if taus["seed"].nunique() > 1:
+            handles.append(Line2D([], [], color="#555555", linewidth=0.7, alpha=0.5, label="single seeds"))
+        columns = min(len(handles), 3 * len(datasets) - 1)
+        figure.legend(handles=handles, loc="outside lower center", ncols=columns)
     return figure
 
 
@@ -229,13 +231,17 @@ def draw_initialisations(results: pd.DataFrame) -> Figure:
                     mean = runs.groupby("scale")[value].mean()
                     axes.plot(mean.index, mean, markersize=5, label=title(f"untrained-{name}"), **style)
                     axes.plot(runs["scale"], runs[value], linestyle="", markersize=3, alpha=0.4, **style)
-                    axes.axvline(1, color="#888888", linewidth=1, linestyle=":")
+            for axes in column:
+                axes.axvline(1, color="#888888", linewidth=1, linestyle=":", label="scale of table 7's rows")
             column[0].set_title(title(dataset))
             column[1].set_xscale("log")
             column[1].set_xlabel("Scale of the weights")
         panels[0, 0].set_ylabel("Kendall's tau of the angle")
         panels[1, 0].set_ylabel("Test accuracy found (%)")
-        figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+        handles, _ = panels[0, 0].get_legend_handles_labels()
+        point: Any = {"marker": "o", "color": "#555555", "markersize": 3, "alpha": 0.4, "linestyle": ""}
+        handles.append(Line2D([], [], label="single seeds", **point))
+        figure.legend(handles=handles, loc="outside lower center", ncols=2)
     return figure
 
 
@@ -249,7 +255,7 @@ def draw_label_curve(results: pd.DataFrame) -> Figure:
         figure = Figure(figsize=(6.4, 4.4), layout="constrained")
         axes = figure.subplots()
         for place, (name, runs) in enumerate(results.groupby("architecture", sort=False)):
-            _draw_runs(axes, runs, "labels", "accuracy", place, str(name))
+            _draw_runs(axes, runs, "labels", "accuracy", place, _CANDIDATES.get(str(name), str(name)))
         axes.set_xscale("log")
         ticks = sorted(set(results["labels"]))
         axes.set_xticks(ticks, [f"{tick:.0f}" for tick in ticks])
@@ -272,10 +278,16 @@ def save(figure: Figure, stem: Path | str) -> None:
 
 
 def _draw_runs(axes: Axes, runs: pd.DataFrame, x: str, y: str, place: int, label: str) -> pd.Series:
-    """Draw the mean of column y at each x, with a band of one standard deviation; return the mean."""
+    """Draw the mean of column y at each x, with a band of one standard deviation; return the mean.
+
+    The band of accuracies ends at 0 and 100%.
+    """
     groups = runs.groupby(x)[y]
     mean, std = groups.mean(), groups.std().fillna(0)
     look: Any = {"color": COLOURS[place], "linestyle": _DASHES[place], "marker": _MARKERS[place]}
-    axes.fill_between(mean.index, mean - std, mean + std, color=look["color"], alpha=0.18, linewidth=0)
+    low, high = mean - std, mean + std
+    if y == "accuracy":
+        low, high = low.clip(lower=0), high.clip(upper=100)
+    axes.fill_between(mean.index, low, high, color=look["color"], alpha=0.18, linewidth=0)
     axes.plot(mean.index, mean, **look, markersize=5, label=label)
     return mean

@@ -62,6 +62,14 @@ def trajectory(epochs=12):
     return pd.DataFrame(rows)
 
 
+def titles(figure):
+    return [ax.get_title(loc="left") for ax in figure.axes]
+
+
+def legend(figure):
+    return [text.get_text() for text in figure.legends[0].get_texts()]
+
+
 def red_points(axes):
     lines = [line for line in axes.get_lines() if to_hex(line.get_color()) == RED]
     return [tuple(point) for line in lines for point in line.get_xydata()]
@@ -75,8 +83,7 @@ def test_figure_1_marks_the_true_number_of_classes_in_red():
     assert red_points(ranking) == [(count, mean.loc[(name, count), "tau"]) for name, count in CLASSES.items()]
     for axes, (name, count) in zip(found, CLASSES.items(), strict=True):
         assert red_points(axes) == [(count, mean.loc[(name, count), "accuracy"])]
-    legend = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert legend == ["CIFAR-10", "ImageNet16-120", "number of classes of the images searched"]
+    assert legend(figure) == ["CIFAR-10", "ImageNet16-120", "number of classes of the images searched"]
 
 
 def test_figure_1_draws_a_single_seed_and_a_count_without_the_true_one():
@@ -87,8 +94,8 @@ def test_figure_1_draws_a_single_seed_and_a_count_without_the_true_one():
 def test_figure_1_is_as_wide_as_its_legend():
     figure = draw_figure1(categories(), dict.fromkeys(CLASSES, f"digits at 8x8 pixels, {OTHER}"))
     figure.draw_without_rendering()
-    legend = figure.legends[0].get_window_extent()
-    assert 0 <= legend.x0 < legend.x1 <= figure.bbox.width
+    drawn = figure.legends[0].get_window_extent()
+    assert 0 <= drawn.x0 < drawn.x1 <= figure.bbox.width
 
 
 def methods():
@@ -150,6 +157,8 @@ def test_trajectory_has_a_mean_and_each_seed_of_each_method():
     mean = taus.query("dataset == 'cifar10' and method == 'ground-truth'").groupby("epoch")["tau"].mean()
     np.testing.assert_allclose(lines["true labels"].get_ydata(), mean)
     assert len(figure.axes[0].get_lines()) == 1 + 2 * (2 + 1)
+    assert legend(figure) == ["true labels", "RLNAS, uniform once", "single seeds"]
+    assert "single seeds" not in legend(draw_trajectory(taus.query("seed == 0"), {}))
 
 
 def test_a_scatter_of_the_whole_space_stays_small(tmp_path):
@@ -160,10 +169,6 @@ def test_a_scatter_of_the_whole_space_stays_small(tmp_path):
     )
     for extension in ("svg", "pdf", "png"):
         assert (tmp_path / f"scatter.{extension}").stat().st_size < 500_000
-
-
-def titles(figure):
-    return [ax.get_title(loc="left") for ax in figure.axes]
 
 
 def test_every_figure_names_images_that_are_not_the_papers():
@@ -188,21 +193,22 @@ def test_images_without_labels_have_no_true_number_of_classes():
     results = categories().assign(classes=pd.NA)
     figure = draw_figure1(results, PHOTOS)
     assert red_points(figure.axes[1]) == []
-    (legend,) = figure.legends
-    assert "number of classes of the images searched" not in [text.get_text() for text in legend.get_texts()]
+    assert "number of classes of the images searched" not in legend(figure)
 
 
 def test_label_curve_has_the_mean_of_each_architecture_at_each_number_of_labels():
-    names = {"found": 70, "structure": 60}
+    names = {"found": ("found with random labels", 70), "structure": ("structure alone", 60)}
     rows = [
-        {"architecture": name, "labels": labels, "seed": seed, "accuracy": start + labels / 5 + 2 * seed}
-        for name, start in names.items()
+        {"architecture": name, "labels": labels, "seed": seed, "accuracy": start + labels / 5 + 40 * seed}
+        for name, (_, start) in names.items()
         for labels in (5.0, 36.5)
         for seed in (0, 1)
     ]
-    figure = draw_label_curve(pd.DataFrame(rows))
-    lines = {line.get_label(): line.get_xydata().tolist() for line in figure.axes[0].get_lines()}
-    assert lines == {name: [[5, start + 2], [36.5, start + 8.3]] for name, start in names.items()}
+    axes = draw_label_curve(pd.DataFrame(rows)).axes[0]
+    lines = {line.get_label(): line.get_xydata().tolist() for line in axes.get_lines()}
+    expected = {title: [[5, start + 21], [36.5, start + 27.3]] for title, start in names.values()}
+    assert lines == {title: pytest.approx(np.array(points)) for title, points in expected.items()}
+    assert max(band.get_paths()[0].vertices[:, 1].max() for band in axes.collections) == 100
 
 
 def test_initialisations_have_a_line_each_and_a_mark_at_the_papers_scale():
@@ -215,7 +221,9 @@ def test_initialisations_have_a_line_each_and_a_mark_at_the_papers_scale():
         ]
     )
     results["tau"], results["accuracy"] = results["seed"] / 2, 90 + results["seed"]
-    above, below = draw_initialisations(results).axes
+    figure = draw_initialisations(results)
+    above, below = figure.axes
+    assert legend(figure)[2:] == ["scale of table 7's rows", "single seeds"]
     for axes, mean in ((above, 0.25), (below, 90.5)):
         means = [line for line in axes.lines if len(line.get_xdata()) == 3]
         assert [line.get_ydata().tolist() for line in means] == [[mean] * 3] * 2
