@@ -2,10 +2,11 @@
 
     python benchmarks/laptop_verdicts.py [DIRECTORY]
 
-reads docs/measurements/laptop.csv, a cell of the paper's tables in each line, and laptop_figure1.csv.
-It writes the claims' verdicts (laptop_claims.csv), the comparison of all NAS-Bench-201 numbers
-(laptop_comparison.csv and .md), the figure of the methods (laptop_methods.png) and the paper's figure 1
-(laptop_figure1.png) to DIRECTORY, by default docs/measurements.
+reads docs/measurements/laptop.csv, a cell of the paper's tables in each line, and laptop_figure1.csv,
+trajectory.csv and initialisations.csv. It writes the claims' verdicts (laptop_claims.csv), the comparison of
+all NAS-Bench-201 numbers (laptop_comparison.csv and .md), the figure of the methods (laptop_methods.png) and
+those of the other files (laptop_figure1.png, trajectory.png, initialisations.png) to DIRECTORY, by default
+docs/measurements.
 """
 
 import sys
@@ -24,6 +25,7 @@ COST_TABLES = (3, 4, 5, 8, 9, 10, 11)
 SOURCES = dict.fromkeys(("cifar10", "cifar100", "imagenet16"), "cifar10")
 IMAGES = searched_images(SOURCES, {"cifar10": {"source": "cifar10", "image_size": 8}})
 KEYS = ["row", "column"]
+DRAWN = ("laptop_figure1", "trajectory", "initialisations")
 
 
 def tables() -> dict[int, pd.DataFrame]:
@@ -49,9 +51,14 @@ def main(directory: Path) -> None:
     verdicts().to_csv(directory / "laptop_claims.csv", index=False)
     accuracies = {number: table for number, table in tables().items() if number not in COST_TABLES}
     comparison.write(comparison.compare(accuracies, SOURCES), directory / "laptop_comparison")
-    figures.draw_methods(accuracies[2]).savefig(directory / "laptop_methods.png", dpi=150)
-    categories = pd.read_csv(MEASUREMENTS / "laptop_figure1.csv")
-    figures.draw_figure1(categories, IMAGES).savefig(directory / "laptop_figure1.png", dpi=150)
+    read = {name: pd.read_csv(MEASUREMENTS / f"{name}.csv") for name in DRAWN}
+    for name, figure in {
+        "laptop_methods": figures.draw_methods(accuracies[2]),
+        "laptop_figure1": figures.draw_figure1(read["laptop_figure1"], IMAGES),
+        "trajectory": figures.draw_trajectory(read["trajectory"], IMAGES),
+        "initialisations": figures.draw_initialisations(read["initialisations"]),
+    }.items():
+        figure.savefig(directory / f"{name}.png", dpi=150)
 
 
 if __name__ == "__main__":
