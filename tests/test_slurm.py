@@ -22,6 +22,17 @@ CONFIG = TINY | {
     "jobs": {"data": {"mem_mb": 600}, "supernet": {"mem_mb": 2000, "gpus": 1}},
 }
 TARGETS = [f"results/tiny/tables/table{number}.csv" for number in (1, 6)]
+POLLING = """
+import asyncio, sys
+from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor
+
+async def sleep(self):
+    await asyncio.sleep(1)
+
+RemoteExecutor.sleep = sleep
+from snakemake.cli import main
+main(sys.argv[1:])
+"""
 FOLDERS = ("scores", "searches", "supernets", "tables")
 TRAINING = "nas_bench_201/digits/uniform-once/10/{seed}"
 
@@ -64,6 +75,7 @@ def run(tmp_path_factory):
             *("--profile", str(PROFILE)),
             *("--slurm-init-seconds-before-status-checks", "1", "--slurm-status-command", "squeue"),
             config=CONFIG,
+            start=("-c", POLLING),
         )
         disturbed.result()
         undisturbed.result()

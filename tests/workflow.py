@@ -84,21 +84,21 @@ TINY = {
 }
 
 
-def snakemake(directory, *arguments, check=True):
-    command = [sys.executable, "-m", "snakemake", "--directory", str(directory), "--cores", "2", *arguments]
+def snakemake(directory, *arguments, check=True, start=("-m", "snakemake")):
+    command = [sys.executable, *start, "--directory", str(directory), "--cores", "2", *arguments]
     result = subprocess.run(command, capture_output=True, text=True, cwd=directory, check=False)
     output = result.stdout + result.stderr
     assert not check or result.returncode == 0, output
     return output
 
 
-def of_this_workflow(directory, *arguments, config=None, check=True):
+def of_this_workflow(directory, *arguments, config=None, check=True, **options):
     """Run the workflow with a configuration on top of nothing, or the paper's where there is none."""
     if config is not None:
         file = directory / "config.yaml"
         file.write_text(yaml.safe_dump(config))
         arguments = (*arguments, "--configfile", str(file))
-    return snakemake(directory, "--snakefile", str(ROOT / "Snakefile"), *arguments, check=check)
+    return snakemake(directory, "--snakefile", str(ROOT / "Snakefile"), *arguments, check=check, **options)
 
 
 def make_images(directory):

@@ -22,6 +22,19 @@ QUIET = Run(lambda line: None)
 GENES = published()["RLNAS-cifar10"].genes
 
 
+@pytest.fixture
+def few(digits):
+    """Four batches an epoch to train on and a hundred images to validate on."""
+    return [
+        dataclasses.replace(
+            data,
+            images=dataclasses.replace(data.images, images=data.images.images[:n]),
+            labels=data.labels[:n],
+        )
+        for data, n in zip(digits, (384, 100), strict=True)
+    ]
+
+
 def test_retraining_learns_and_reports_top_1_and_top_5(digits):
     lines = []
     model, found = retrain(get("darts"), GENES, *digits, SETTINGS, 0, run=Run(lines.append))
@@ -30,45 +43,43 @@ def test_retraining_learns_and_reports_top_1_and_top_5(digits):
     assert "top1" in lines[-1]
 
 
-def test_retraining_in_the_mobilenet_like_space_runs_without_an_auxiliary_head(digits):
+def test_retraining_in_the_mobilenet_like_space_runs_without_an_auxiliary_head(few):
     settings = dataclasses.replace(SETTINGS, auxiliary=0, drop=0, epochs=1)
-    _, found = retrain(
-        get("mobilenet"), published()["RLNAS-mobilenet"].genes, *digits, settings, 0, run=QUIET
-    )
+    _, found = retrain(get("mobilenet"), published()["RLNAS-mobilenet"].genes, *few, settings, 0, run=QUIET)
     assert set(found) == {"top1", "top5"}
     with pytest.raises(ValueError, match=r"auxiliary: got 0\.4; networks of mobilenet have none: give 0"):
-        retrain(get("mobilenet"), published()["RLNAS-mobilenet"].genes, *digits, SETTINGS, 0)
+        retrain(get("mobilenet"), published()["RLNAS-mobilenet"].genes, *few, SETTINGS, 0)
 
 
-def test_stopped_retraining_resumes_to_the_same_bytes(digits, tmp_path):
+def test_stopped_retraining_resumes_to_the_same_bytes(few, tmp_path):
     settings = dataclasses.replace(SETTINGS, epochs=2)
-    undisturbed, found = retrain(get("darts"), GENES, *digits, settings, 0, run=QUIET)
+    undisturbed, found = retrain(get("darts"), GENES, *few, settings, 0, run=QUIET)
     lines = []
 
     calls = itertools.count(1)
 
-    class Stopping(type(digits[0].images)):
+    class Stopping(type(few[0].images)):
         def batch(self, *arguments):
-            if next(calls) == 13:  # within the second epoch, where paths drop out
+            if next(calls) == 6:  # within the second epoch, where paths drop out
                 signal.raise_signal(signal.SIGTERM)
             return super().batch(*arguments)
 
-    stopping = dataclasses.replace(digits[0], images=Stopping(**vars(digits[0].images)))
+    stopping = dataclasses.replace(few[0], images=Stopping(**vars(few[0].images)))
     run = Run(lines.append, checkpoint=tmp_path / "state")
     with pytest.raises(SystemExit):
-        retrain(get("darts"), GENES, stopping, digits[1], settings, 0, run=run)
-    resumed, again = retrain(get("darts"), GENES, *digits, settings, 0, run=run)
+        retrain(get("darts"), GENES, stopping, few[1], settings, 0, run=run)
+    resumed, again = retrain(get("darts"), GENES, *few, settings, 0, run=run)
     assert any(line.startswith("resumes from") for line in lines)
     assert again == found
     for name, tensor in undisturbed.state_dict().items():
         assert torch.equal(tensor, resumed.state_dict()[name]), name
-    _, once_more = retrain(get("darts"), GENES, *digits, settings, 0, run=run)
+    _, once_more = retrain(get("darts"), GENES, *few, settings, 0, run=run)
     assert once_more == found  # from the last state, which stays until the results are written
 
 
-def test_a_stop_while_accuracies_are_measured_loses_no_step(digits, tmp_path, monkeypatch):
+def test_a_stop_while_accuracies_are_measured_loses_no_step(few, tmp_path, monkeypatch):
     settings = dataclasses.replace(SETTINGS, epochs=1)
-    undisturbed, found = retrain(get("darts"), GENES, *digits, settings, 0, run=QUIET)
+    undisturbed, found = retrain(get("darts"), GENES, *few, settings, 0, run=QUIET)
     lines = []
 
     def cut_off(*arguments):
@@ -78,10 +89,10 @@ def test_a_stop_while_accuracies_are_measured_loses_no_step(digits, tmp_path, mo
     run = Run(lines.append, record, state)
     monkeypatch.setattr("rlnas_core.training.standalone.accuracies", cut_off)
     with pytest.raises(KeyboardInterrupt):
-        retrain(get("darts"), GENES, *digits, settings, 0, run=run)
+        retrain(get("darts"), GENES, *few, settings, 0, run=run)
     monkeypatch.undo()
-    resumed, again = retrain(get("darts"), GENES, *digits, settings, 0, run=run)
-    steps = len(digits[0]) // settings.batch_size
+    resumed, again = retrain(get("darts"), GENES, *few, settings, 0, run=run)
+    steps = len(few[0]) // settings.batch_size
     assert f"resumes from {state}: epoch 1, step {steps + 1}" in lines
     assert again == found
     for name, tensor in undisturbed.state_dict().items():
@@ -96,9 +107,7 @@ def test_images_without_labels_are_refused(digits):
 
 
 @pytest.mark.parametrize("kept", ["best", "last"])
-def test_the_epoch_that_is_kept_is_the_best_or_the_last_also_after_a_stop(
-    digits, tmp_path, monkeypatch, kept
-):
+def test_the_epoch_that_is_kept_is_the_best_or_the_last_also_after_a_stop(few, tmp_path, monkeypatch, kept):
     tops, weights = iter([30.0, 50.0, 40.0]), []
 
     def measured(model, *_):
@@ -114,8 +123,8 @@ def test_the_epoch_that_is_kept_is_the_best_or_the_last_also_after_a_stop(
     settings = dataclasses.replace(SETTINGS, epochs=3, warmup_epochs=0, kept=kept)
     run = Run(lambda line: None, checkpoint=tmp_path / "state")
     with pytest.raises(KeyboardInterrupt):
-        retrain(get("darts"), GENES, *digits, settings, 0, run=run)
-    model, found = retrain(get("darts"), GENES, *digits, settings, 0, run=run)
+        retrain(get("darts"), GENES, *few, settings, 0, run=run)
+    model, found = retrain(get("darts"), GENES, *few, settings, 0, run=run)
     place = {"best": 1, "last": 2}[kept]
     assert found["top1"] == (50, 40)[kept == "last"]
     assert torch.equal(model.classifier.weight, weights[place])
