@@ -19,7 +19,6 @@ from rlnas_core.paper.tables import (
     PAPERS_IMAGES,
     Cell,
     authors_number,
-    interval,
     title,
 )
 
@@ -28,10 +27,11 @@ SIGNS = {HOLDS: "✓", FAILS: "✗", OPEN: "≈", NOT_MEASURED: DASH}
 RULE = (
     "A claim rests on comparisons, each an estimate with a 95% interval: of two rows Welch's t interval "
     "of their difference over seeds (a row with one seed takes the other's standard deviation, as if both"
-    " varied alike); of one row the t interval of its mean, with one seed the bootstrap interval over "
-    "architectures; of a rank correlation Fisher's; costs, ranges and numbers of the paper or the "
-    "authors' repositories without a standard deviation stand for themselves. The best of N numbers of "
-    "categories was chosen by its tau, so its interval is one of 1 - 0.05/N. A comparison holds where the"
+    " varied alike); of one row the t interval of its mean; of a rank correlation Fisher's. Rows of one seed "
+    "alone have no interval. Costs, rows that know no seed, and numbers of the paper or the authors' "
+    "repositories without a standard deviation stand for themselves; so does a range over numbers of "
+    "categories, but where they have one seed each, it is only known to be no larger. The best of N numbers "
+    "of categories was chosen by its tau, so its interval is one of 1 - 0.05/N. A comparison holds where the"
     " interval lies on the claimed side, doesn't hold where it lies on the other, and can't be told apart"
     " (with these seeds) where it lies across. Rows that are claimed to be the same have to differ by less "
     "than the claim says. Published costs may differ by 1% or by the rounding of the paper's number, "
@@ -43,6 +43,7 @@ COLUMNS = (
     "paper_verdict", "authors", "authors_verdict", "value", "low", "high", "verdict", "reason",
 )  # fmt: skip
 _LEVEL = 0.95
+_ZERO: Cell = {"mean": 0.0, "std": 0.0, "runs": np.inf}
 _ONE_SEED = "one seed each: no interval"
 _TOLD = 2  # comparisons or reasons in a summary
 _NUMBERS = ["Paper", "Authors' repository", "This run"]
@@ -106,13 +107,13 @@ def judge(estimate: Estimate, region: tuple[float, float]) -> str:
     """Return the verdict on a claim that the interval of an estimate lies inside a region."""
     if np.isnan(estimate.value):
         return NOT_MEASURED
-    if region[0] < estimate.low and estimate.high < region[1]:
+    if (region[0] < estimate.low or region[0] == -np.inf) and estimate.high < region[1]:
         return HOLDS
     return FAILS if estimate.high <= region[0] or estimate.low >= region[1] else OPEN
 
 
-def difference(one: Cell, two: Cell, *, level: float = _LEVEL) -> Estimate:
-    """Return the difference of two means with Welch's t interval at `level`.
+def difference(one: Cell, two: Cell = _ZERO, *, level: float = _LEVEL) -> Estimate:
+    """Return the difference of two means, or one mean, with Welch's t interval at `level`.
 
     A mean of infinitely many runs is exact, such as one that doesn't depend on a seed. A mean of one run gets
     the other's standard deviation; the interval is infinite if there is none.
@@ -166,9 +167,8 @@ def _of_rows(asked: Mapping[str, Any], table: pd.DataFrame) -> Iterator[Comparis
         for cell in pair:
             if cell["row"] in asked.get("exact", ()) and cell["runs"]:
                 cell["runs"] = np.inf
-        estimate = difference if len(pair) == 2 else _mean
         theirs = [_of_authors(asked["table"], cell["row"], column) for cell in pair]
-        own, paper, authors = (estimate(*cells) for cells in (pair, map(_published, pair), theirs))
+        own, paper, authors = (difference(*cells) for cells in (pair, map(_published, pair), theirs))
         margin = asked.get("margin", 0)
         if margin == "paper":  # which can't be a test of itself
             margin, paper = abs(paper.value), Estimate(paper.value)
@@ -215,7 +215,9 @@ def _of_categories(asked: Mapping[str, Any], categories: pd.DataFrame | None) ->
         if asked["kind"] == "flat":
             shown = "range"
             region = (-np.inf, asked["margin"])
-            own = Estimate(*[float(np.ptp(taus["mean"]))] * 3) if len(taus) > 1 else own
+            value = float(np.ptp(taus["mean"])) if len(taus) > 1 else np.nan
+            # noise between seeds only widens a range
+            own = Estimate(value, value if taus["runs"].min() > 1 else -np.inf, value)
         elif 0 < len(others) < len(taus):
             best = others["mean"].idxmax()
             compared = f"{best}, the best of the others, against {classes:g}"
@@ -237,20 +239,14 @@ def _of_authors(table: int, row: str, column: str) -> dict[str, Any]:
 
 
 def _cell(mean: float, std: float, runs: int) -> dict[str, Any]:
-    low, high = interval(mean, std, runs)
-    return {"mean": mean, "std": std, "runs": np.inf if np.isnan(std) else runs, "low": low, "high": high}
-
-
-def _mean(cell: Cell) -> Estimate:
-    """A mean with the interval in its cell, or exact."""
-    if np.isinf(cell["runs"]):
-        return Estimate(*[cell["mean"]] * 3)
-    return Estimate(cell["mean"], cell["low"], cell["high"])
+    return {"mean": mean, "std": std, "runs": np.inf if np.isnan(std) else runs}
 
 
 def _line(found: Comparison) -> dict[str, Any]:
     verdict = judge(found.run, found.region)
-    reasons = found.reasons if verdict == NOT_MEASURED else [_ONE_SEED] if np.isinf(found.run.low) else []
+    reasons = found.reasons if verdict == NOT_MEASURED else []
+    if verdict == OPEN and np.isinf(found.run.low):
+        reasons = [_ONE_SEED]
     paper, authors = (
         "" if np.isnan(estimate.low) else judge(estimate, found.region)
         for estimate in (found.paper, found.authors)

@@ -67,6 +67,18 @@ def test_single_runs_cannot_be_told_apart():
     assert (found["verdict"], found["note"]) == (OPEN, "one seed each: no interval")
 
 
+@pytest.mark.parametrize("tau", [0.0, 0.3])
+def test_one_seed_of_a_row_alone_cannot_be_told_apart(tau):
+    """Not even if the interval over architectures, which its cell has, lies on one side."""
+    measured = pd.DataFrame({"row": "C", "column": PAPER["table2"]["columns"], "seed": 0, "value": tau})
+    table = tidy(measured.assign(low=tau - 0.01, high=tau + 0.01), 2)
+    found = checked(table2=table).loc["accuracy-with-random-labels"]
+    assert (found["verdict"], found["note"]) == (OPEN, "one seed each: no interval")
+    for taus, verdict in (([0.0, 0.01], HOLDS), ([0.3, 0.301], FAILS)):
+        found = checked(table2=run(2, C=taus))["verdict"]
+        assert found["accuracy-with-random-labels"] == verdict
+
+
 def test_nothing_measured_is_no_verdict_and_says_why():
     found = checked()
     assert (found["verdict"] == NOT_MEASURED).all()
@@ -150,6 +162,7 @@ def test_backbones_rank_as_their_networks_do():
         ([0.3, 0.52, 0.51], 2, (FAILS, HOLDS)),
         ([0.50, 0.52, 0.51], 1, (HOLDS, OPEN)),
         ([0.53, 0.52, 0.51], 1, (HOLDS, OPEN)),
+        ([0.3, 0.52, 0.51], 1, (OPEN, OPEN)),
     ],
 )
 def test_number_of_categories_matters_little_and_its_best_is_another(taus, seeds, expected):
@@ -168,6 +181,8 @@ def test_number_of_categories_matters_little_and_its_best_is_another(taus, seeds
     )
     found = checked(categories).loc[["categories", "best-categories"]]
     assert tuple(found["verdict"]) == expected
+    if seeds == 1:
+        assert list(found["note"]) == ["one seed each: no interval" if v == OPEN else "" for v in expected]
     for run, name in zip(found["run"], ("range", "best other number"), strict=True):
         assert run.count(f"CIFAR-10 {name}") == 1
 
