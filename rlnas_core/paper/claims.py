@@ -319,7 +319,6 @@ def write(comparisons: pd.DataFrame, stem: Path | str, images: Sequence[str]) ->
     `images` are lines on the images of the supernets.
     """
     claims = summarise(comparisons)
-    heading = {True: "The paper's claims", False: "Findings of this project"}
     shown = pd.DataFrame(
         {
             "": claims["verdict"].map(SIGNS),
@@ -332,15 +331,21 @@ def write(comparisons: pd.DataFrame, stem: Path | str, images: Sequence[str]) ->
             "Note": claims["note"],
         }
     )
-    parts = [(heading[of], shown[claims["of_paper"] == of]) for of in (True, False)]
+    headings = {"The paper's claims": True, "Findings of this project": False}
+    parts = {heading: shown[claims["of_paper"] == of] for heading, of in headings.items()}
     markdown = [
-        f"**{name}**\n\n{part.to_markdown(index=False, disable_numparse=True)}\n" for name, part in parts
+        f"**{heading}**\n\n{part.to_markdown(index=False, disable_numparse=True)}\n"
+        for heading, part in parts.items()
     ]
-    text = [f"{name}\n" + "\n".join(map(_paragraph, part.to_dict("records"))) for name, part in parts]
+    text = [
+        f"{heading}\n" + "\n".join(map(_paragraph, part.to_dict("records")))
+        for heading, part in parts.items()
+    ]
+    tables = "".join(_html(part, heading) for heading, part in parts.items())
     texts = {
         "md": "\n".join([*markdown, RULE, "", *(f"- {line}" for line in images)]).rstrip() + "\n",
         "txt": "\n\n".join([*text, *images]) + "\n",
-        "html": _html(shown, claims, images),
+        "html": page("Claims", tables, [*images, RULE]),
     }
     write_texts(stem, comparisons, **texts)
 
@@ -355,19 +360,15 @@ def _paragraph(claim: Mapping[Any, Any]) -> str:
     return head + textwrap.indent("\n".join(wrapped), " " * len(head)).lstrip()
 
 
-def _html(shown: pd.DataFrame, claims: pd.DataFrame, images: Sequence[str]) -> str:
+def _html(claims: pd.DataFrame, heading: str) -> str:
     looks = {HOLDS: "within", FAILS: "below", OPEN: "open", NOT_MEASURED: "empty"}
-    shown = shown.assign(Claim=shown["Claim"] + " [" + shown["Unit"] + "]").drop(columns="Unit")
-    classes = pd.DataFrame("", shown.index, shown.columns)
-    classes[_NUMBERS] = "numbers"
-    classes[["Claim", "Note"]] = "text"
-    classes[""] = classes["Verdict"] = claims["verdict"].map(looks)
-    lines = shown.map(html.escape)
+    lines = claims.map(html.escape)
+    notes = lines["Note"].map(lambda note: note and f"<br><small>{note}</small>")
+    lines["Claim"] += " [" + lines["Unit"] + "]" + notes
     lines[_NUMBERS] = lines[_NUMBERS].replace(r"(: (?=\w+[^ ]* .[\d.])|, )", "<br>", regex=True)
+    lines = lines.drop(columns=["Unit", "Note"]).loc[:, lines.ne("").any()]
+    classes = pd.DataFrame("", lines.index, lines.columns)
+    classes["Claim"] = "text"
+    classes[""] = classes["Verdict"] = claims["Verdict"].map(looks)
     style = lines.style.hide(axis="index").set_uuid("claims").set_td_classes(classes)
-    return page(
-        "Claims",
-        style.to_html(caption="<b>Do the paper's claims hold?</b>", cell_ids=False),
-        [*images, RULE],
-        int(claims["of_paper"].sum()),
-    )
+    return style.to_html(caption=f"<b>{heading}</b>", cell_ids=False)

@@ -22,12 +22,13 @@ _TEX |= {character: f"\\{character}" for character in "&%$#_{}"}
 PAGE = (
     ".rlnas{font:15px/1.45 system-ui,sans-serif;margin:1.5em;color:#222;"
     "ul{max-width:60em;font-size:.9em;color:#555}"
-    "table{border-collapse:collapse;border-block:2px solid;font-variant-numeric:tabular-nums}"
-    "caption{caption-side:top;text-align:left;padding-bottom:.6em}"
-    "th,td{padding:.3em .7em;text-align:left;vertical-align:top;font-weight:normal}thead th{font-weight:600}"
+    "table{border-collapse:collapse;margin-bottom:1.5em;border-block:2px solid;"
+    "font-variant-numeric:tabular-nums}"
+    "caption{caption-side:top;text-align:left;padding-bottom:.6em;max-width:min(60em,95vw)}"
+    "th,td{padding:.3em .5em;text-align:left;vertical-align:top;font-weight:normal}thead th{font-weight:600}"
     "thead tr:last-child{border-bottom:1px solid}td.paper{color:#666}td.within{background:#e3f1ea}"
     "td.above,td.below{background:#fbe3d6;font-weight:600}td.open{background:#f3f0dc}td.empty{color:#888}"
-    "td.numbers{white-space:nowrap}td.text{min-width:14em}}"
+    "td{white-space:nowrap}td.text{white-space:normal;min-width:12em}small{color:#555}}"
 )
 
 
