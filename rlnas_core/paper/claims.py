@@ -42,11 +42,13 @@ COLUMNS = (
     "claim", "says", "unit", "of_paper", "kind", "table", "column", "compared", "margin", "paper",
     "paper_verdict", "authors", "authors_verdict", "value", "low", "high", "verdict", "reason",
 )  # fmt: skip
+_DECIMALS = {"tau": 3, "rho": 2, "points of accuracy": 2, "%": 1}
 _LEVEL = 0.95
 _ZERO: Cell = {"mean": 0.0, "std": 0.0, "runs": np.inf}
 _ONE_SEED = "one seed each: no interval"
 _TOLD = 2  # comparisons or reasons in a summary
-_NUMBERS = ["Paper", "Authors' repository", "This run"]
+_RUN = "This run (95% interval)"
+_NUMBERS = ["Paper", "Authors' repository", _RUN]
 
 
 class Estimate(NamedTuple):
@@ -79,7 +81,7 @@ def check(tables: Mapping[int, pd.DataFrame], categories: pd.DataFrame | None) -
     dataset, classes, categories, seed and tau. A comparison holds if the 95% interval lies inside the claimed
     region, doesn't hold if it lies outside, and can't be told apart from no difference if it crosses the
     border. The paper's numbers and those of the authors' repositories are tested by the same rule. `reason`
-    says why a comparison wasn't measured.
+    says why a comparison wasn't measured. Numbers are rounded to six decimals.
     """
     lines = []
     for section in ("claims", "findings"):
@@ -91,7 +93,7 @@ def check(tables: Mapping[int, pd.DataFrame], categories: pd.DataFrame | None) -
                 of["margin"] = asked.get("margin", 0)
                 for found in _compare(asked, tables, categories):
                     lines.append(of | _line(found))
-    return pd.DataFrame(lines, columns=list(COLUMNS))
+    return pd.DataFrame(lines, columns=list(COLUMNS)).round(6)
 
 
 def summarise(comparisons: pd.DataFrame) -> pd.DataFrame:
@@ -304,13 +306,22 @@ def _overall(verdicts: Iterable[str]) -> str:
 
 
 def _told(cells: pd.DataFrame, value: str, verdict: str) -> str:
-    """The verdict, with the smallest and largest of its numbers in each column."""
+    """The verdict, with the smallest and largest of its numbers in each column, or one and its interval."""
     spans = []
-    for column, numbers in cells.groupby("column", sort=False)[value]:
-        if known := sorted({f"{number:+.3g}" for number in numbers.dropna()}, key=float):
-            ends = " to ".join(dict.fromkeys((known[0], known[-1]))).replace("-", "\N{MINUS SIGN}")
-            spans.append(f"{title(str(column).removesuffix('_test')).replace(': ', ' ')} {ends}")
+    for column, found in cells.dropna(subset=value).groupby("column", sort=False):
+        unit = str(found["unit"].iat[0])
+        ends = dict.fromkeys(signed(end, unit) for end in (found[value].min(), found[value].max()))
+        low, high = found[["low", "high"]].iloc[0]
+        shown = value == "value" and len(found) == 1 and 0 < high - low < np.inf
+        interval = f" ({signed(low, unit)} to {signed(high, unit)})" if shown else ""
+        name = title(str(column).removesuffix("_test")).replace(": ", " ")
+        spans.append(f"{name} {' to '.join(ends)}{interval}")
     return ": ".join(filter(None, (verdict, ", ".join(spans))))
+
+
+def signed(number: float, unit: str) -> str:
+    """Return a number with its sign and the decimals of a unit of paper.yaml's claims."""
+    return f"{number:+z.{_DECIMALS[unit]}f}".replace("-", "\N{MINUS SIGN}")
 
 
 def write(comparisons: pd.DataFrame, stem: Path | str, images: Sequence[str]) -> None:
@@ -327,7 +338,7 @@ def write(comparisons: pd.DataFrame, stem: Path | str, images: Sequence[str]) ->
             "Unit": claims["unit"],
             "Paper": claims["paper"],
             "Authors' repository": claims["authors"],
-            "This run": claims["run"],
+            _RUN: claims["run"],
             "Note": claims["note"],
         }
     )
@@ -366,7 +377,8 @@ def _html(claims: pd.DataFrame, heading: str) -> str:
     notes = lines["Note"].map(lambda note: note and f"<br><small>{note}</small>")
     lines["Claim"] += " [" + lines["Unit"] + "]" + notes
     lines[_NUMBERS] = lines[_NUMBERS].replace(r"(: (?=\w+[^ ]* .[\d.])|, )", "<br>", regex=True)
-    lines = lines.drop(columns=["Unit", "Note"]).loc[:, lines.ne("").any()]
+    kept = lines.columns[lines.astype(bool).any()].difference(["Unit", "Note"], sort=False)
+    lines = lines[kept]
     classes = pd.DataFrame("", lines.index, lines.columns)
     classes["Claim"] = "text"
     classes[""] = classes["Verdict"] = claims["Verdict"].map(looks)
