@@ -103,11 +103,13 @@ def _notes(table: pd.DataFrame) -> list[str]:
     filled = table[table["mean"].notna() & table["column"].isin(shown)]
     notes = filled["note"].fillna("")
     shared = filled[notes.ne("") & notes.groupby(filled["column"]).transform("nunique").eq(1)]
-    return images_of(table[table["column"].isin(shown)]) + [
-        f"{_list(names)}: {reason}"
-        for cells, key in ((shared, "column"), (of_columns, "column"), (of_rows, "row"))
-        for reason, names in cells.groupby("note", sort=False)[key]
-    ]
+    reasons: dict[str, list[str]] = {}
+    for cells, key in ((shared, "column"), (of_columns, "column"), (of_rows, "row")):
+        for reason, names in cells.groupby("note", sort=False)[key]:
+            known = reasons.setdefault(_list(names), [])
+            known.append(reason.removeprefix("not measured: ") if known else reason)
+    told = [f"{names} {DASH} {'; '.join(why)}" for names, why in reasons.items()]
+    return images_of(table[table["column"].isin(shown)]) + told
 
 
 def images_of(table: pd.DataFrame) -> list[str]:
