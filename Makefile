@@ -73,7 +73,7 @@ format: $(INSTALLED)
 
 docs: $(INSTALLED)
 	$(BIN)/python -m rlnas_core.configuration.reference
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	@echo "The documentation is $(CURDIR)/site/index.html."
 
 # Lock all dependencies of pyproject.toml, except those of torch that are for one kind of GPU and one system.

@@ -33,9 +33,10 @@ def test_the_site_is_built_strictly_and_offline(tmp_path):
     built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert built.returncode == 0, built.stderr
     pages = {page: page.read_text() for page in tmp_path.rglob("*.html")}
-    assert "schedule_epochs" in pages[tmp_path / "configuration/index.html"]
-    reference = pages[tmp_path / "library/index.html"]
+    assert "schedule_epochs" in pages[tmp_path / "configuration.html"]
+    reference = pages[tmp_path / "library.html"]
     assert [name for name in public_names() if f'id="{name}"' not in reference] == []
+    assert 'href="results.html"' in pages[tmp_path / "index.html"]  # which a browser opens as a file
     fetched = [
         re.findall(r'<(?:script|link|img)[^>]*(?:src|href)="(https?:[^"]+)', text) for text in pages.values()
     ]
