@@ -14,7 +14,8 @@ CONFIG ?= config/config.yaml
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
+# Of each job only that it has finished, and errors; results/RUN/logs/ has each job's log.
+SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) --quiet rules reason host
 OF_DATA := $(if $(DATA),--config "data=$(DATA)")
 RUN ?= search
 
