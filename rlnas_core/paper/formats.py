@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from rlnas_core.paper.tables import DASH, PAPER, Cell, agreement, number_of, paper_table, title
+from rlnas_core.paper.tables import COSTS, DASH, PAPER, Cell, agreement, number_of, paper_table, title
 
 _SIGNS = {"within": "≈", "above": "↑", "below": "↓"}
 _NAMED = 4  # rows or columns in a note; HTML has the reason at each cell
 _SPREAD = "Mean ± sample standard deviation over seeds."
+_SINGLE = "Measured values without ± are of one seed, or don't depend on one."
 _LEGEND = (
     "≈ is within twice the standard deviation of the paper's number (this run's where the paper gives none; "
     "of costs within 1%), ↑ above, ↓ below it."
@@ -53,7 +54,9 @@ def write_texts(stem: Path | str, table: pd.DataFrame, **texts: str) -> None:
 
 def _caption(table: pd.DataFrame, number: int) -> str:
     signs = any(agreement(cell) for cell in table.to_dict("records"))
-    return " ".join([paper_table(number)["caption"], _SPREAD, *([_LEGEND] if signs else [])])
+    single = (table["mean"].notna() & table["std"].isna() & ~table["column"].isin(COSTS)).any()
+    legends = [_SPREAD, *([_SINGLE] if single else []), *([_LEGEND] if signs else [])]
+    return " ".join([paper_table(number)["caption"], *legends])
 
 
 def _columns(table: pd.DataFrame) -> list[tuple[str, str]]:
@@ -107,7 +110,7 @@ def _notes(table: pd.DataFrame) -> list[str]:
     for cells, key in ((shared, "column"), (of_columns, "column"), (of_rows, "row")):
         for reason, names in cells.groupby("note", sort=False)[key]:
             known = reasons.setdefault(_list(names), [])
-            known.append(reason.removeprefix("not measured: ") if known else reason)
+            known.append(str(reason).removeprefix("not measured: " if known else ""))
     told = [f"{names} {DASH} {'; '.join(why)}" for names, why in reasons.items()]
     return images_of(table[table["column"].isin(shown)]) + told
 

@@ -48,6 +48,12 @@ def test_paper_and_measured_value_have_columns_of_their_own(tmp_path):
     assert csv.count("\n") == 1 + 12
 
 
+def test_the_caption_says_what_a_value_without_a_deviation_is(tmp_path):
+    for values, count in (((93.34, 93.56), 0), ((93.34,), 1)):
+        for text in texts(tidy(runs(*values, row="RLNAS"), 7), 7, tmp_path)[1:]:
+            assert text.count("are of one seed") == count
+
+
 def test_table_8_fits_a_page_where_only_costs_are_measured(tmp_path):
     table = tidy(runs(4.7, row="DARTS-v2", column="params"), 8, {"AP": "not measured: needs COCO"})
     _, markdown, latex, _ = texts(table, 8, tmp_path)
