@@ -382,5 +382,5 @@ def _html(claims: pd.DataFrame, heading: str) -> str:
     classes = pd.DataFrame("", lines.index, lines.columns)
     classes["Claim"] = "text"
     classes[""] = classes["Verdict"] = claims["Verdict"].map(looks)
-    style = lines.style.hide(axis="index").set_uuid("claims").set_td_classes(classes)
+    style = lines.style.hide(axis="index").set_uuid(f"claims{claims.index[0]}").set_td_classes(classes)
     return style.to_html(caption=f"<b>{heading}</b>", cell_ids=False)
