@@ -123,12 +123,14 @@ def accuracy_scorer(snakemake: Any, space: Any, path: Path, log: Callable[[str],
     take_devices(snakemake, settings.device, log)
     train, valid = (load(Path(given.description).parent, split) for split in ("train", "valid"))
     # Validation images have a separate stream, as in `draw_labels`; pretext tasks draw a class per image.
+    categories = int(snakemake.wildcards.categories)
     labels = label_source(
         params.labels,
         read_array(given.labels) if given.labels else None,
-        int(snakemake.wildcards.categories),
+        categories,
         valid,
         np.random.default_rng([seed, 1]),
+        classes=categories,  # validation images can lack the highest class
     )
     model = build(space, labels.categories, train.channels, settings, seed, **labels.head)
     with reading(given.weights, REMADE):

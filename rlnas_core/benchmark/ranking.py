@@ -78,17 +78,18 @@ def measures(space: NASBench201, scores: np.ndarray, accuracies: np.ndarray) -> 
     parameters, which shows what scores add to size. `top` is the accuracy of the architecture with the
     highest score, the first of equals, and `top_permille` the mean over the 16 highest scores.
     """
+    scores, accuracies = _checked(scores, accuracies)
     genes = space.enumerate()
     params, _ = space.cost(genes)
     connected = (space.canonical(genes) == genes).all(axis=1)
-    best = np.asarray(accuracies)[np.argsort(-np.asarray(scores), kind="stable")]
+    best = accuracies[np.argsort(-scores, kind="stable")]
     found = {
         "tau_within_size": kendall_within(scores, accuracies, params),
         "top": float(best[0]),
         "top_permille": float(best[: len(best) // 1000 + 1].mean()),
     }
     for suffix, rows in (("", slice(None)), ("_connected", connected)):
-        pair = np.asarray(scores)[rows], np.asarray(accuracies)[rows]
+        pair = scores[rows], accuracies[rows]
         found |= {
             f"tau_in_order{suffix}": kendall(*pair),
             f"tau_discounted{suffix}": kendall(*pair, "discounted"),
@@ -169,7 +170,7 @@ def baselines(space: NASBench201) -> dict[str, np.ndarray]:
 
 
 def _checked(scores: np.ndarray, accuracies: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    scores, accuracies = np.asarray(scores), np.asarray(accuracies)
+    scores, accuracies = (np.asarray(values, np.float64) for values in (scores, accuracies))
     if scores.shape != accuracies.shape or scores.ndim != 1 or len(scores) < 2:
         raise ValueError(
             f"ranking: got scores {scores.shape} and accuracies {accuracies.shape}; accepted: two vectors "

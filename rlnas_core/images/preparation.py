@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,15 @@ from rlnas_core.images import datasets, pictures
 from rlnas_core.images.arrays import ImageFiles
 from rlnas_core.images.facts import FACTS, default_split, split_sizes
 from rlnas_core.images.sources import ImageSource, Log, Pool, image_files
-from rlnas_core.machine.files import digest
+from rlnas_core.machine.files import digest, some
 
 SOURCES = (*FACTS, "image-folder")
 SPLITS = ("half-of-train", "held-out", "half-of-test", "test")
 MODES = {"colour": "RGB", "grey": "L"}
 """PIL's modes by the `colours` of an image folder."""
+_CHOICES = {"decode": ("once", "each-time"), "colours": tuple(MODES), "crop": ("whole", "square")}
 _SPLIT_SEED = 0
+_COUNTED = 2**22  # values whose frequencies are counted at once
 _SAMPLE = 2048  # sample for mean and deviation, where all images would take hours
 
 
@@ -73,10 +75,16 @@ def prepare(
     arrays contain their paths. Raises ValueError for an unknown source or split, unreadable images, a number
     of classes other than `classes`, or fewer training images than `batch_size`.
     """
+    if image_size < 1:
+        raise ValueError(f"image_size: got {image_size}; accepted: a whole number of pixels from 1")
     asked, out = Reading(source, **reading), Path(out_dir)
     found, train_rows, valid = inspect(asked)
     out.mkdir(parents=True, exist_ok=True)
     log(f"{name or source}: {len(train_rows)} training and {len(valid[1])} validation images")
+    absent = np.setdiff1d(found.train.labels, found.train.labels[train_rows])
+    if len(absent):
+        names = found.names or range(found.classes)
+        log(f"classes without a training image: {some(names[label] for label in absent)}")
     parts = {"train": (found.train, train_rows), "valid": valid}
     if asked.decode == "each-time":
         mean, std = _write_paths(parts, out, image_size, log)
@@ -115,6 +123,13 @@ def inspect(asked: Reading) -> tuple[ImageSource, np.ndarray, Part]:
     Raises the errors of `prepare`, except those for damaged images.
     """
     where = asked.path or asked.source
+    for name, accepted in _CHOICES.items():
+        if getattr(asked, name) not in accepted:
+            raise ValueError(f"{name}: got {getattr(asked, name)!r}; accepted: {', '.join(accepted)}")
+    if asked.decode == "each-time" and (asked.colours, asked.crop) != ("colour", "whole"):
+        raise ValueError(
+            f"decode each-time: got {asked.colours}, {asked.crop} images; accepted: colour, whole ones"
+        )
     found = _open(asked)
     if asked.decode == "each-time" and not len(found.train.files):
         raise ValueError(f"decode: got each-time; {where} isn't a folder of images: give once")
@@ -150,8 +165,7 @@ def _open(asked: Reading) -> ImageSource:
         raise ValueError(f"path: got none; {source} can't be downloaded, give the path of its files")
     if source == "imagenet16-120":
         return datasets.imagenet16(path)
-    labels = Path(asked.labels) if isinstance(asked.labels, str) else asked.labels
-    return image_files(path, labels=labels, mode=MODES[asked.colours], square=asked.crop == "square")
+    return image_files(path, labels=asked.labels, mode=MODES[asked.colours], square=asked.crop == "square")
 
 
 def _split(found: ImageSource, asked: Reading) -> tuple[np.ndarray, Part]:
@@ -219,10 +233,19 @@ def _scatter(pool: Pool, parts: dict[str, np.ndarray], out: Path, size: int, cha
 
 def _channel_statistics(images: np.ndarray) -> tuple[list[float], list[float]]:
     """Return the exact mean and standard deviation of each channel over all pixels, in units of 255."""
-    counts = np.zeros((images.shape[-1], 256))
-    for start in range(0, len(images), 4096):
-        chunk = images[start : start + 4096]
-        counts += [np.bincount(chunk[..., channel].ravel(), minlength=256) for channel in range(len(counts))]
+    step = 1 + _COUNTED // images[0].size
+    return _moments(_counts(images[start : start + step]) for start in range(0, len(images), step))
+
+
+def _counts(images: np.ndarray) -> np.ndarray:
+    """How often each channel of images (n, H, W, C) has each value, (C, 256)."""
+    channels = np.moveaxis(images, -1, 0)
+    return np.stack([np.bincount(channel.ravel(), minlength=256) for channel in channels])
+
+
+def _moments(parts: Iterable[np.ndarray]) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation of each channel in units of 255, from the `_counts` of all parts."""
+    counts = np.sum(list(parts), axis=0)
     values = np.arange(256) / 255
     mean = counts @ values / counts.sum(1)
     variance = counts @ values**2 / counts.sum(1) - mean**2
@@ -239,11 +262,12 @@ def _sampled_statistics(paths: np.ndarray, size: int, log: Log) -> tuple[list[fl
             wide += pictures.is_wide(picture)
     if wide:
         log(pictures.SCALED.format(wide, len(chosen)))
-    means = [
-        sample.plain(part, torch.device("cpu")) for part in np.array_split(chosen, 1 + len(chosen) // 64)
-    ]
-    pixels = torch.cat(means).permute(0, 2, 3, 1).round().to(torch.uint8)
-    return _channel_statistics(pixels.numpy())
+
+    def counts(part: np.ndarray) -> np.ndarray:
+        pixels = sample.plain(part, torch.device("cpu")).permute(0, 2, 3, 1)
+        return _counts(pixels.round().to(torch.uint8).numpy())
+
+    return _moments(map(counts, np.array_split(chosen, 1 + len(chosen) // 64)))
 
 
 def _log_duplicates(train: np.ndarray, valid: np.ndarray, log: Log) -> None:

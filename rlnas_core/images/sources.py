@@ -46,7 +46,7 @@ class ImageSource:
 
 
 def image_files(
-    path: Path, *, labels: Path | bool | None = None, mode: str = "RGB", square: bool = False
+    path: Path, *, labels: Path | str | bool | None = None, mode: str = "RGB", square: bool = False
 ) -> ImageSource:
     """Read a directory or archive (.zip, .tar) of images: train/CLASS/, test/CLASS/, CLASS/, or flat.
 
@@ -57,6 +57,7 @@ def image_files(
     images (such as val beside test), a name isn't UTF-8, a path leaves the archive, or the CSV names unknown
     files or a single class. Reading raises ValueError that names every file that isn't a readable image.
     """
+    labels = Path(labels) if isinstance(labels, str) else labels
     names = _without_common_folder(sorted(name for name, _ in contents(path, read=False)))
     if not names:
         raise ValueError(f"{path} has no images; accepted endings: {', '.join(sorted(SUFFIXES))}")

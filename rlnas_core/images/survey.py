@@ -42,7 +42,7 @@ def survey(path: Path | str, labels: Path | str | bool | None = None) -> Survey:
     Raises the errors of `image_files`, and ValueError if no image of the sample can be read.
     """
     path = Path(path)
-    found = image_files(path, labels=Path(labels) if isinstance(labels, str) else labels)
+    found = image_files(path, labels=labels)
     searched = image_files(path, labels=False) if labels else found
     images = len(searched.train.labels)
     every = 1 + images // _SAMPLE

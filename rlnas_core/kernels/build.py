@@ -44,12 +44,13 @@ def library() -> ctypes.CDLL | None:
         return None
     if target.returncode:
         return None
-    built_from = target.stdout + " ".join(_FLAGS).encode() + _CODE.read_bytes()
     for folder in _folders():
         with suppress(OSError):
-            kernels = _loaded(folder, _digest(built_from), compiler)
-            if kernels is not None:
-                return kernels
+            for openmp in (["-fopenmp"], []):  # a compiler without OpenMP builds for one thread
+                flags = [*_FLAGS, *openmp]
+                built_from = target.stdout + " ".join(flags).encode() + _CODE.read_bytes()
+                if (kernels := _loaded(folder, _digest(built_from), [*compiler, *flags])) is not None:
+                    return kernels
     return None
 
 
@@ -75,7 +76,7 @@ def _folders() -> Iterator[Path]:
             yield own
 
 
-def _loaded(folder: Path, key: str, compiler: Sequence[str]) -> ctypes.CDLL | None:
+def _loaded(folder: Path, key: str, command: Sequence[str]) -> ctypes.CDLL | None:
     """Load the build of a key, or compile it; None if that fails, OSError if the folder can't be used.
 
     The name of a build ends with the digest of its content, since loading a truncated one ends the process.
@@ -87,13 +88,12 @@ def _loaded(folder: Path, key: str, compiler: Sequence[str]) -> ctypes.CDLL | No
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         out = Path(scratch) / "kernels.so"
-        for openmp in (["-fopenmp"], []):  # a compiler without OpenMP builds for one thread
-            command = [*compiler, *_FLAGS, *openmp, str(_CODE), "-o", str(out)]
-            if subprocess.run(command, capture_output=True, check=False).returncode == 0:
-                built = folder / f"{key}-{_digest(out.read_bytes())}.so"
-                out.replace(built)  # atomically, since another job may be building it too
-                return ctypes.CDLL(str(built))
-    return None
+        whole = [*command, str(_CODE), "-o", str(out)]
+        if subprocess.run(whole, capture_output=True, check=False).returncode:
+            return None
+        built = folder / f"{key}-{_digest(out.read_bytes())}.so"
+        out.replace(built)  # atomically, since another job may be building it too
+        return ctypes.CDLL(str(built))
 
 
 def _digest(content: bytes) -> str:

@@ -73,8 +73,9 @@ class Engine:
         self._arenas: dict[str, Tensor] = {}
         self._memory: dict[Any, Any] = {}  # what the model's parts recorded
         self.runs = 0
-        self._frozen = False  # normalise by the statistics of the previous run
+        self._frozen: bytes | None = None  # the path by whose statistics batches are normalised
         self._recorded: tuple[Any, Tape, Value] | None = None
+        self._first = next(model.parameters())
         for module in model.modules():
             if isinstance(module, nn.Conv2d):
                 weight = module.weight
@@ -83,12 +84,21 @@ class Engine:
     def __call__(self, images: Tensor, path: np.ndarray) -> Tensor:
         """Class scores of square images (B, C, H, W) under a path, as the supernet returns them.
 
-        Raises ValueError for other images, and RuntimeError for gradients within `calibrated`.
+        Raises ValueError for other images. Raises RuntimeError for gradients or another path within
+        `calibrated`, and if the supernet got other weights or memory layouts since `accelerate`.
         """
         tape, output = self._record(images.shape, path)
+        if self._frozen is None and tape.images * output.side**2 < 2:
+            raise ValueError("batch norm: got one image of one pixel; give larger images or batches")
+        if self._frozen not in (None, path.tobytes()):
+            raise RuntimeError("calibrated: got another path; statistics are those of one path")
+        if next(self._model.parameters()) is not self._first or any(w.stride(0) != 1 for w in tape.weights):
+            raise RuntimeError(
+                "the supernet's weights were replaced or moved in memory after accelerate: call it again"
+            )
         if not torch.is_grad_enabled():
             return self._model.head(self.forward(tape, output, images, keep_values=False))
-        if self._frozen:
+        if self._frozen is not None:
             raise RuntimeError("the kernels have no gradient by fixed statistics: use torch.no_grad()")
         return self._model.head(_Run.apply(self, tape, output, images, *tape.weights))
 
@@ -111,11 +121,11 @@ class Engine:
             self(part, path)
             if len(part) < len(images):
                 kept = self._blend(kept)
-        self._frozen = True
+        self._frozen = path.tobytes()
         try:
             yield
         finally:
-            self._frozen = False
+            self._frozen = None
 
     def _arena(self, name: str, size: int) -> Tensor:
         if name not in self._arenas or len(self._arenas[name]) < size:
@@ -123,7 +133,7 @@ class Engine:
         return self._arenas[name]
 
     def _shape(self, tape: Tape) -> Any:
-        return (ctypes.c_int64 * 3)(tape.images, self._frozen, torch.get_num_threads())
+        return (ctypes.c_int64 * 3)(tape.images, self._frozen is not None, torch.get_num_threads())
 
     def forward(self, tape: Tape, output: Value, images: Tensor, keep_values: bool) -> Tensor:
         """Run a tape on images (B, C, H, W); `backward` needs `keep_values`."""

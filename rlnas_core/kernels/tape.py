@@ -42,6 +42,11 @@ class Value:
         self.reader: dict[str, int] | None = None  # the instruction that read it last
         self.overwritten = False
 
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """(B, C, H, W)."""
+        return self.tape.images, self.channels, self.side, self.side
+
     @classmethod
     def __torch_function__(
         cls, function: Callable[..., Any], types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
@@ -149,12 +154,7 @@ class Tape:
     def normalise(
         self, x: Value, mean: None, variance: None, weight: Tensor | None, bias: Tensor | None, **_: Any
     ) -> Value:
-        """Record a batch norm; a convolution that only it reads gets its gradient in place.
-
-        Raises ValueError if a channel has a single value, which has no variance.
-        """
-        if self.images * x.side**2 < 2:
-            raise ValueError("batch norm: got one image of one pixel; give larger images or batches")
+        """Record a batch norm; a convolution that only it reads gets its gradient in place."""
         before = self._instructions[-1] if self._instructions else None
         weights = [] if weight is None or bias is None else [weight, bias]
         y = self._record(_NORMALISE, x, x.side, x.channels, weights=weights)
@@ -199,11 +199,7 @@ class Tape:
         Raises ValueError if x and y differ in shape: the kernels don't broadcast.
         """
         if (x.side, x.channels) != (y.side, y.channels):
-            shapes = " and ".join(f"{part.side}x{part.side}x{part.channels}" for part in (x, y))
-            raise ValueError(
-                f"a + b: got {shapes} (pixels and channels); accepted: equal shapes. If pixels differ: "
-                "NAS-Bench-201 halves images twice, so give images whose side is a multiple of 4"
-            )
+            raise ValueError(f"a + b: got the shapes {x.shape} and {y.shape}; accepted: equal shapes")
         last = self._instructions[-1]
         read = x.reader is not None or y.reader is not None
         if read or not isinstance(last, dict) or last["target"] != y.offset:

@@ -92,20 +92,26 @@ class Colorization(LabelSource):
 
 
 def label_source(
-    method: str, labels: np.ndarray | None, categories: int, data: ImageArray, rng: np.random.Generator
+    method: str,
+    labels: np.ndarray | None,
+    categories: int,
+    data: ImageArray,
+    rng: np.random.Generator,
+    classes: int | None = None,
 ) -> LabelSource:
     """Return the label source of that name for the images `data`.
 
     `labels` (N,) are the fixed labels, the true labels for `shuffle-each-step`, and None for methods without
-    labels. Raises ValueError for an unknown name, for absent labels that a method needs, and for a number
-    of categories other than the pretext task's.
+    labels. `classes` is the number of true classes, by default of those that are there. Raises ValueError for
+    an unknown name, for absent labels that a method needs, and for a number of categories other than the
+    pretext task's.
     """
     if method in FIXED_METHODS:
         if labels is None:
             raise ValueError(f"labels '{method}': got none; give the labels that `draw_fixed_labels` drew")
         return FixedLabels(labels, categories)
     if method in REDRAWN_METHODS:
-        return RedrawnLabels(method, labels, categories, rng)
+        return RedrawnLabels(method, labels, categories, rng, classes)
     if method not in PRETEXT_TASKS:
         raise ValueError(f"labels: got '{method}'; accepted: {', '.join((*METHODS, *PRETEXT_TASKS))}")
     if categories != PRETEXT_TASKS[method]:

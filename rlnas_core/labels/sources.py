@@ -89,7 +89,12 @@ class RedrawnLabels(LabelSource):
     rng: np.random.Generator
 
     def __init__(
-        self, method: str, ground_truth: np.ndarray | None, categories: int, rng: np.random.Generator
+        self,
+        method: str,
+        ground_truth: np.ndarray | None,
+        categories: int,
+        rng: np.random.Generator,
+        classes: int | None = None,
     ) -> None:
         if method not in REDRAWN_METHODS:
             raise ValueError(
@@ -98,7 +103,9 @@ class RedrawnLabels(LabelSource):
         self.name = method
         self.categories = _checked(categories)
         self._truth = (
-            _checked_truth(method, ground_truth, categories) if method == "shuffle-each-step" else None
+            _checked_truth(method, ground_truth, categories, classes)
+            if method == "shuffle-each-step"
+            else None
         )
         self.rng = rng
 

@@ -28,6 +28,7 @@ def key_of(*parts: Any) -> str:
             digest.update(rows.tobytes())
         else:
             digest.update(json.dumps(part, sort_keys=True, default=str).encode())
+        digest.update(b"\0")  # so that parts can't run into each other
     return digest.hexdigest()
 
 

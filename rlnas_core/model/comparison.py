@@ -17,7 +17,8 @@ _LEVEL = 0.95
 
 @torch.no_grad()
 def hits(model: nn.Module, images: ImageArray, labels: np.ndarray) -> np.ndarray:
-    """Which of N images a model classifies as in `labels` (N,), (N,) bool."""
+    """Which of N images a model, set to evaluation mode, classifies as in `labels` (N,), (N,) bool."""
+    model.eval()
     device = next(model.parameters()).device
     parts = np.array_split(np.arange(len(images)), 1 + len(images) // _BATCH)
     found = [model(images.plain(part, device)).argmax(1).cpu().numpy() for part in parts]
@@ -72,10 +73,15 @@ def compare(right: Mapping[str, np.ndarray], reference: str) -> pd.DataFrame:
     `right` says which images each run classified right, (runs, images) bool, by network; runs and images of
     all networks are paired by index. Columns are network, runs, images, accuracy, low, high, and better,
     better_low and better_high in percentage points; a difference that is the same on all images and in all
-    runs has no interval.
+    runs has no interval. Raises ValueError for different numbers of runs or images.
     """
     rows = []
     for name, own in right.items():
+        if own.shape != right[reference].shape:
+            raise ValueError(
+                f"{name}: got {own.shape} (runs, images); accepted: those of {reference}, "
+                f"{right[reference].shape}"
+            )
         accuracy = _accuracy(own)
         better = interval(right[reference].astype(np.float64) - own)
         row = {"network": name, "runs": own.shape[0], "images": own.shape[1]}

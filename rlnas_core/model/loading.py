@@ -46,6 +46,16 @@ class ModelDescription:
     made_by: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        for name, accepted in (("in_channels", tuple(_MODES)), ("crop", ("whole", "square", "centre"))):
+            if (given := getattr(self, name)) not in accepted:
+                raise ValueError(f"{name}: got {given!r}; accepted: {', '.join(map(str, accepted))}")
+        for name in ("mean", "std"):
+            if (given := len(getattr(self, name))) != self.in_channels:
+                raise ValueError(
+                    f"{name}: got {given} numbers; accepted: {self.in_channels}, one per channel"
+                )
+
     @property
     def genes(self) -> np.ndarray:
         """The architecture (genes,)."""
@@ -109,6 +119,8 @@ class Model(nn.Module):
         else:
             single = isinstance(images, Image.Image) or (isinstance(images, np.ndarray) and images.ndim < 4)
             pictures: Any = [images] if single else images
+            if not len(pictures):
+                raise ValueError("images: got none; give at least one")
             pixels = torch.from_numpy(np.stack([self._pixels(picture) for picture in pictures]))
         return normalise(pixels.to(self.mean.device), self.mean, self.std)
 
@@ -171,9 +183,11 @@ def load_model(
     trained.
 
     Raises FileNotFoundError if `folder` isn't such a directory, and ValueError if its weights don't fit the
-    network that it describes.
+    network that it describes and for no class names.
     """
-    folder = Path(folder)
+    folder, names = Path(folder), None if class_names is None else list(class_names)
+    if names == []:
+        raise ValueError("class_names: got none; give the name of at least one class")
     missing = [name for name in (DESCRIPTION, WEIGHTS) if not (folder / name).is_file()]
     if missing:
         raise FileNotFoundError(
@@ -183,13 +197,13 @@ def load_model(
         given = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
         described = ModelDescription(**given)
         model = Model(
-            described if class_names is None else replace(described, class_names=class_names),
+            described if names is None else replace(described, class_names=names),
             features=features,
         )
     except (TypeError, ValueError) as error:
         raise ValueError(f"{folder / DESCRIPTION} describes no model: {error}; export it again") from error
     weights, _ = read_weights(folder / WEIGHTS)
-    if class_names is not None:
+    if names is not None:
         drawn = {
             f"classifier.{name}": weight for name, weight in model.network.classifier.state_dict().items()
         }

@@ -1,5 +1,6 @@
 """Save a trained network as a directory: weights, description, ONNX file, picture and model card."""
 
+import copy
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, replace
@@ -82,6 +83,8 @@ def save_model(
 ) -> None:
     """Write a model for `load_model`, with an ONNX file, a model card and, except for chains, a picture.
 
+    The model stays as it is; one that returns feature maps is written with its class scores.
+
     `accuracies` on so many held-out `images`, in percent, are shown in the card. Raises ImportError without
     the packages of the extra `export`, and ArithmeticError if ONNX Runtime and PyTorch differ.
     """
@@ -105,7 +108,8 @@ def export_onnx(model: Model, path: str | Path) -> float:
     The input `images` is uint8 (batch, S, S, C), the output `scores` (batch, classes). Raises the errors of
     `onnx_difference`.
     """
-    model = model.cpu().eval()
+    model = copy.deepcopy(model).cpu().eval()
+    model.features = False
     torch.onnx.export(
         model,
         (torch.from_numpy(_random_images(model)),),

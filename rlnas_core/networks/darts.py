@@ -218,7 +218,9 @@ class Supernet(SupernetModule):
         dilated: bool = False,
     ) -> None:
         super().__init__()
-        check_sizes(classes=classes, channels=channels, cells=cells)
+        check_sizes(classes=classes, channels=channels, cells=cells, in_channels=in_channels)
+        if imagenet and channels < 2:
+            raise ValueError(f"channels: got {channels}; accepted with imagenet: 2 or more")
         if dilated_norm not in ("reference", "paper"):
             raise ValueError(f"dilated_norm: got {dilated_norm!r}; accepted: reference, paper")
         self.dilated_norm = dilated_norm
@@ -286,7 +288,7 @@ class Network(Supernet, BackboneModule):
     """The stand-alone network of one architecture (28,), with affine normalisation and running statistics.
 
     With `auxiliary`, the network in training mode returns (scores, auxiliary scores); the auxiliary head
-    reads the cell after the second reduction cell. `drop` is the probability of drop path in training: that
+    reads the second reduction cell. `drop` is the probability of drop path in training: that
     an image skips an operation. `generator` draws which images do.
     """
 
@@ -307,6 +309,8 @@ class Network(Supernet, BackboneModule):
         self.drop, self.generator = drop, generator
         self.auxiliary: nn.Module | None = None
         if auxiliary:
+            if sum(self.reduces) < 2 or sizes["classes"] is None:
+                raise ValueError("auxiliary: got True; accepted with 2 cells or more and a number of classes")
             self.head_at = self.reduces.index(True, self.reduces.index(True) + 1)
             inner, outer = _AUXILIARY
             self.auxiliary = nn.Sequential(

@@ -75,7 +75,7 @@ class Supernet(SupernetModule):
         dilated: bool = False,
     ) -> None:
         super().__init__()
-        check_sizes(classes=classes)
+        check_sizes(classes=classes, in_channels=in_channels)
         choices = choices or [tuple(range(SKIP))] * len(BLOCKS)
         self.groups = (1, len(BLOCKS), len(SHAPES) + 1)
         self.stem = layer(in_channels, STEM, 3, 2, running)

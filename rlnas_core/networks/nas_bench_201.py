@@ -70,7 +70,12 @@ class Reduction(nn.Module):
         self.shortcut = convolution(channels, 2 * channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Halve the resolution and double the channels."""
+        """Halve the resolution and double the channels; ValueError for an odd height or width."""
+        if x.shape[2] % 2 or x.shape[3] % 2:
+            raise ValueError(
+                f"images: got {x.shape[2]}x{x.shape[3]} pixels at a block that halves them; NAS-Bench-201 "
+                "halves images twice, so give images whose sides are multiples of 4"
+            )
         y = self.first_norm(self.first(F.relu(x)))
         y = self.second_norm(self.second(F.relu(y)))
         return y + self.shortcut(F.avg_pool2d(x, 2))

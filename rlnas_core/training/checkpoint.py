@@ -145,7 +145,7 @@ def remove_checkpoint(path: str | Path) -> None:
         Path(f"{path}{end}").unlink(missing_ok=True)
 
 
-def save_weights(model: nn.Module, path: str | Path, **made_by: Any) -> None:
+def save_weights(model: nn.Module, path: str | Path, /, **made_by: Any) -> None:
     """Write a model's weights, with their provenance `made_by` (JSON data) and the versions used."""
     # `save_model` would refuse the weights of a `StaticSupernet`, which are parts of larger tensors.
     weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}

@@ -143,7 +143,7 @@ def _optimiser(model: nn.Module, settings: TrainingSettings, without_gradient: s
     if settings.decayed == "convolutions-and-classifier":
         decayed |= {id(weight) for weight in getattr(model, "classifier", nn.Identity()).parameters()}
     decays = [settings.weight_decay * (id(weight) in decayed) for weight in weights]
-    return SGD(weights, settings.momentum, decays, without_gradient, nesterov=settings.nesterov)
+    return SGD(weights, settings.momentum, decays, without_gradient, settings.nesterov, settings.kernels)
 
 
 def _clip(weights: Sequence[Tensor], settings: TrainingSettings) -> None:

@@ -15,7 +15,7 @@ class SGD:
 
     `weight_decay` is one number, or one per weight. Weights without a gradient don't change; with
     `without_gradient` "zero" they still move by momentum and weight decay. On a CPU, float32 weights are
-    updated by a single kernel.
+    updated by a single kernel, unless `kernels` is "torch".
     """
 
     def __init__(
@@ -25,12 +25,13 @@ class SGD:
         weight_decay: float | Sequence[float],
         without_gradient: str,
         nesterov: bool = True,
+        kernels: str = "auto",
     ) -> None:
         self.weights = weights
         self.momenta = [torch.zeros_like(weight) for weight in weights]
         self.momentum, self.nesterov = momentum, nesterov
         self.decay = np.broadcast_to(weight_decay, (len(weights),)).astype(np.float64)
-        self._zero = without_gradient == "zero"
+        self._zero, self._own = without_gradient == "zero", kernels == "auto"
 
     @torch.no_grad()
     def step(self, learning_rate: float) -> None:
@@ -53,7 +54,7 @@ class SGD:
             momentum if weight.grad is None else weight.grad
             for weight, momentum in zip(weights, momenta, strict=True)
         ]
-        _combine(weights, momenta, gradients, factors)
+        _combine(weights, momenta, gradients, factors, self._own)
         for weight in weights:
             weight.grad = None
 
@@ -69,12 +70,12 @@ class SGD:
 
 
 def _combine(
-    weights: list[Tensor], momenta: list[Tensor], gradients: list[Tensor], factors: np.ndarray
+    weights: list[Tensor], momenta: list[Tensor], gradients: list[Tensor], factors: np.ndarray, own: bool
 ) -> None:
     # A gradient has the memory layout of its weight, unless torch's backward chose another.
-    plain = all(
-        w.device.type == "cpu" and w.dtype == torch.float32 and w.stride() == g.stride()
-        for w, g in zip(weights, gradients, strict=True)
+    plain = own and all(
+        w.device.type == "cpu" and w.dtype == torch.float32 and w.stride() == m.stride() == g.stride()
+        for w, m, g in zip(weights, momenta, gradients, strict=True)
     )
     if plain and (kernels := library()) is not None:
         sizes = np.array([weight.numel() for weight in weights], dtype=np.int64)

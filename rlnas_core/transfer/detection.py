@@ -5,11 +5,9 @@ import io
 import json
 import math
 import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -99,24 +97,30 @@ def _read_split(root: Path, split: str) -> CocoImages:
     try:
         content = json.loads(path.read_bytes())
         images, annotations, categories = (content[key] for key in ("images", "annotations", "categories"))
+        files = [image["file_name"] for image in images]
+        ids, categories = (
+            np.array([one["id"] for one in listed], np.int64) for listed in (images, categories)
+        )
+        own, of_image, of_category = (
+            np.array([annotation[key] for annotation in annotations], np.int64)
+            for key in ("id", "image_id", "category_id")
+        )
+        boxes = np.array([annotation["bbox"] for annotation in annotations], np.float32)
+        boxes = boxes.reshape(len(annotations), 4)
     except (ValueError, TypeError, KeyError) as error:
         raise ValueError(
             f"{path} is no COCO instances file: {type(error).__name__}, {error}; fetch it again"
         ) from error
-    ids = np.array([image["id"] for image in images], dtype=np.int64)
-    order = np.argsort(ids)
-    ids, names = ids[order], [images[k]["file_name"] for k in order]
+    order, categories = np.argsort(ids), np.unique(categories)
+    ids, names = ids[order], [files[k] for k in order]
     there = {file.name for file in folder.iterdir()}
     if absent := [name for name in names if name not in there]:
         raise FileNotFoundError(
             f"{path} lists {len(absent)} images that are not in {folder}: {some(absent)}; "
             f"unpack {split}.zip again or take them and their annotations out of the file"
         )
-    categories = np.unique(np.array([category["id"] for category in categories], dtype=np.int64))
-    own = np.array([annotation["id"] for annotation in annotations], dtype=np.int64)
-    image = _places(path, own, "image_id", annotations, ids)
-    label = _places(path, own, "category_id", annotations, categories)
-    boxes = np.array([annotation["bbox"] for annotation in annotations], dtype=np.float32).reshape(-1, 4)
+    image = _places(path, own, "image_id", of_image, ids)
+    label = _places(path, own, "category_id", of_category, categories)
     flat = (boxes[:, 2:] <= 0).any(axis=1)
     if flat.any():
         warnings.warn(
@@ -133,11 +137,8 @@ def _read_split(root: Path, split: str) -> CocoImages:
     return CocoImages(path, paths, ids, starts, boxes[kept], label[kept], categories)
 
 
-def _places(
-    path: Path, own: np.ndarray, key: str, annotations: Sequence[dict[str, Any]], listed: np.ndarray
-) -> np.ndarray:
-    """The index of each annotation's id in `listed`, the sorted ids of the file; ValueError if absent."""
-    ids = np.array([annotation[key] for annotation in annotations], dtype=np.int64)
+def _places(path: Path, own: np.ndarray, key: str, ids: np.ndarray, listed: np.ndarray) -> np.ndarray:
+    """The index of each of `ids` in `listed`, the sorted ids of the file; ValueError if absent."""
     wrong = ~np.isin(ids, listed)
     if wrong.any():
         kind = "images" if key == "image_id" else "categories"
@@ -249,9 +250,13 @@ def average_precision(data: CocoImages, detections: np.ndarray) -> dict[str, flo
     """
     with contextlib.redirect_stdout(io.StringIO()):
         truth = COCO(str(data.annotations))
-        # Boxes without an area can't be detected; `read_coco` has warned about them.
-        boxes = truth.dataset["annotations"]
-        truth.dataset["annotations"] = [box for box in boxes if min(box["bbox"][2:]) > 0]
+        # Boxes without an area can't be detected; `read_coco` has warned about them. COCOeval takes the id 0
+        # for no match, and boxes of one id for one box.
+        boxes = [box for box in truth.dataset["annotations"] if min(box["bbox"][2:]) > 0]
+        truth.dataset["annotations"] = [
+            {"iscrowd": 0, "area": box["bbox"][2] * box["bbox"][3], **box, "id": number}
+            for number, box in enumerate(boxes, 1)
+        ]
         truth.createIndex()
         found = truth.loadRes(detections) if len(detections) else COCO()
         evaluation = COCOeval(truth, found, "bbox")

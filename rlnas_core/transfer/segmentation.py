@@ -18,6 +18,7 @@ from rlnas_core.images.arrays import Reader
 from rlnas_core.images.augmentation import normalise
 from rlnas_core.images.pictures import opened, read_picture
 from rlnas_core.machine.devices import upload
+from rlnas_core.machine.files import some
 from rlnas_core.machine.fingerprints import marks_of
 from rlnas_core.networks.layers import BackboneModule, layer
 from rlnas_core.training.settings import TrainingSettings
@@ -34,7 +35,6 @@ _SCALES = 0.5, 2.0
 _DROPPED = 0.1
 _WIDTH = 256  # channels of the head
 _RATES = 6, 12, 18  # of the head's filters at an output stride of 16
-_NAMED = 5  # mistakes listed in a message
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def read_cityscapes(root: str | Path) -> tuple[CityImages, CityImages]:
     """Read the training and validation images of a directory with leftImg8bit/ and gtFine/.
 
     Raises FileNotFoundError without photographs or for a missing label image, and ValueError for a label
-    image of another size than its photograph.
+    image of another size than its photograph or of other pixels than ids of 8 bits.
     """
     train, valid = (_read_split(Path(root), split) for split in ("train", "val"))
     return train, valid
@@ -90,22 +90,36 @@ def _read_split(root: Path, split: str) -> CityImages:
             f"{len(absent)} label images are missing, the first is {absent[0]}; unpack "
             "gtFine_trainvaltest.zip again or take their photographs away"
         )
-    wrong = []
+    wrong, coloured = [], []
     for path, label in zip(photographs, labels, strict=True):
-        sizes = [_size(path), _size(label)]
-        if sizes[0] != sizes[1]:
-            wrong.append(f"{label} is {sizes[1]}, its photograph {sizes[0]}")
+        (size, _), (labelled, mode) = _header(path), _header(label)
+        if size != labelled:
+            wrong.append(f"{label} is {labelled} and its photograph {size}")
+        if mode not in ("L", "P"):
+            coloured.append(f"{label} ({mode})")
+    if coloured:
+        raise ValueError(
+            f"{len(coloured)} label images have other pixels than ids of 8 bits: {some(coloured)}; give "
+            "gtFine's labelIds, or grey or palette images of these ids"
+        )
     if wrong:
         raise ValueError(
             f"{len(wrong)} label images have another size than their photographs: "
-            f"{'; '.join(wrong[:_NAMED])}{'; ...' * (len(wrong) > _NAMED)}; replace one of each two"
+            f"{some(wrong)}; replace one of each two"
         )
     return CityImages(photographs, labels)
 
 
-def _size(path: Path) -> str:
+def _header(path: Path) -> tuple[str, str]:
+    """The size of an image and PIL's mode."""
     with opened(path) as picture:
-        return "{}x{}".format(*picture.size)
+        return "{}x{}".format(*picture.size), picture.mode
+
+
+def _ids(path: Path) -> Image.Image:
+    """The image of a file as it is: label ids are no colours."""
+    with opened(path) as picture:
+        return picture.copy()
 
 
 class ChannelDropout(nn.Module):
@@ -182,9 +196,7 @@ class SegmentationTask(Task):
     ) -> None:
         self.model, self.data, self.settings = model, data, settings
         self.rng, self.generators = rng, [rng]
-        self._reader = Reader(
-            lambda k: (read_picture(data.photographs[k], "RGB"), read_picture(data.labels[k], "L"))
-        )
+        self._reader = Reader(lambda k: (read_picture(data.photographs[k], "RGB"), _ids(data.labels[k])))
 
     def expect(self, indices: np.ndarray) -> None:
         """Read the images (b,) of the next batch in advance."""
@@ -268,7 +280,7 @@ def mean_iou(model: nn.Module, data: CityImages) -> float:
     ).to(device)
     for photograph, label in zip(data.photographs, data.labels, strict=True):
         image = upload(np.array(read_picture(photograph, "RGB")), device)[None]
-        target = upload(CLASS_OF[np.asarray(read_picture(label, "L"))].astype(np.int64), device)
+        target = upload(CLASS_OF[np.asarray(_ids(label))].astype(np.int64), device)
         measure.update(model(normalise(image, *_scale(device)))["out"].argmax(1), target[None])
     return 100 * measure.compute().item()
 

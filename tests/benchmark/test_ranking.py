@@ -5,6 +5,7 @@ from sklearn.metrics import ndcg_score
 from rlnas_core import spaces
 from rlnas_core.benchmark.accuracies import INCLUDED, read_table
 from rlnas_core.benchmark.ranking import (
+    TIES,
     add_ranks,
     baselines,
     bootstrap_interval,
@@ -74,6 +75,14 @@ def test_the_top_is_what_scores_highest():
 def test_scores_that_do_not_fit_are_refused(scores, message):
     with pytest.raises(ValueError, match=message):
         kendall(scores, [1, 2, 3])
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.int8, bool])
+def test_scores_of_any_type_of_numbers_are_ranked_alike(kind):
+    scores = np.array([0, 1, 1] if kind is bool else [0, 100, np.iinfo(kind).max], kind)
+    for ties in TIES:
+        assert kendall(scores, [1, 2, 3], ties) == kendall(scores.astype(float), [1, 2, 3], ties)
+    assert gain_at_top(scores, [1, 2, 3]) == gain_at_top(scores.astype(float), [1, 2, 3]) > 0.4
 
 
 def test_bootstrap_interval_surrounds_tau_and_narrows_with_more_architectures():

@@ -8,6 +8,7 @@ import torch
 from image_directories import FOLDER, TESTS, as_folder, as_tar, as_zip, image_folder, labels_of, prepared
 from PIL import Image
 
+from rlnas_core.images import preparation
 from rlnas_core.images.arrays import load
 from rlnas_core.images.augmentation import normalise
 from rlnas_core.images.preparation import Reading, inspect, prepare
@@ -97,6 +98,33 @@ def test_duplicates_are_counted_also_between_training_and_validation(tmp_path):
     ]
 
 
+def test_classes_of_which_no_image_is_trained_on_are_named(tmp_path):
+    folder = image_folder(tmp_path / "images", {f"{kind}/0.png": number for number, kind in enumerate("abc")})
+    lines = []
+    prepare("image-folder", tmp_path / "out", 8, path=folder, split="half-of-train", log=lines.append)
+    kept = set(labels_of(tmp_path / "out", "train").tolist())
+    absent = ", ".join(name for number, name in enumerate("abc") if number not in kept)
+    assert f"classes without a training image: {absent}" in lines
+
+
+@pytest.mark.parametrize("decode", ["once", "each-time"])
+def test_mean_and_deviation_are_those_of_all_pixels_whatever_is_counted_at_once(
+    tmp_path, monkeypatch, decode
+):
+    monkeypatch.setattr(preparation, "_COUNTED", 500)
+    rng, folder = np.random.default_rng(0), tmp_path / "images"
+    folder.mkdir()
+    pixels = rng.integers(256, size=(70, 8, 8, 3), dtype=np.uint8)
+    for number, image in enumerate(pixels):
+        Image.fromarray(image).save(folder / f"{number}.png")
+    found = prepare("image-folder", tmp_path / "out", 8, path=folder, decode=decode)
+    # A central crop is of an image that was resized to a side of 8/7 of its own.
+    tolerance = 1e-12 if decode == "once" else 0.1
+    np.testing.assert_allclose(found["mean"], pixels.mean(axis=(0, 1, 2)) / 255, rtol=tolerance)
+    if decode == "once":
+        np.testing.assert_allclose(found["std"], pixels.std(axis=(0, 1, 2)) / 255, rtol=tolerance)
+
+
 def test_an_archive_cant_be_decoded_each_time_and_that_is_known_before(tmp_path):
     with pytest.raises(ValueError, match=r"decode: got each-time; .*images\.zip isn't a folder"):
         inspect(Reading("image-folder", as_zip(tmp_path, FOLDER), decode="each-time"))
@@ -111,6 +139,14 @@ def test_wrong_settings_say_what_was_got_and_what_is_accepted(tmp_path):
         ValueError, match=r"got 'thirds'; accepted with these images: half-of-train, held-out$"
     ):
         folder(split="thirds")
+    for wrong in ({"decode": "never"}, {"colours": "red"}, {"crop": "centre"}):
+        [(name, value)] = wrong.items()
+        with pytest.raises(ValueError, match=f"^{name}: got '{value}'; accepted: "):
+            folder(**wrong)
+    with pytest.raises(ValueError, match=r"^decode each-time: got grey, whole images; accepted: colour"):
+        folder(decode="each-time", colours="grey")
+    with pytest.raises(ValueError, match=r"^image_size: got 0; accepted"):
+        prepare("digits", tmp_path / "out", 0)
     with pytest.raises(ValueError, match=r"got 3, but .* has 2 class folders"):
         folder(classes=3)
     listed = tmp_path / "labels.csv"

@@ -28,6 +28,7 @@ def test_a_list_of_files_and_classes_says_what_is_read_and_labelled(tmp_path):
     folder = image_folder(tmp_path / "images", {f"all/{number}.png": 10 * number for number in range(8)})
     listed = tmp_path / "labels.csv"
     listed.write_text("file,class,note\n7.png,dog,\n1.png,cat,\nall/3.png,dog,x\n5.png,cat,\n")
+    assert image_files(folder, labels=str(listed)).names == ("cat", "dog")
     prepare_these = partial(prepare, "image-folder", image_size=8, path=folder, split="half-of-train")
     description = prepare_these(tmp_path / "out", labels=listed)
     assert description["class_names"] == ["cat", "dog"]

@@ -70,6 +70,22 @@ def test_a_build_that_can_not_be_loaded_is_compiled_again_once(cache, monkeypatc
 
 
 @needs_compiler
+def test_a_compilation_that_failed_once_is_not_kept_as_one_for_a_single_thread(cache, tmp_path, monkeypatch):
+    once = tmp_path / "c++"
+    once.write_text(
+        f'#!/bin/sh\ncase "$*" in *fopenmp*) mkdir {tmp_path}/ran && exit 1;; esac\n'
+        f'exec {shutil.which("c++") or shutil.which("g++")} "$@"\n'
+    )
+    once.chmod(0o755)
+    monkeypatch.setenv("CXX", str(once))
+    assert library().answer() == 42
+    alone = set(cache.iterdir())
+    assert library().answer() == 42
+    assert len(alone) == 1
+    assert len(set(cache.iterdir()) - alone) == 1
+
+
+@needs_compiler
 def test_without_a_cache_a_temporary_directory_of_the_user_is_used(cache, monkeypatch):
     cache.parent.write_text("no directory")
     own = cache.parents[1] / f"rlnas_core-{os.getuid()}"

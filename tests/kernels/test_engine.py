@@ -218,6 +218,9 @@ def test_what_the_kernels_would_compute_wrongly_is_refused():
     refused = pytest.raises(RuntimeError, match=r"no gradient by fixed statistics: use torch.no_grad\(\)")
     with torch.no_grad(), model.calibrated(x, path), torch.enable_grad(), refused:
         model(x, path)
+    refused = pytest.raises(RuntimeError, match="got another path; statistics are those of one path")
+    with torch.no_grad(), model.calibrated(x, path), refused:
+        model(x, np.full((3, 6), 2))
     for images, message in (
         (torch.randn(4, 3, 8, 12), "got 8x12 pixels; accepted: square images"),
         (torch.randn(4, 1, 8, 8), "got 1 channels; the network accepts 3"),
@@ -225,6 +228,29 @@ def test_what_the_kernels_would_compute_wrongly_is_refused():
     ):
         with pytest.raises(ValueError, match=message):
             model(images, path)
+
+
+@needs_compiler
+def test_weights_that_were_replaced_or_moved_are_not_those_of_the_engine():
+    x, path = torch.randn(2, 3, 8, 8), np.full((3, 6), 3)
+    for change in (
+        lambda model: model.to(memory_format=torch.channels_last),
+        lambda model: model.load_state_dict(model.state_dict(), assign=True),
+    ):
+        run, _, model = twins()
+        expected = run(x, path)
+        change(model)
+        with pytest.raises(RuntimeError, match="after accelerate: call it again"):
+            run(x, path)
+        torch.testing.assert_close(engine.accelerate(model)(x, path), expected)
+
+
+@needs_compiler
+def test_a_single_image_of_one_pixel_is_scored_by_fixed_statistics():
+    run, reference, _ = twins()
+    x, path = torch.randn(5, 3, 4, 4), np.full((3, 6), 3)
+    with torch.no_grad(), run.calibrated(x, path), reference.calibrated(x.double(), path):
+        torch.testing.assert_close(run(x[:1], path), reference(x[:1].double(), path).float())
 
 
 def test_what_the_kernels_lack_leaves_the_network_to_torch(monkeypatch):
@@ -276,18 +302,22 @@ def test_operations_that_cannot_be_recorded_are_refused():
 def test_sums_of_other_shapes_are_refused():
     x = Tape(2, 8, 3).input
     y = F.relu(x)
-    with pytest.raises(ValueError, match=r"got 8x8x3 and 4x4x3 \(pixels and channels\); accepted: equal"):
+    with pytest.raises(
+        ValueError, match=r"got the shapes \(2, 3, 8, 8\) and \(2, 3, 4, 4\); accepted: equal"
+    ):
         _ = y + F.avg_pool2d(x, 2)
-    with pytest.raises(ValueError, match="got 8x8x3 and 8x8x5"):
+    with pytest.raises(ValueError, match=r"got the shapes \(2, 3, 8, 8\) and \(2, 5, 8, 8\)"):
         _ = y + torch.nn.Conv2d(3, 5, 1, bias=False)(x)
 
 
 @needs_compiler
 @pytest.mark.parametrize("side", [5, 6, 7, 10])  # torch broadcasts at 6 pixels
 def test_sides_that_can_not_be_halved_twice_are_refused(side):
-    model, *_ = twins()
-    with pytest.raises(ValueError, match=r"NAS-Bench-201 .* a multiple of 4"):
-        model(torch.randn(2, 3, side, side), np.full((3, 6), 3))
+    ours, reference, _ = twins()
+    images = torch.randn(2, 3, side, side)
+    for run, x in ((ours, images), (reference, images.double())):
+        with pytest.raises(ValueError, match=r"NAS-Bench-201 .* multiples of 4"):
+            run(x, np.full((3, 6), 3))
 
 
 @pytest.mark.parametrize("gradient", ["zero", "absent"])

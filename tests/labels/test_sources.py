@@ -92,6 +92,8 @@ def test_another_number_of_categories_than_classes_is_refused(method):
 
 def test_images_that_lack_the_highest_class_keep_their_labels():
     lacking = TRUTH[TRUTH < 9]
+    redrawn = RedrawnLabels("shuffle-each-step", lacking, 10, rng(), classes=10)(np.arange(50))
+    np.testing.assert_array_equal(np.sort(redrawn), np.sort(lacking[:50]))
     drawn = draw_fixed_labels("ground-truth", lacking, len(lacking), 10, rng(), classes=10)
     np.testing.assert_array_equal(drawn, lacking)
     with pytest.raises(ValueError, match="got 9 categories, accepted: 10"):

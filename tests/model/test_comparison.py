@@ -53,3 +53,7 @@ def test_networks_are_compared_run_by_run_and_image_by_image():
     assert table.loc["random", "better"] == pytest.approx(100 * (better.mean() - worse.mean()))
     assert table.loc["random", "better_low"] > 0
     assert np.isnan(table.loc["found", "better"])
+    with pytest.raises(
+        ValueError, match=r"^random: got \(1, 500\) \(runs, images\); accepted: those of found"
+    ):
+        compare(right | {"random": worse[:1]}, "found")

@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import rlnas_core
 from rlnas_core.model.loading import Model, ModelDescription, describe, set_weights
-from rlnas_core.model.saving import card, onnx_difference, save_model
+from rlnas_core.model.saving import card, export_onnx, onnx_difference, save_model
 from rlnas_core.networks.layers import initialise
 from rlnas_core.spaces import get, published
 from rlnas_core.training.checkpoint import read_weights, save_weights
@@ -180,10 +180,33 @@ def test_what_is_no_model_is_refused(saved, tmp_path):
         rlnas_core.load_model(tmp_path)
     (tmp_path / "weights.safetensors").write_bytes((folder / "weights.safetensors").read_bytes())
     (tmp_path / "model.json").write_text("{}")
-    with pytest.raises(ValueError, match="describes no model"):
-        rlnas_core.load_model(tmp_path)
+    described = json.loads((folder / "model.json").read_text())
+    for changed, message in (
+        (None, "missing"),
+        ({"crop": "center"}, "crop: got 'center'; accepted: whole, square, centre"),
+        ({"mean": [0.4, 0.4]}, r"mean: got 2 numbers; accepted: \d, one per channel"),
+        ({"in_channels": 2}, "in_channels: got 2; accepted: 1, 3"),
+    ):
+        if changed:
+            (tmp_path / "model.json").write_text(json.dumps(described | changed))
+        with pytest.raises(ValueError, match=f"describes no model: .*{message}"):
+            rlnas_core.load_model(tmp_path)
+    with pytest.raises(ValueError, match=r"^class_names: got none"):
+        rlnas_core.load_model(folder, class_names=[])
+    with pytest.raises(ValueError, match=r"^images: got none"):
+        model([])
     with pytest.raises(ValueError, match=r"FILE: got weights of another network"):
         set_weights(model, {"classifier.weight": torch.zeros(1)}, "FILE")
+
+
+def test_a_model_stays_as_it_is_when_it_is_written_also_one_of_feature_maps(tmp_path):
+    model = made("nas_bench_201").train()
+    model.features = True
+    export_onnx(model, tmp_path / "model.onnx")
+    assert model.features
+    assert all(module.training for module in model.modules())
+    model.features = False
+    assert onnx_difference(model.eval(), tmp_path / "model.onnx") < 1e-4
 
 
 def test_an_onnx_file_of_other_weights_is_refused(saved):

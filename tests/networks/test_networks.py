@@ -274,3 +274,20 @@ def test_running_statistics_of_calibration_are_those_of_torch():
         torch.testing.assert_close(mean, reference.running_mean)
         # torch's running variance has n - 1 in place of n
         torch.testing.assert_close(variance, reference.running_var, rtol=2e-3, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("name", "sizes", "message"),
+    [
+        ("nas_bench_201", {"in_channels": 0}, "in_channels: got 0; accepted: a whole number from 1"),
+        ("darts", {"in_channels": 0}, "in_channels: got 0; accepted: a whole number from 1"),
+        ("mobilenet", {"in_channels": 0}, "in_channels: got 0; accepted: a whole number from 1"),
+        ("darts", {"channels": 1, "imagenet": True}, "channels: got 1; accepted with imagenet: 2 or more"),
+        ("darts", {"cells": 1, "auxiliary": True}, "auxiliary: got True; accepted with 2 cells or more"),
+        ("darts", {"classes": None, "auxiliary": True}, "auxiliary: got True; .* and a number of classes"),
+    ],
+)
+def test_sizes_that_no_network_has_are_refused(name, sizes, message):
+    space = get(name)
+    with pytest.raises(ValueError, match=f"^{message}"):
+        space.network(space.sample(1, np.random.default_rng(0))[0], **{"classes": 3} | sizes)

@@ -178,6 +178,8 @@ def test_boxes_are_left_top_right_bottom_and_labels_number_the_categories(coco):
         ),
         (lambda content: content["categories"].append({"id": 90, "name": "toothbrush"}), "category ids"),
         (lambda content: content.pop("images"), "no COCO instances file: KeyError, 'images'; fetch"),
+        (lambda content: content["annotations"][1].pop("bbox"), "no COCO instances file: KeyError, 'bbox'"),
+        (lambda content: content["annotations"][1]["bbox"].pop(), "no COCO instances file: ValueError"),
     ],
 )
 def test_wrong_annotations_are_named_before_training(coco, edit, message):
@@ -323,6 +325,18 @@ def test_boxes_without_an_area_do_not_count_as_missed(miniature, tmp_path):
     with pytest.warns(UserWarning, match="skipped 1 boxes without an area"):
         _, valid = read_coco(tmp_path / "coco")
     assert average_precision(valid, truth(valid)[:-1])["AP"] == pytest.approx(100)
+
+
+@pytest.mark.parametrize("number", [lambda row: row, lambda row: row // 2 + 1])
+def test_numbers_of_boxes_and_fields_that_are_left_out_change_nothing(coco, number):
+    def edit(content):
+        for row, box in enumerate(content["annotations"]):
+            del box["iscrowd"], box["area"]
+            box["id"] = number(row)
+
+    change(coco, edit, "val2017")
+    _, valid = read_coco(coco)
+    assert average_precision(valid, truth(valid))["AP"] == pytest.approx(100)
 
 
 def test_wrong_categories_and_no_detections_have_an_ap_of_0(miniature):

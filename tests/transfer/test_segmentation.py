@@ -111,7 +111,20 @@ def test_missing_labels_and_photographs_are_named(cityscapes):
 def test_a_label_image_of_another_size_is_named_with_both_sizes(cityscapes):
     _, valid = read_cityscapes(cityscapes)
     Image.open(valid.labels[1]).resize((96, 48)).save(valid.labels[1])
-    with pytest.raises(ValueError, match=r"000001.*labelIds\.png is 96x48, its photograph 192x96; replace"):
+    with pytest.raises(
+        ValueError, match=r"000001.*labelIds\.png is 96x48 and its photograph 192x96; replace"
+    ):
+        read_cityscapes(cityscapes)
+
+
+def test_label_images_of_other_pixels_than_ids_are_refused(cityscapes):
+    _, valid = read_cityscapes(cityscapes)
+    for label, mode in zip(valid.labels, ("RGB", "I;16", "P"), strict=True):
+        ids = np.asarray(Image.open(label))
+        Image.fromarray(ids.astype(np.uint16) if mode == "I;16" else ids).convert(mode).save(label)
+    with pytest.raises(
+        ValueError, match=r"^2 label images .*000000_000019_gtFine_labelIds\.png \(RGB\), .*\(I;16\)"
+    ):
         read_cityscapes(cityscapes)
 
 
@@ -200,6 +213,10 @@ class Oracle(torch.nn.Module):
 def test_perfect_predictions_have_a_mean_iou_of_100_and_shifted_ones_less(cityscapes):
     _, valid = read_cityscapes(cityscapes)
     coded(valid)
+    palette = Image.open(valid.labels[0])
+    palette.putpalette(bytes(range(255, -1, -1)) * 3)  # its numbers are ids, whatever colours it gives them
+    palette.save(valid.labels[0])
+    assert Image.open(valid.labels[0]).mode == "P"
     assert mean_iou(Oracle(0), valid) == pytest.approx(100)
     classes = np.stack([CLASS_OF[np.asarray(Image.open(label))] for label in valid.labels])
     said = np.roll(np.where(classes == IGNORED, 18, classes), 8, axis=2)
