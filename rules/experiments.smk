@@ -123,9 +123,13 @@ def table_searches(number):
 IMAGES = searched_images(config["searches"], config["datasets"])
 
 
-def table_label(wildcards):
-    """The labels of a table in the report."""
-    return {"table": wildcards.number, "shows": PAPER[f"table{wildcards.number}"]["shows"]}
+def numbered(kind):
+    """The labels of the paper's tables or figures in the report, whose menu sorts numbers as text."""
+
+    def labels(wildcards):
+        return {kind: f"{int(wildcards.number):02}", "shows": PAPER[f"{kind}{wildcards.number}"]["shows"]}
+
+    return labels
 
 
 def method_seeds(labels, indicator):

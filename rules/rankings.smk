@@ -61,7 +61,7 @@ rule tabulate_rankings:
         tex=f"{RESULTS}/tables/rankings.tex",
         html=report(
             f"{RESULTS}/tables/rankings.html",
-            caption="../report/rankings.rst",
+            caption="../report/rankings_table.rst",
             category="Tables",
             labels={"table": "rankings", "shows": "everything that ranks the space"},
         ),
@@ -91,19 +91,17 @@ rule tabulate_rankings:
         "../workflow_scripts/tabulate_rankings.py"
 
 
+# Not in the report, which would embed it as a data: URL; browsers open those only up to 2 MB.
 rule build_explorer:
     input:
         unpack(ranking_inputs),
         accuracies=f"{RESULTS}/benchmark/accuracies.csv",
     output:
-        html=report(
-            f"{RESULTS}/explore.html",
-            caption="../report/explorer.rst",
-            category="Explorer",
-            labels={"shows": "every architecture in every ranking"},
-        ),
+        html=f"{RESULTS}/explore.html",
     params:
+        run=config["run"],
         runs=RANKINGS,
+        sizes={dataset: config["datasets"][dataset]["image_size"] for dataset in DATASETS},
         pooling=config["angle"]["pooling"],
         ties=config["ranking"]["ties"],
     log:

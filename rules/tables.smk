@@ -14,7 +14,7 @@ rule tabulate_costs:
             f"{RESULTS}/tables/table{{number}}.html",
             caption="../report/costs.rst",
             category="Tables",
-            labels=table_label,
+            labels=numbered("table"),
         ),
     params:
         sources={scenes: transfer["source"] for scenes, transfer in config["transfer"].items()},
@@ -45,7 +45,7 @@ rule tabulate_accuracies:
             f"{RESULTS}/tables/table{{number}}.html",
             caption="../report/accuracies.rst",
             category="Tables",
-            labels=table_label,
+            labels=numbered("table"),
         ),
     params:
         searches=lambda wildcards: table_searches(wildcards.number),
@@ -79,7 +79,7 @@ rule tabulate_correlations:
             f"{RESULTS}/tables/table{{number}}.html",
             caption="../report/correlations.rst",
             category="Tables",
-            labels=table_label,
+            labels=numbered("table"),
         ),
     params:
         searches=config["searches"],

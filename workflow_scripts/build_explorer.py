@@ -6,6 +6,7 @@ import job
 from rlnas_core.benchmark.accuracies import read_extracted
 from rlnas_core.paper import rankings
 from rlnas_core.paper.explorer import explorer
+from rlnas_core.paper.tables import title
 from rlnas_core.spaces import get
 
 log = job.start(snakemake)
@@ -13,8 +14,10 @@ given, params, space = snakemake.input, snakemake.params, get("nas_bench_201")
 accuracies = read_extracted(given.accuracies)
 found = rankings.collect(space, params.runs, given.scores, given.statistics, params.pooling)
 dataset = params.runs[0]["dataset"]
-shown = next(rows for (images, _), rows in sorted(found.items()) if images == dataset)
+seed, shown = next((seed, rows) for (images, seed), rows in sorted(found.items()) if images == dataset)
 columns = [column for column in accuracies.columns if column.endswith("_test")]
-page = explorer(space, shown, accuracies[columns], params.ties)
+size = params.sizes[dataset]
+about = f"run {params.run}, {title(dataset)} at {size}x{size} pixels, seed {seed}"
+page = explorer(space, shown, accuracies[columns], params.ties, about)
 Path(snakemake.output.html).write_text(page, encoding="utf-8", newline="\n")
 log(f"{len(shown)} rankings with the images of {dataset}, {len(page):,} bytes")

@@ -14,8 +14,8 @@ name = snakemake.wildcards.benchmark_dataset
 images = snakemake.params.images[name]
 angles = read_scores(snakemake.input.scores, space)["angle"].to_numpy()
 accuracies = read_extracted(snakemake.input.accuracies)[f"{name}_test"].to_numpy()
-best = read_best(snakemake.input.best)["arch"]
-chosen = int(space.index(space.from_string([best]))[0])
-figure = figures.draw_scatter(angles, accuracies, chosen, name, images, snakemake.params.ties)
+best = read_best(snakemake.input.best)
+chosen = int(space.index(space.from_string([best["arch"]]))[0])
+figure = figures.draw_scatter(angles, accuracies, chosen, name, images, best["seed"], snakemake.params.ties)
 figures.save(figure, Path(snakemake.output.svg).with_suffix(""))
-log(f"chosen: {best}, {accuracies[chosen]:.2f}% on {name}")
+log(f"chosen: {best['arch']}, {accuracies[chosen]:.2f}% on {name}")

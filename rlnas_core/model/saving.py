@@ -1,6 +1,5 @@
 """Save a trained network as a directory: weights, description, ONNX file, picture and model card."""
 
-import copy
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, replace
@@ -108,10 +107,10 @@ def export_onnx(model: Model, path: str | Path) -> float:
     The input `images` is uint8 (batch, S, S, C), the output `scores` (batch, classes). Raises the errors of
     `onnx_difference`.
     """
-    model = copy.deepcopy(model).cpu().eval()
-    model.features = False
+    scoring = Model(model.description)  # on the CPU, in evaluation mode and without feature maps
+    scoring.network.load_state_dict(model.network.state_dict())
     torch.onnx.export(
-        model,
+        scoring,
         (torch.from_numpy(_random_images(model)),),
         str(path),
         input_names=["images"],
@@ -122,7 +121,7 @@ def export_onnx(model: Model, path: str | Path) -> float:
         dynamo=True,
         verbose=False,
     )
-    return onnx_difference(model, path)
+    return onnx_difference(scoring, path)
 
 
 @torch.no_grad()

@@ -1,6 +1,7 @@
 """A self-contained page that shows every ranking of the enumerated space against every accuracy."""
 
 import base64
+import html
 import json
 import re
 from collections.abc import Mapping
@@ -28,11 +29,14 @@ LIMIT = 5_000_000
 """Largest size of a page in bytes."""
 
 
-def explorer(space: NASBench201, rankings: Mapping[str, Ranking], accuracies: pd.DataFrame, ties: str) -> str:
+def explorer(
+    space: NASBench201, rankings: Mapping[str, Ranking], accuracies: pd.DataFrame, ties: str, about: str
+) -> str:
     """Return an HTML page of rankings of all architectures, and their accuracies in percent (columns).
 
-    `ties` is that of `ranking.kendall`. Places count from 1, the best; tied architectures share their best
-    place. Raises ValueError if the page is larger than `LIMIT`.
+    `ties` is that of `ranking.kendall`. `about` says in the heading what was ranked: run, images and seed.
+    Places count from 1, the best; tied architectures share their best place. Raises ValueError if the page is
+    larger than `LIMIT`.
     """
     genes = space.enumerate()
     params, _ = space.cost(genes)
@@ -59,6 +63,7 @@ def explorer(space: NASBench201, rankings: Mapping[str, Ranking], accuracies: pd
     template = resources.files("rlnas_core.paper").joinpath("explorer.html").read_text(encoding="utf-8")
     page = template
     for place, text in {
+        "<!-- ABOUT -->": html.escape(about),
         "/* BOKEH */": "\n".join(Resources(mode="inline", components=["bokeh"]).js_raw),
         "/* PLOT */ null": _numbered(_script(json_item(_plot(), ID("plot")))),
         "/* CONTENT */ null": _script(content),

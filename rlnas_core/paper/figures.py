@@ -33,6 +33,7 @@ _METHODS = {
     "D/layer-angle-sum-times-mean": "D, layer by layer",
     "D/operation-average-control": "its control: structure alone",
 }
+_CANDIDATES = {"found": "found with random labels", "structure": "structure alone"}
 METHODS = tuple(_METHODS)
 """Rows of table 2 that `draw_methods` draws by default."""
 STYLE: Any = {
@@ -61,9 +62,10 @@ _METADATA: dict[str, dict[str, Any]] = {
 def draw_figure1(results: pd.DataFrame, images: Mapping[str, str]) -> Figure:
     """Draw figure 1: test accuracy and Kendall's tau against the number of random-label categories.
 
-    `results` has the columns dataset, classes, categories, seed, accuracy (percent) and tau. The true number
-    of classes is marked in red, if images are labelled. Lines are means over seeds, bands one sample standard
-    deviation on either side. `images` are those of each dataset, as in `tables.searched_images`.
+    `results` has the columns dataset, classes, categories, seed, accuracy (percent) and tau. The number of
+    classes of the images searched is marked in red, if they are labelled. Lines are means over seeds, bands
+    one sample standard deviation on either side. `images` are those of each dataset, as in
+    `tables.searched_images`.
     """
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(10, 4.6), layout="constrained")
@@ -89,8 +91,9 @@ def draw_figure1(results: pd.DataFrame, images: Mapping[str, str]) -> Figure:
         handles, labels = ranking.get_legend_handles_labels()
         if results["classes"].notna().any():
             handles.append(Line2D([], [], marker="*", linestyle="", color=_RED, markersize=12))
-            labels.append("true number of classes")
-        figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+            labels.append("number of classes of the images searched")
+        columns = 2 if any("\n" in label for label in labels) else len(labels)
+        figure.legend(handles, labels, loc="outside lower center", ncols=columns)
     return figure
 
 
@@ -98,7 +101,8 @@ def draw_methods(table: pd.DataFrame) -> Figure:
     """Draw Kendall's tau of each method, the paper's number beside the measured one, one panel per dataset.
 
     `table` is the tidy table 2, of which the rows `METHODS` are drawn from top to bottom. A bar is the t
-    interval of the mean over seeds or, for one run, the bootstrap interval over architectures.
+    interval of the mean over seeds. A value of one run has none and is hollow, since its spread over seeds is
+    unknown; its bootstrap interval over architectures is much narrower, and stays in the table.
     """
     with mpl.rc_context(STYLE):
         datasets = [str(name) for name in dict.fromkeys(table["column"])]
@@ -107,12 +111,15 @@ def draw_methods(table: pd.DataFrame) -> Figure:
         for axes, dataset in zip(panels, datasets, strict=True):
             cells = table[table["column"] == dataset].set_index("row").reindex(list(METHODS))
             places = np.arange(len(METHODS))
-            below = (cells["mean"] - cells["low"]).fillna(0).clip(lower=0)
-            above = (cells["high"] - cells["mean"]).fillna(0).clip(lower=0)
+            several, one = cells["mean"].where(cells["runs"] > 1), cells["mean"].where(cells["runs"] == 1)
+            look: Any = {"fmt": "o", "color": COLOURS[0], "markersize": 6}
             axes.axvline(0, color="#888888", linewidth=1)
             axes.errorbar(
-                *(cells["mean"], places), xerr=[below, above],
-                fmt="o", color=COLOURS[0], markersize=6, capsize=3, label="this run, 95% interval",
+                *(several, places), xerr=(cells["high"] - cells["low"]) / 2, capsize=3,
+                label="mean, 95% interval over seeds", **look,
+            )  # fmt: skip
+            axes.errorbar(
+                *(one, places), markerfacecolor="white", label="one seed or no network", **look
             )  # fmt: skip
             axes.plot(
                 *(cells["paper_mean"], places), "D", color=_RED, markersize=7, markerfacecolor="none",
@@ -121,7 +128,7 @@ def draw_methods(table: pd.DataFrame) -> Figure:
             for place in places[cells["mean"].isna()]:
                 why = "undefined: all tie" if cells["runs"].iloc[place] > 0 else "not measured"
                 axes.text(0.16, place, why, va="center", fontsize=8, color="#777777")
-            axes.set_title(panel(dataset, next(iter(cells["images"].dropna()), "")), fontsize="medium")
+            axes.set_title(panel(dataset, next(iter(cells["images"].dropna()), "")), fontsize=9)
             axes.set_xlabel("Kendall's tau")
         panels[0].set_yticks(places, [_METHODS.get(row, title(row)) for row in METHODS])
         panels[0].invert_yaxis()
@@ -130,13 +137,13 @@ def draw_methods(table: pd.DataFrame) -> Figure:
 
 
 def draw_scatter(
-    angles: np.ndarray, accuracies: np.ndarray, chosen: int, dataset: str, images: str, ties: str
+    angles: np.ndarray, accuracies: np.ndarray, chosen: int, dataset: str, images: str, seed: int, ties: str
 ) -> Figure:
     """Draw each architecture's angle (N,) in radians against its accuracy (N,) in percent, as counts.
 
-    `chosen` is the row of the architecture that the search chose; `images` says on which images. `ties` is
-    that of `ranking.kendall`, for tau in the title. Architectures without a live path have angle 0 by
-    definition. They and the lowest 5% of accuracies lie outside the view; their number is written in it.
+    `chosen` is the row of the architecture that the search chose; `images` and `seed` say which search it is.
+    `ties` is that of `ranking.kendall`, for tau in the title. Architectures without a live path have angle 0
+    by definition. They and the lowest 5% of accuracies lie outside the view; their number is written in it.
     """
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(6.4, 5.0), layout="constrained")
@@ -164,8 +171,8 @@ def draw_scatter(
         )  # fmt: skip
         name, *searched = panel(dataset, images).splitlines()
         tau = kendall(angles, accuracies, ties)
-        axes.set_title("\n".join([f"{name}: Kendall's tau {tau:.3f}", *searched]))
-        outside = f"{len(angles) - shown.sum():,} of {len(angles):,} outside the view"
+        axes.set_title(f"{name}: Kendall's tau {tau:.3f}\n" + ", ".join([*searched, f"seed {seed}"]))
+        outside = f"{len(angles) - shown.sum():,} of {len(angles):,}\noutside the view"
         axes.set_title(outside, loc="right", fontsize=8, color="#555555")
         axes.set_xlabel("Angle between initial and trained weights (rad)")
         axes.set_ylabel("Test accuracy (%)")
@@ -198,10 +205,11 @@ def draw_trajectory(taus: pd.DataFrame, images: Mapping[str, str]) -> Figure:
             axes.set_xlabel("Epoch")
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         panels[0].set_ylabel("Kendall's tau of the angle")
-        handles, labels = panels[0].get_legend_handles_labels()
-        figure.legend(
-            handles, labels, loc="outside lower center", ncols=min(len(labels), 3 * len(datasets) - 1)
-        )
+        handles, _ = panels[0].get_legend_handles_labels()
+        if taus["seed"].nunique() > 1:
+            handles.append(Line2D([], [], color="#555555", linewidth=0.7, alpha=0.5, label="single seeds"))
+        columns = min(len(handles), 3 * len(datasets) - 1)
+        figure.legend(handles=handles, loc="outside lower center", ncols=columns)
     return figure
 
 
@@ -223,13 +231,17 @@ def draw_initialisations(results: pd.DataFrame) -> Figure:
                     mean = runs.groupby("scale")[value].mean()
                     axes.plot(mean.index, mean, markersize=5, label=title(f"untrained-{name}"), **style)
                     axes.plot(runs["scale"], runs[value], linestyle="", markersize=3, alpha=0.4, **style)
-                    axes.axvline(1, color="#888888", linewidth=1, linestyle=":")
+            for axes in column:
+                axes.axvline(1, color="#888888", linewidth=1, linestyle=":", label="scale of table 7's rows")
             column[0].set_title(title(dataset))
             column[1].set_xscale("log")
             column[1].set_xlabel("Scale of the weights")
         panels[0, 0].set_ylabel("Kendall's tau of the angle")
         panels[1, 0].set_ylabel("Test accuracy found (%)")
-        figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+        handles, _ = panels[0, 0].get_legend_handles_labels()
+        point: Any = {"marker": "o", "color": "#555555", "markersize": 3, "alpha": 0.4, "linestyle": ""}
+        handles.append(Line2D([], [], label="single seeds", **point))
+        figure.legend(handles=handles, loc="outside lower center", ncols=2)
     return figure
 
 
@@ -243,7 +255,7 @@ def draw_label_curve(results: pd.DataFrame) -> Figure:
         figure = Figure(figsize=(6.4, 4.4), layout="constrained")
         axes = figure.subplots()
         for place, (name, runs) in enumerate(results.groupby("architecture", sort=False)):
-            _draw_runs(axes, runs, "labels", "accuracy", place, str(name))
+            _draw_runs(axes, runs, "labels", "accuracy", place, _CANDIDATES.get(str(name), str(name)))
         axes.set_xscale("log")
         ticks = sorted(set(results["labels"]))
         axes.set_xticks(ticks, [f"{tick:.0f}" for tick in ticks])
@@ -266,10 +278,16 @@ def save(figure: Figure, stem: Path | str) -> None:
 
 
 def _draw_runs(axes: Axes, runs: pd.DataFrame, x: str, y: str, place: int, label: str) -> pd.Series:
-    """Draw the mean of column y at each x, with a band of one standard deviation; return the mean."""
+    """Draw the mean of column y at each x, with a band of one standard deviation; return the mean.
+
+    The band of accuracies ends at 0 and 100%.
+    """
     groups = runs.groupby(x)[y]
     mean, std = groups.mean(), groups.std().fillna(0)
     look: Any = {"color": COLOURS[place], "linestyle": _DASHES[place], "marker": _MARKERS[place]}
-    axes.fill_between(mean.index, mean - std, mean + std, color=look["color"], alpha=0.18, linewidth=0)
+    low, high = mean - std, mean + std
+    if y == "accuracy":
+        low, high = low.clip(lower=0), high.clip(upper=100)
+    axes.fill_between(mean.index, low, high, color=look["color"], alpha=0.18, linewidth=0)
     axes.plot(mean.index, mean, **look, markersize=5, label=label)
     return mean

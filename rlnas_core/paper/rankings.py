@@ -4,6 +4,7 @@ import html
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import matplotlib as mpl
@@ -11,6 +12,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 
 from rlnas_core.benchmark.ranking import baselines
@@ -184,7 +186,7 @@ def lay_out(table: pd.DataFrame, costs: Mapping[str, float]) -> pd.DataFrame:
             {
                 "Ranking": title(str(row)),
                 "Needs": str(cells["needs"].iat[0] or "nothing"),
-                "Core seconds": f"{costs[str(row)]:,.0f}",
+                "Core seconds": _cost(costs[str(row)]),
                 **{head: values(measured[name], digits) for name, (head, digits) in _COLUMNS.items()},
                 "Runs": str(cells["runs"].iat[0]),
             }
@@ -196,6 +198,13 @@ def lay_out(table: pd.DataFrame, costs: Mapping[str, float]) -> pd.DataFrame:
         if set(datasets) <= quoted[_KEY].keys()
     ]
     return pd.DataFrame(rows).fillna(DASH)
+
+
+def _cost(seconds: float) -> str:
+    """Seconds as text, with a dash for none and two digits for a few."""
+    if seconds == 0:
+        return DASH
+    return f"{seconds:,.0f}" if seconds >= 10 else f"{seconds:.2g}"
 
 
 def write(table: pd.DataFrame, costs: Mapping[str, float], stem: Path | str) -> None:
@@ -223,15 +232,18 @@ def draw(table: pd.DataFrame, costs: Mapping[str, float]) -> Figure:
     """Draw each ranking's Kendall's tau on connected architectures against its cost in core seconds.
 
     A point is the mean over datasets and a bar their range; points are filled if no true label is needed.
-    Rankings that are better than all cheaper ones, the angle and the best-known proxies are named. Rankings
-    without computation are at the left edge, and published numbers are lines.
+    Rankings that are better than all cheaper ones, the angle, the best-known proxies and the lowest ranking
+    have a number, and names beside the plot. Rankings without computation are left of the axis of costs, and
+    published numbers are lines.
     """
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(10, 6.2), layout="constrained")
         axes = figure.add_subplot()
-        least = min([cost for cost in costs.values() if cost > 0], default=1.0) / 4
+        spent = [cost for cost in costs.values() if cost > 0] or [1.0]
+        decades = 10.0 ** np.arange(np.floor(np.log10(min(spent))), np.ceil(np.log10(max(spent))) + 1)
+        nothing = decades[0] / 4
         means = table.groupby("row", sort=False)[_KEY].agg(["mean", "min", "max"]).dropna()
-        means["cost"] = [max(costs[str(row)], least) for row in means.index]
+        means["cost"] = [costs[str(row)] or nothing for row in means.index]
         means = means.sort_values(["cost", "mean"], ascending=[True, False], kind="stable")
         wants = dict(zip(table["row"], table["needs"], strict=True))
         for row, (mean, low, high, cost) in means.iterrows():
@@ -240,35 +252,49 @@ def draw(table: pd.DataFrame, costs: Mapping[str, float]) -> Figure:
             axes.plot([cost, cost], [low, high], color=colour, linewidth=1, zorder=2)
             face = colour if free else "white"
             axes.plot(cost, mean, "o" if free else "s", color=colour, markerfacecolor=face, zorder=3)
-        axes.set_xscale("log")
-        axes.set_xlim(least / 2, 3 * max(means["cost"].max(), 10 * least))
-        better = means["mean"] > means["mean"].cummax().shift(fill_value=-1)
-        _name(axes, means[better | means.index.isin(_NAMED)].sort_values("mean"))
-        margin: Any = {"transform": axes.get_yaxis_transform(), "fontsize": 7, "color": "#555555"}
-        for name, quoted in PAPER["rankings"]["quoted"].items():
+        for style, (name, quoted) in zip((":", "--"), PAPER["rankings"]["quoted"].items(), strict=True):
             if set(table["column"]) <= quoted[_KEY].keys():
                 level = np.mean([quoted[_KEY][dataset] for dataset in dict.fromkeys(table["column"])])
-                axes.axhline(level, color="#888888", linewidth=1, linestyle=":")
-                axes.text(1.01, level, f"{name.split(' (')[0]}, quoted", va="center", **margin)
+                label = f"{name.split(' (')[0]}, quoted"
+                axes.axhline(level, color="#888888", linewidth=1, linestyle=style, label=label)
+        axes.set_xscale("log")
+        axes.set_xlim(nothing / 2, decades[-1] * 2)
+        axes.set_xticks([nothing, *decades], ["none", *(f"{decade:g}" for decade in decades)])
+        axes.set_xticks([], minor=True)
+        axes.axvline(decades[0] / 2, color="white", linewidth=9, zorder=2.6, clip_on=False)
+        better = means["mean"] > means["mean"].cummax().shift(fill_value=-1)
+        lowest = means["mean"] == means["mean"].min()
+        names = _number(axes, means, better | lowest | means.index.isin(_NAMED))
         axes.plot([], [], "o", color=COLOURS[0], label="needs no true label")
         axes.plot([], [], "s", color=COLOURS[1], markerfacecolor="white", label="needs true labels")
-        axes.set_xlabel("Core seconds to rank the whole space (left edge: none)")
-        axes.set_ylabel("Kendall's tau-b, connected architectures")
-        figure.legend(loc="outside lower center", ncols=2)
+        axes.set_xlabel("Core seconds to rank the whole space")
+        axes.set_ylabel("Kendall's tau-b, connected architectures\n(mean and range over datasets)")
+        figure.legend(loc="outside lower center", ncols=4)
+        figure.legend(handles=names, loc="outside right upper", fontsize=7, handlelength=0, handletextpad=0)
     return figure
 
 
-def _name(axes: Axes, means: pd.DataFrame) -> None:
-    """Write the names of points, sorted by height, towards the middle and without overlap."""
+def _number(axes: Axes, means: pd.DataFrame, named: pd.Series) -> list[Line2D]:
+    """Number the named points from the highest, where fewer points are; return the legend's entries."""
     bottom, top = axes.get_ylim()
-    centre = np.sqrt(np.prod(axes.get_xlim()))
-    steps = 0.03 * (top - bottom) * np.arange(len(means))
-    heights = np.maximum.accumulate(means["mean"].to_numpy() - steps) + steps
-    heights -= np.mean(heights - means["mean"])
-    for (row, mean, x), height in zip(means[["mean", "cost"]].itertuples(), heights, strict=True):
-        side, aside = ("left", 1.4) if x < centre else ("right", 1 / 1.4)
-        line = {"arrowstyle": "-", "color": "#888888", "linewidth": 0.6, "shrinkB": 3}
-        place: Any = {"ha": side, "va": "center", "fontsize": 7, "arrowprops": line}
-        name = axes.annotate(title(str(row)), (x, mean), (x * aside, height), **place, zorder=4)
-        name.set_path_effects([withStroke(linewidth=2, foreground="white")])
-        name.set_in_layout(False)
+    step = 0.025 * (top - bottom)
+    written: list[tuple[float, float]] = []
+    entries = []
+    ranked = means[named].sort_values("mean", ascending=False)[["mean", "cost"]]
+    for number, (row, mean, cost) in enumerate(ranked.itertuples(), start=1):
+        aside = np.log10(means["cost"][(means["mean"] - mean).abs() < step] / cost)
+        side = 1 if aside.between(0, 0.2).sum() <= aside.between(-0.2, 0).sum() else -1
+        near = [height for x, height in written if abs(np.log10(x / cost)) < 0.2]
+        height = min([mean, *(other - step for other in near)])
+        written.append((cost, height))
+        line = {"arrowstyle": "-", "color": "#888888", "linewidth": 0.6, "shrinkA": 0}
+        line["relpos"] = ((1 - side) / 2, 0.5)
+        look: Any = {"fontsize": 8, "fontweight": "bold", "arrowprops": line, "zorder": 4}
+        look |= {"ha": "left" if side == 1 else "right", "va": "center"}
+        text = axes.annotate(
+            str(number), (cost, mean), (9 * side, height), textcoords=("offset points", "data"), **look
+        )
+        text.set_path_effects([withStroke(linewidth=2, foreground="white")])
+        label = fill(f"{number}  {title(str(row))}", 42, subsequent_indent="    ")
+        entries.append(Line2D([], [], linestyle="", label=label))
+    return entries

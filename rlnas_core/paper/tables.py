@@ -15,6 +15,8 @@ DASH = "\N{EN DASH}"
 
 OTHER, OWN = "not the paper's images", "of this run's architecture"
 PAPERS_IMAGES = {"cifar10": "cifar10", "cifar100": "cifar100", "imagenet16": "imagenet16-120"}
+PAPERS_SIZES = {"cifar10": 32, "cifar100": 32, "imagenet16": 16}
+"""Image size in pixels, by dataset of the benchmark."""
 
 Cell = Mapping[Any, Any]
 """A row of a tidy table, by `COLUMNS`."""
@@ -58,7 +60,7 @@ def searched_images(searches: Mapping[str, str], datasets: Mapping[str, Any]) ->
     for name, dataset in searches.items():
         size, source = datasets[dataset]["image_size"], datasets[dataset]["source"]
         other = "" if source == PAPERS_IMAGES[name] else f", {OTHER}"
-        texts[name] = f"{dataset} at {size}x{size} pixels{other}"
+        texts[name] = f"{title(dataset)} at {size}x{size} pixels{other}"
     return texts
 
 
@@ -131,9 +133,16 @@ def not_run(column: str, space: str, scenes: str | None, measured: bool) -> str:
 
 
 def panel(name: str, images: str) -> str:
-    """Return the title of a dataset of the benchmark in figures, with images other than the paper's."""
+    """Return the title of a dataset of the benchmark in figures, with images or size if not the paper's.
+
+    `images` are those of `searched_images`, or empty.
+    """
     others = images.removesuffix(f", {OTHER}")
-    return title(name) if others == images else f"{title(name)}\nsearched on {others}"
+    if others != images:
+        return f"{title(name)}\nsearched on {others}"
+    size = images.rpartition(" at ")[2]
+    papers = f"{PAPERS_SIZES[name]}x{PAPERS_SIZES[name]} pixels"
+    return title(name) if size in ("", papers) else f"{title(name)}\nat {size}"
 
 
 def title(name: str) -> str:

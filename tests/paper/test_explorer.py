@@ -19,17 +19,18 @@ RANKINGS = {
     "uniform-once/angle": Ranking(-GENES @ np.arange(6.0), "images, training", {}),
     **{name: Ranking(scores, "", {}) for name, scores in baselines(SPACE).items()},
 }
+ABOUT = "run a<b, digits at 8x8 pixels, seed 0"
 CHOSEN = "|nor_conv_3x3~0|+|skip_connect~0|none~1|+|nor_conv_1x1~0|avg_pool_3x3~1|nor_conv_3x3~2|"
 
 
 @pytest.fixture(scope="module")
 def page():
-    return explorer(SPACE, RANKINGS, ACCURACIES, "in-order")
+    return explorer(SPACE, RANKINGS, ACCURACIES, "in-order", ABOUT)
 
 
 def test_a_page_is_small_and_always_the_same_and_asks_no_one(page):
     assert len(page.encode()) < LIMIT
-    assert page == explorer(SPACE, RANKINGS, ACCURACIES, "in-order")
+    assert page == explorer(SPACE, RANKINGS, ACCURACIES, "in-order", ABOUT)
     own = page[page.index("const plotItem") :]
     assert "http" not in own.replace("http://www.w3.org/2000/svg", "")
     assert "<link" not in page.split("</style>")[0]
@@ -37,7 +38,9 @@ def test_a_page_is_small_and_always_the_same_and_asks_no_one(page):
 
 @pytest.mark.parametrize("ties", TIES)
 def test_a_page_treats_ties_as_the_tables_do(ties):
-    found = re.findall(r'"tau":\{"CIFAR-10[^"]*":([-.\d]+)\}', explorer(SPACE, RANKINGS, ACCURACIES, ties))
+    found = re.findall(
+        r'"tau":\{"CIFAR-10[^"]*":([-.\d]+)\}', explorer(SPACE, RANKINGS, ACCURACIES, ties, ABOUT)
+    )
     accuracies = ACCURACIES["cifar10_test"].to_numpy()
     expected = [round(kendall(ranking.scores, accuracies, ties), 3) for ranking in RANKINGS.values()]
     assert list(map(float, found)) == expected
@@ -46,7 +49,7 @@ def test_a_page_treats_ties_as_the_tables_do(ties):
 def test_a_page_that_is_too_large_is_refused(monkeypatch):
     monkeypatch.setattr("rlnas_core.paper.explorer.LIMIT", 1000)
     with pytest.raises(ValueError, match="show fewer rankings"):
-        explorer(SPACE, RANKINGS, ACCURACIES, "in-order")
+        explorer(SPACE, RANKINGS, ACCURACIES, "in-order", ABOUT)
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +100,23 @@ def test_it_loads_without_an_error(browser):
     tau = kendall(RANKINGS["uniform-once/angle"].scores, ACCURACIES["cifar10_test"].to_numpy())
     status = browser.find_element("id", "status").text
     assert "15,625 of 15,625" in status
-    assert f"{tau:.3f}" in status
+    assert f"over all architectures: {tau:.3f}" in status
+    assert browser.find_element("tag name", "h1").text.endswith(f": {ABOUT}")
+    assert "Ranking (★ puts it first)" in details(browser)
+
+
+def test_the_lowest_accuracies_are_below_the_first_view(browser):
+    heights = "return [explorer.plot.y_range.start, explorer.plot.y_range.end]"
+    values = np.sort(ACCURACIES["cifar10_test"].to_numpy(np.float32))
+    first = [values[int(0.05 * len(values))], values[-1] + 2]
+    assert browser.execute_script(heights) == pytest.approx(first)
+    for reset in (
+        lambda: browser.find_element("id", "plot").send_keys("0"),
+        lambda: browser.execute_script("[...Bokeh.index.roots][0].reset()"),
+    ):
+        browser.execute_script("explorer.plot.y_range.start = 70")
+        reset()
+        assert browser.execute_script(heights) == pytest.approx([values[0] - 2, values[-1] + 2])
 
 
 def test_it_filters_and_shows_what_it_found(browser):
@@ -131,6 +150,7 @@ def test_a_click_shows_the_architecture_under_it(browser):
     search(browser, SPACE.to_string(GENES[7:8])[0])
     before = browser.execute_script("return explorer.chosen")
     assert before != 7
+    browser.find_element("id", "plot").send_keys("0")
     x, y = browser.execute_script(
         """
         const view = Bokeh.index[Object.keys(Bokeh.index)[0]] ?? [...Bokeh.index.roots][0];

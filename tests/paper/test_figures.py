@@ -46,7 +46,7 @@ def scatter():
     angles = rng.uniform(1.0, 1.5, 500)
     accuracies = 100 * angles / 1.5 - rng.uniform(0, 20, 500)
     angles[:20] = 0
-    figure = draw_scatter(angles, accuracies, int(angles.argmax()), "cifar10", "", "in-order")
+    figure = draw_scatter(angles, accuracies, int(angles.argmax()), "cifar10", "", 0, "in-order")
     return figure, angles, accuracies
 
 
@@ -62,6 +62,14 @@ def trajectory(epochs=12):
     return pd.DataFrame(rows)
 
 
+def titles(figure):
+    return [ax.get_title(loc="left") for ax in figure.axes]
+
+
+def legend(figure):
+    return [text.get_text() for text in figure.legends[0].get_texts()]
+
+
 def red_points(axes):
     lines = [line for line in axes.get_lines() if to_hex(line.get_color()) == RED]
     return [tuple(point) for line in lines for point in line.get_xydata()]
@@ -75,13 +83,19 @@ def test_figure_1_marks_the_true_number_of_classes_in_red():
     assert red_points(ranking) == [(count, mean.loc[(name, count), "tau"]) for name, count in CLASSES.items()]
     for axes, (name, count) in zip(found, CLASSES.items(), strict=True):
         assert red_points(axes) == [(count, mean.loc[(name, count), "accuracy"])]
-    legend = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert legend == ["CIFAR-10", "ImageNet16-120", "true number of classes"]
+    assert legend(figure) == ["CIFAR-10", "ImageNet16-120", "number of classes of the images searched"]
 
 
 def test_figure_1_draws_a_single_seed_and_a_count_without_the_true_one():
     results = categories().query("seed == 0 and categories > 10")
     assert red_points(draw_figure1(results, {}).axes[1]) == []
+
+
+def test_figure_1_is_as_wide_as_its_legend():
+    figure = draw_figure1(categories(), dict.fromkeys(CLASSES, f"digits at 8x8 pixels, {OTHER}"))
+    figure.draw_without_rendering()
+    drawn = figure.legends[0].get_window_extent()
+    assert 0 <= drawn.x0 < drawn.x1 <= figure.bbox.width
 
 
 def methods():
@@ -104,6 +118,17 @@ def test_methods_stand_beside_the_papers_numbers_or_say_that_they_were_not_measu
     assert empty == [row for row in range(len(METHODS)) if row != place]
 
 
+def test_a_method_of_one_seed_is_hollow_and_has_no_bar():
+    one = pd.DataFrame(
+        [{"row": "D", "column": "cifar10", "seed": 0, "value": 0.5, "low": 0.49, "high": 0.51}]
+    )
+    axes = draw_methods(tidy(one, 2)).axes[0]
+    drawn = [line for line in axes.get_lines() if 0.5 in line.get_xdata()]
+    assert [line.get_markerfacecolor() for line in drawn] == ["white"]
+    bars = [segment for of in axes.collections for segment in of.get_segments()]
+    assert not any(len(bar) and np.isfinite(bar).all() for bar in bars)
+
+
 def test_scatter_marks_the_chosen_architecture_and_says_what_it_leaves_out():
     figure, angles, accuracies = scatter()
     axes = figure.axes[0]
@@ -111,7 +136,7 @@ def test_scatter_marks_the_chosen_architecture_and_says_what_it_leaves_out():
     assert red_points(axes) == [(angles[chosen], accuracies[chosen])]
     assert axes.get_title("left").startswith("CIFAR-10: Kendall's tau 0.")
     outside = int(((angles == 0) | (accuracies < np.quantile(accuracies, 0.05))).sum())
-    assert axes.get_title("right") == f"{outside} of 500 outside the view"
+    assert axes.get_title("right") == f"{outside} of 500\noutside the view"
     assert axes.collections[0].get_array().sum() == 500 - outside
 
 
@@ -119,9 +144,9 @@ def test_scatter_marks_the_chosen_architecture_and_says_what_it_leaves_out():
 def test_scatter_treats_ties_as_table_2_does(ties):
     angles = np.repeat([0.0, 1.1, 1.2], 20)
     accuracies = 50 + 10 * angles + np.random.default_rng(0).uniform(0, 5, 60)
-    figure = draw_scatter(angles, accuracies, 59, "cifar10", "", ties)
+    figure = draw_scatter(angles, accuracies, 59, "cifar10", "", 0, ties)
     tau = kendall(angles, accuracies, ties)
-    assert figure.axes[0].get_title("left") == f"CIFAR-10: Kendall's tau {tau:.3f}"
+    assert figure.axes[0].get_title("left") == f"CIFAR-10: Kendall's tau {tau:.3f}\nseed 0"
 
 
 def test_trajectory_has_a_mean_and_each_seed_of_each_method():
@@ -132,20 +157,18 @@ def test_trajectory_has_a_mean_and_each_seed_of_each_method():
     mean = taus.query("dataset == 'cifar10' and method == 'ground-truth'").groupby("epoch")["tau"].mean()
     np.testing.assert_allclose(lines["true labels"].get_ydata(), mean)
     assert len(figure.axes[0].get_lines()) == 1 + 2 * (2 + 1)
+    assert legend(figure) == ["true labels", "RLNAS, uniform once", "single seeds"]
+    assert "single seeds" not in legend(draw_trajectory(taus.query("seed == 0"), {}))
 
 
 def test_a_scatter_of_the_whole_space_stays_small(tmp_path):
     angles, noise = np.random.default_rng(0).normal(size=(2, 15625))
     save(
-        draw_scatter(angles - angles.min() + 0.1, 60 + 5 * (angles + noise), 0, "cifar10", "", "in-order"),
+        draw_scatter(angles - angles.min() + 0.1, 60 + 5 * (angles + noise), 0, "cifar10", "", 0, "in-order"),
         tmp_path / "scatter",
     )
     for extension in ("svg", "pdf", "png"):
         assert (tmp_path / f"scatter.{extension}").stat().st_size < 500_000
-
-
-def titles(figure):
-    return [ax.get_title(loc="left") for ax in figure.axes]
 
 
 def test_every_figure_names_images_that_are_not_the_papers():
@@ -154,32 +177,38 @@ def test_every_figure_names_images_that_are_not_the_papers():
     assert first.axes[0].get_legend_handles_labels()[1] == [searched, "ImageNet16-120"]
     assert titles(draw_trajectory(trajectory(), PHOTOS)) == [searched, "ImageNet16-120"]
     angles = np.random.default_rng(0).uniform(1, 2, 50)
-    (title, _) = titles(draw_scatter(angles, 50 * angles, 3, "cifar10", PHOTOS["cifar10"], "in-order"))
+    (title, _) = titles(draw_scatter(angles, 50 * angles, 3, "cifar10", PHOTOS["cifar10"], 2, "in-order"))
     assert title.startswith("CIFAR-10: Kendall's tau")
-    assert title.endswith("\nsearched on photos at 32x32 pixels")
+    assert title.endswith("\nsearched on photos at 32x32 pixels, seed 2")
     table = methods().assign(images=lambda cells: cells["column"].map(PHOTOS).fillna(""))
     assert titles(draw_methods(table))[0] == searched
+
+
+def test_every_figure_names_a_size_that_is_not_the_papers():
+    small = {"cifar10": "CIFAR-10 at 8x8 pixels", "imagenet16": "ImageNet16-120 at 16x16 pixels"}
+    assert titles(draw_trajectory(trajectory(), small)) == ["CIFAR-10\nat 8x8 pixels", "ImageNet16-120"]
 
 
 def test_images_without_labels_have_no_true_number_of_classes():
     results = categories().assign(classes=pd.NA)
     figure = draw_figure1(results, PHOTOS)
     assert red_points(figure.axes[1]) == []
-    (legend,) = figure.legends
-    assert "true number of classes" not in [text.get_text() for text in legend.get_texts()]
+    assert "number of classes of the images searched" not in legend(figure)
 
 
 def test_label_curve_has_the_mean_of_each_architecture_at_each_number_of_labels():
-    names = {"found": 70, "structure": 60}
+    names = {"found": ("found with random labels", 70), "structure": ("structure alone", 60)}
     rows = [
-        {"architecture": name, "labels": labels, "seed": seed, "accuracy": start + labels / 5 + 2 * seed}
-        for name, start in names.items()
+        {"architecture": name, "labels": labels, "seed": seed, "accuracy": start + labels / 5 + 40 * seed}
+        for name, (_, start) in names.items()
         for labels in (5.0, 36.5)
         for seed in (0, 1)
     ]
-    figure = draw_label_curve(pd.DataFrame(rows))
-    lines = {line.get_label(): line.get_xydata().tolist() for line in figure.axes[0].get_lines()}
-    assert lines == {name: [[5, start + 2], [36.5, start + 8.3]] for name, start in names.items()}
+    axes = draw_label_curve(pd.DataFrame(rows)).axes[0]
+    lines = {line.get_label(): line.get_xydata().tolist() for line in axes.get_lines()}
+    expected = {title: [[5, start + 21], [36.5, start + 27.3]] for title, start in names.values()}
+    assert lines == {title: pytest.approx(np.array(points)) for title, points in expected.items()}
+    assert max(band.get_paths()[0].vertices[:, 1].max() for band in axes.collections) == 100
 
 
 def test_initialisations_have_a_line_each_and_a_mark_at_the_papers_scale():
@@ -192,7 +221,9 @@ def test_initialisations_have_a_line_each_and_a_mark_at_the_papers_scale():
         ]
     )
     results["tau"], results["accuracy"] = results["seed"] / 2, 90 + results["seed"]
-    above, below = draw_initialisations(results).axes
+    figure = draw_initialisations(results)
+    above, below = figure.axes
+    assert legend(figure)[2:] == ["scale of table 7's rows", "single seeds"]
     for axes, mean in ((above, 0.25), (below, 90.5)):
         means = [line for line in axes.lines if len(line.get_xdata()) == 3]
         assert [line.get_ydata().tolist() for line in means] == [[mean] * 3] * 2

@@ -1,7 +1,5 @@
 """The table and the figure of all rankings."""
 
-import re
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -126,5 +124,29 @@ def test_table_and_figure_show_every_ranking_best_first(runs, tmp_path):
         assert mark in (tmp_path / f"rankings.{kind}").read_text()
     figure = rankings.draw(table, costs)
     assert len(figure.axes[0].collections) + len(figure.axes[0].lines) > 2 * table["row"].nunique()
-    texts = [text.get_text() for text in figure.axes[0].texts]
-    assert any(re.search("quoted", text) for text in texts)
+    kinds, names = ([text.get_text() for text in legend.get_texts()] for legend in figure.legends)
+    assert {"AZ-NAS, quoted", "VKDNW, quoted"} <= set(kinds)
+    numbers = [text.get_text() for text in figure.axes[0].texts]
+    assert numbers == [name.split()[0] for name in names]
+    levels = table.groupby("row")["tau_discounted_connected"].mean()
+    assert " ".join(names[-1].split()[1:]) == title(levels.idxmin())
+
+
+def test_rankings_without_computation_cost_nothing_and_are_beside_the_axis_of_costs():
+    rows = {"synflow": 0.25, "zen": 31.4, "conv-weights": 0}
+    measured = pd.DataFrame(
+        {"row": row, "needs": "", "seed": 0, "column": "cifar10"}
+        | measures(SPACE, np.arange(15625.0), np.arange(15625.0) % 97)
+        for row in rows
+    )
+    table = rankings.summarise(measured)
+    costs = rankings.lay_out(table, rows).set_index("Ranking")["Core seconds"]
+    assert [costs[title(row)] for row in rows] == ["0.25", "31", DASH]
+    axes = rankings.draw(table, rows).axes[0]
+    ticks = dict(zip([text.get_text() for text in axes.get_xticklabels()], axes.get_xticks(), strict=True))
+    assert list(ticks) == ["none", "0.1", "1", "10", "100"]
+    assert ticks["none"] < ticks["0.1"]
+    drawn = sorted(
+        line.get_xdata()[0] for line in axes.lines if line.get_marker() == "o" and len(line.get_xdata())
+    )
+    assert drawn == [ticks["none"], 0.25, 31.4]

@@ -6,6 +6,7 @@ import pytest
 from scipy import stats
 from tidy_runs import runs
 
+from rlnas_core.paper.numbers import PAPER
 from rlnas_core.paper.tables import COLUMNS, OTHER, agreement, paper_numbers, searched_images, tidy
 
 NOTHING = runs()
@@ -110,10 +111,16 @@ def test_wrong_input_is_refused(measured, number, message):
 def test_what_supernets_saw_is_named_and_compared_with_what_the_paper_searched():
     datasets = {
         "photos": {"source": "image-folder", "image_size": 32},
-        "cifar": {"source": "cifar10", "image_size": 8},
+        "cifar10": {"source": "cifar10", "image_size": 8},
     }
-    assert searched_images({"cifar10": "cifar", "cifar100": "cifar", "imagenet16": "photos"}, datasets) == {
-        "cifar10": "cifar at 8x8 pixels",
-        "cifar100": f"cifar at 8x8 pixels, {OTHER}",
+    searches = {"cifar10": "cifar10", "cifar100": "cifar10", "imagenet16": "photos"}
+    assert searched_images(searches, datasets) == {
+        "cifar10": "CIFAR-10 at 8x8 pixels",
+        "cifar100": f"CIFAR-10 at 8x8 pixels, {OTHER}",
         "imagenet16": f"photos at 32x32 pixels, {OTHER}",
     }
+
+
+def test_every_table_and_figure_has_its_own_label_in_the_report():
+    shown = [of["shows"] for of in PAPER.values() if isinstance(of, dict) and "shows" in of]
+    assert len(shown) == len(set(shown)) == 12 + 4
