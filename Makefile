@@ -14,7 +14,8 @@ CONFIG ?= config/config.yaml
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
+# Of each job only that it has finished, and errors; results/RUN/logs/ has each job's log.
+SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) --quiet rules reason host
 OF_DATA := $(if $(DATA),--config "data=$(DATA)")
 RUN ?= search
 
@@ -73,7 +74,7 @@ format: $(INSTALLED)
 
 docs: $(INSTALLED)
 	$(BIN)/python -m rlnas_core.configuration.reference
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	@echo "The documentation is $(CURDIR)/site/index.html."
 
 # Lock all dependencies of pyproject.toml, except those of torch that are for one kind of GPU and one system.

@@ -52,7 +52,7 @@ def test_a_plan_has_the_jobs_of_a_dry_run_that_are_still_to_do(tmp_path):
     text = printed(tmp_path, "--configfile", tmp_path / "config.yaml")
     assert [path for path in sorted(tmp_path.rglob("*")) if path not in before] == []
     expected = dict(re.findall(r"^(\w+) +(\d+)$", dry_run, re.MULTILINE))
-    got = {line.split()[0]: line.split()[1] for line in text.splitlines() if re.match(r"\w+ +\d+ ", line)}
+    got = {line.split()[0]: line.split()[1] for line in text.splitlines() if re.match(r"\w+  +\d+ ", line)}
     assert got == expected
     assert int(got["train_supernet"]) == 10
     done = tmp_path / "results/tiny/data/digits"
@@ -289,6 +289,9 @@ def test_what_nobody_measured_is_not_a_number():
     assert re.search(r"^extract_benchmark +1 +\? ", text, re.MULTILINE)
     assert "was not measured and is not in the total: extract_benchmark" in text
     assert "reaches 2 TFLOP/s" in text
+    assert re.search(r"10\^15 FLOPs  +CPU hours  +or GPU hours  +other CPU hours", text)
+    hours = (table["network_seconds"] + table["seconds"]).sum() / 3600
+    assert float(re.search(r"About (\S+) hours on two cores", text)[1]) == pytest.approx(hours / 2, rel=0.1)
     total = text.split("\ntotal")[1].split()
     assert total[0] == "2"
     assert float(total[2]) == pytest.approx(table["network_seconds"]["train_supernet"] / 3600, rel=0.1)
