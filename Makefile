@@ -14,8 +14,7 @@ CONFIG ?= config/config.yaml
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-# Of each job only that it has finished, and errors; results/RUN/logs/ has each job's log.
-SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) --quiet rules reason host
+SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) --quiet reason host
 OF_DATA := $(if $(DATA),--config "data=$(DATA)")
 RUN ?= search
 
@@ -75,7 +74,7 @@ format: $(INSTALLED)
 docs: $(INSTALLED)
 	$(BIN)/python -m rlnas_core.configuration.reference
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
-	@echo "The documentation is $(CURDIR)/site/index.html."
+	@echo "The documentation is $(CURDIR)/site/index.html; to search it, run $(BIN)/python -m http.server -d site."
 
 # Lock all dependencies of pyproject.toml, except those of torch that are for one kind of GPU and one system.
 lock:

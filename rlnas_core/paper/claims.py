@@ -22,7 +22,7 @@ from rlnas_core.paper.tables import (
     title,
 )
 
-HOLDS, FAILS, OPEN, NOT_MEASURED = "holds", "doesn't hold", "can't be told apart", "not measured"
+HOLDS, FAILS, OPEN, NOT_MEASURED = "holds", "doesn't hold", "open", "not measured"
 SIGNS = {HOLDS: "✓", FAILS: "✗", OPEN: "≈", NOT_MEASURED: DASH}
 RULE = (
     "A claim rests on comparisons, each an estimate with a 95% interval: of two rows Welch's t interval "
@@ -32,7 +32,7 @@ RULE = (
     "repositories without a standard deviation stand for themselves; so does a range over numbers of "
     "categories, but where they have one seed each, it is only known to be no larger. The best of N numbers "
     "of categories was chosen by its tau, so its interval is one of 1 - 0.05/N. A comparison holds where the"
-    " interval lies on the claimed side, doesn't hold where it lies on the other, and can't be told apart"
+    " interval lies on the claimed side, doesn't hold where it lies on the other, and is open"
     " (with these seeds) where it lies across. Rows that are claimed to be the same have to differ by less "
     "than the claim says. Published costs may differ by 1% or by the rounding of the paper's number, "
     "whichever is larger. A claim holds where all its measured comparisons do, and doesn't where one "
@@ -79,9 +79,9 @@ def check(tables: Mapping[int, pd.DataFrame], categories: pd.DataFrame | None) -
 
     `tables` are a run's tidy tables by number. `categories` are its runs of figure 1, with the columns
     dataset, classes, categories, seed and tau. A comparison holds if the 95% interval lies inside the claimed
-    region, doesn't hold if it lies outside, and can't be told apart from no difference if it crosses the
-    border. The paper's numbers and those of the authors' repositories are tested by the same rule. `reason`
-    says why a comparison wasn't measured. Numbers are rounded to six decimals.
+    region, doesn't hold if it lies outside, and is open if it crosses the border. The paper's numbers and
+    those of the authors' repositories are tested by the same rule. `reason` says why a comparison wasn't
+    measured. Numbers are rounded to six decimals.
     """
     lines = []
     for section in ("claims", "findings"):
