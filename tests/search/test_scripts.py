@@ -69,6 +69,10 @@ def test_proxies_run_on_the_cpu_where_the_gpu_is_apples(digits, tmp_path, monkey
         resources={},
         config={"jobs_per_gpu": 1},
     )
-    batch = import_module("job").proxy_batch(asked, "mps", lines.append)
-    assert [part.device.type for part in batch] == ["cpu", "cpu"]
+    proxy_batch = import_module("job").proxy_batch
+    assert [part.device.type for part in proxy_batch(asked, "mps", lines.append)] == ["cpu", "cpu"]
     assert lines[-1].endswith("this job runs on the CPU")
+    asked.params.images, asked.wildcards.dataset = 5000, "digits"
+    most = "got 5000; accepted: at most 899, the training images of digits"
+    with pytest.raises(ValueError, match=f"^proxies.images: {most}"):
+        proxy_batch(asked, "cpu", lines.append)
