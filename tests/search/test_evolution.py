@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rlnas_core import spaces
-from rlnas_core.search.evolution import evolve, exact_best, random_architectures
+from rlnas_core.search.evolution import _fittest, evolve, exact_best, random_architectures
 
 
 class ToySpace:
@@ -95,6 +95,16 @@ def test_a_generation_holds_what_the_settings_say():
     for _, generation in trace.groupby("generation"):
         assert generation["rank"].tolist() == list(range(1, 41))
         assert generation["fitness"].is_monotonic_decreasing
+
+
+@pytest.mark.parametrize(("probability", "given"), [(0.1, {}), (0.5, {"mutation_probability": 0.5})])
+def test_each_gene_is_redrawn_with_the_mutation_probability(probability, given):
+    fitness = Counting(many_convs)
+    evolve(ToySpace(40), fitness, np.random.default_rng(0), 50, 2, 1, 50, 0, **given)
+    parent = fitness.asked[0][_fittest(many_convs(fitness.asked[0]))[0]]
+    same = np.where(parent == 0, 0, 1 / 3)  # of what is drawn: skip, conv or pool
+    changed = (fitness.asked[1] != parent).mean()
+    assert changed == pytest.approx(probability * (1 - same).mean(), abs=0.02)
 
 
 def test_redrawn_genes_are_never_none_and_crossovers_only_mix_the_kept():

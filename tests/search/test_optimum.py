@@ -42,9 +42,13 @@ def cut_down(space, rows, free):
     return np.concatenate(everything)
 
 
-@pytest.mark.parametrize("first_beam", [1, 5, 1000])
-@pytest.mark.parametrize("turn", [0.6, 1.4, 1.8])
-@pytest.mark.parametrize("quantile", [0.05, 0.5, None])
+@pytest.mark.parametrize(
+    ("first_beam", "turn", "quantile"),  # each two of these values meet
+    [
+        ([1, 5, 1000][one], [0.6, 1.4, 1.8][other], [0.05, 0.5, None][(one + other) % 3])
+        for one, other in itertools.product(range(3), range(3))
+    ],
+)
 @pytest.mark.parametrize(
     ("space", "layouts", "free"), [(MobileNet(), 1, range(3, 9)), (DARTS("any"), 40, (0, 2, 4, 6, 15, 17))]
 )

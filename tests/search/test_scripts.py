@@ -4,6 +4,7 @@ import logging
 import runpy
 import sys
 import tempfile
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
@@ -52,6 +53,21 @@ def test_candidates_are_scored_with_the_paths_of_the_configuration(paths, tmp_pa
     table = pd.read_csv(output["candidates"])
     usage = space.usage(space.from_string(table["arch"].tolist()))
     assert table["angle"].tolist() == pytest.approx(angles(usage, group_sums(space, statistics)))
+
+
+def test_as_many_jobs_share_a_device_as_the_configuration_says(monkeypatch):
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    asked = []
+
+    @contextmanager
+    def reserve(name, count, share, *, log):
+        asked.append((name, count, share))
+        yield [torch.device("cpu")]
+
+    monkeypatch.setattr("rlnas_core.machine.devices.reserve", reserve)
+    job = SimpleNamespace(resources={"gpu": 1}, config={"jobs_per_gpu": 3})
+    import_module("job").take_devices(job, "auto", print)
+    assert asked == [("auto", 1, 3)]
 
 
 def test_proxies_run_on_the_cpu_where_the_gpu_is_apples(digits, tmp_path, monkeypatch):

@@ -17,11 +17,12 @@ GENES = SPACE.sample(12, np.random.default_rng(0))
 DISTINCT = len(np.unique(SPACE.canonical(GENES), axis=0))
 
 
-def score(digits, lines, checkpoint=None, seed=0):
+def score(digits, lines, checkpoint=None, seed=0, **others):
     train, valid = digits
     model = SPACE.supernet(classes=10, in_channels=1, channels=4, cells=1)
     initialise(model, torch.Generator().manual_seed(seed), "default")
     options = {"images": 64, "calibration_images": 32, "seed": 0, "device": "cpu", "log": lines.append}
+    options |= others
     labels = FixedLabels(valid.labels, 10)
     return scorer(SPACE, model, train.images, valid.images, labels, checkpoint=checkpoint, **options)(GENES)
 
@@ -39,6 +40,13 @@ def stopped_after(architectures, monkeypatch, *scoring):
         patch.setattr(Checkpoint, "due", due)
         with pytest.raises(SystemExit):
             score(*scoring)
+
+
+def test_accuracies_are_of_so_many_images_and_calibrated_in_batches_of_that_size(digits):
+    accuracies = score(digits, [], images=32)
+    np.testing.assert_allclose(accuracies * 0.32, np.rint(accuracies * 0.32))
+    assert (score(digits, [], images=None) != accuracies).any()
+    assert (score(digits, [], images=32, calibration_batch=8) != accuracies).any()
 
 
 def test_an_interrupted_scoring_resumes_to_the_same_accuracies(digits, tmp_path, monkeypatch):
