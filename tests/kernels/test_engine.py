@@ -17,6 +17,7 @@ from rlnas_core.kernels.tape import Tape
 from rlnas_core.networks.mobilenet import Supernet as MobileNetSupernet
 from rlnas_core.networks.nas_bench_201 import Supernet
 from rlnas_core.spaces import get
+from rlnas_core.training import optimiser
 from rlnas_core.training.optimiser import SGD
 
 SPACE = get("nas_bench_201")
@@ -340,3 +341,14 @@ def test_steps_equal_those_of_torch_where_gradients_depend_on_the_weights(gradie
         tolerance = 1e-12 if dtype == torch.float64 else 1e-5
         for own, other in zip(ours, theirs, strict=True):
             torch.testing.assert_close(own, other, rtol=tolerance, atol=tolerance)
+
+
+def test_weights_are_updated_by_the_kernel_unless_torch_is_asked_for(monkeypatch):
+    asked = []
+    monkeypatch.setattr(optimiser, "library", lambda: asked.append(1))
+    for kernels, expected in (("torch", []), ("auto", [1])):
+        weight = torch.ones(3, requires_grad=True)
+        weight.grad = torch.ones(3)
+        SGD([weight], 0.9, 0.0, "zero", kernels=kernels).step(0.1)
+        assert asked == expected
+        assert (weight < 1).all()

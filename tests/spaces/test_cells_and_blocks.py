@@ -132,3 +132,14 @@ def test_wrong_chain_is_named():
     for wrong in (chain.replace("k3_e6", "k3_x6"), chain.removesuffix("|head1984")):
         with pytest.raises(ValueError, match=r"not a chain: .*; accepted: relu6\|stem32"):
             get("chain").from_string([wrong])
+
+
+@pytest.mark.parametrize("name", ["nas_bench_201", "darts", "mobilenet"])
+def test_every_operation_is_sampled_on_every_edge_or_block_equally_often(name):
+    space = get(name)
+    genes = space.sample(4000, np.random.default_rng(0))
+    operations = [
+        k for k, operation in enumerate(space.operations) if operation not in ("none", "skip_connect")
+    ]
+    counts = np.array([np.bincount(gene, minlength=len(space.operations)) for gene in genes.T])[:, operations]
+    assert (abs(counts / counts.mean(axis=1, keepdims=True) - 1) < 0.2).all()
