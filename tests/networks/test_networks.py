@@ -194,6 +194,12 @@ def test_auxiliary_head_and_dropped_paths_act_in_training_alone():
     scores, auxiliary = model(x)
     assert scores.shape == auxiliary.shape == (4, 4)
     assert not torch.equal(scores, model(x)[0])
+    dropped = model._drop(torch.ones(5000, 2))
+    assert dropped.eq(0).all(dim=1).double().mean().item() == pytest.approx(0.3, abs=0.03)
+    torch.testing.assert_close(dropped, dropped.ne(0).all(dim=1, keepdim=True).expand(-1, 2) / 0.7)
+    model.drop_paths(0)
+    assert torch.equal(model(x)[0], model(x)[0])
+    model.drop_paths(0.3)
     model.eval()
     assert torch.equal(model(x), model(x))
 
