@@ -42,12 +42,16 @@ def test_retraining_learns_and_reports_top_1_and_top_5(digits):
     assert 50 < found["top1"] < found["top5"] <= 100  # chance is 10 and 50
     assert accuracies(model.eval(), digits[1], torch.device("cpu")) == found
     assert "top1" in lines[-1]
+    assert model.auxiliary is not None
+    assert model.drop == pytest.approx(0.2)
 
 
 def test_retraining_in_the_mobilenet_like_space_runs_without_an_auxiliary_head(few):
     settings = dataclasses.replace(SETTINGS, auxiliary=0, drop=0, epochs=1)
-    _, found = retrain(get("mobilenet"), published()["RLNAS-mobilenet"].genes, *few, settings, 0, run=QUIET)
-    assert set(found) == {"top1", "top5"}
+    model, found = retrain(
+        get("mobilenet"), published()["RLNAS-mobilenet"].genes, *few, settings, 0, run=QUIET
+    )
+    assert accuracies(model.eval(), few[1], torch.device("cpu")) == found
     with pytest.raises(ValueError, match=r"auxiliary: got 0\.4; networks of mobilenet have none: give 0"):
         retrain(get("mobilenet"), published()["RLNAS-mobilenet"].genes, *few, SETTINGS, 0)
 
