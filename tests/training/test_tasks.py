@@ -70,6 +70,19 @@ def test_loss_is_the_cross_entropy_with_smoothed_labels_plus_the_weighted_auxili
     assert loss(task)[0].item() == pytest.approx(expected + 0.4 * auxiliary, rel=1e-6)
 
 
+def test_every_step_draws_a_path_for_each_cell_uniformly_among_the_valid_ones():
+    space, task = get("nas_bench_201"), supernet(COLOURS, SCORES[:2])
+    for _ in range(500):
+        task.loss(np.arange(2), slice(None))
+    paths = np.concatenate([args[1] for args, _ in task.model.call_args_list])
+    assert len(paths) == 3 * 500
+    assert len(np.unique(paths, axis=0)) > 0.9 * len(paths)
+    cells = space.enumerate()
+    valid = cells[(space.repair(cells, RNG) == cells).all(axis=1)]
+    shares, expected = (np.mean(genes[:, :, None] == np.arange(5), axis=0) for genes in (paths, valid))
+    np.testing.assert_allclose(shares, expected, atol=0.04)
+
+
 def test_drop_path_grows_to_its_setting():
     task = network(COLOURS, SCORES, drop=0.2, epochs=4)
     for epoch in range(1, 5):
