@@ -57,14 +57,10 @@ def test_true_labels_are_learned_and_validation_accuracy_shows_it(digits):
     train_data, valid = digits
     images = [train_data.images, valid.images]
     model, _ = train(train_data, dataclasses.replace(SETTINGS, epochs=20))
-    rng = np.random.default_rng(0)
-    genes = SPACE.sample(10, rng)
     options = {"images": 200, "calibration_images": 100, "seed": 0, "log": lambda _: None}
     labels = FixedLabels(valid.labels, 10)
     score = scorer(SPACE, model, *images, labels, **options)
-    accuracies = score(genes)
-    assert accuracies.mean() > 25  # chance is 10
-    np.testing.assert_array_equal(accuracies, score(SPACE.canonical(genes)))
+    assert score(SPACE.sample(10, np.random.default_rng(0))).mean() > 25  # chance is 10
 
 
 def test_log_and_csv_hold_a_line_an_epoch(digits, tmp_path):
