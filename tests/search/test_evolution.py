@@ -111,6 +111,18 @@ def test_redrawn_genes_are_never_none_and_crossovers_only_mix_the_kept():
     assert ((mixed == first) | (mixed == second)).all()
 
 
+@pytest.mark.parametrize(("options", "probability"), [({}, 0.1), ({"mutation_probability": 0.5}, 0.5)])
+def test_a_mutation_redraws_each_gene_with_its_probability(options, probability):
+    fitness = Counting(many_convs)
+    evolve(ToySpace(60), fitness, np.random.default_rng(0), 200, 2, 1, 200, 0, **options)
+    parent = fitness.asked[0][many_convs(fitness.asked[0]).argmax()]
+    # One redraw in three is the operation that was there, unless that was none.
+    expected = probability * np.where(parent == 0, 1, 2 / 3)
+    changed = (fitness.asked[1] != parent).mean(axis=0)
+    assert changed.mean() == pytest.approx(expected.mean(), rel=0.1)
+    np.testing.assert_allclose(changed, expected, atol=0.15)
+
+
 def test_evolution_finds_the_exact_best_and_ends_when_the_space_is_used_up():
     space = ToySpace(3)
     genes = space.enumerate()
