@@ -7,12 +7,14 @@ import tempfile
 from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import ANY, Mock
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
+from rlnas_core.machine import devices
 from rlnas_core.search.angle import angles, group_sums
 from rlnas_core.spaces import DARTS
 from rlnas_core.training.supernet import SupernetSettings, build, compare
@@ -59,7 +61,8 @@ def test_proxies_run_on_the_cpu_where_the_gpu_is_apples(digits, tmp_path, monkey
     monkeypatch.syspath_prepend(str(SCRIPTS))
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # of the locks of devices
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
-    images, lines = digits[0].images, []
+    images, lines, reserve = digits[0].images, [], Mock(wraps=devices.reserve)
+    monkeypatch.setattr(devices, "reserve", reserve)
     monkeypatch.setattr("rlnas_core.images.arrays.load", lambda folder, split: images)
     np.save(tmp_path / "labels.npy", digits[0].labels)
     asked = SimpleNamespace(
@@ -67,8 +70,9 @@ def test_proxies_run_on_the_cpu_where_the_gpu_is_apples(digits, tmp_path, monkey
         wildcards=SimpleNamespace(seed="0"),
         params=SimpleNamespace(images=4),
         resources={},
-        config={"jobs_per_gpu": 1},
+        config={"jobs_per_gpu": 2},
     )
     batch = import_module("job").proxy_batch(asked, "mps", lines.append)
     assert [part.device.type for part in batch] == ["cpu", "cpu"]
     assert lines[-1].endswith("this job runs on the CPU")
+    reserve.assert_called_once_with("mps", 1, 2, log=ANY)
