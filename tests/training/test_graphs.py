@@ -1,5 +1,6 @@
 """The supernet with its path as data equals the one with its path as control flow, also in CUDA graphs."""
 
+import dataclasses
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from types import SimpleNamespace
@@ -185,9 +186,9 @@ def test_each_training_compiles_its_cells_each_as_one_graph(monkeypatch):
 
 
 class Interrupted(FixedLabels):
-    """Labels that end a training of 15 steps an epoch within its second one."""
+    """Labels that end a training of 3 steps an epoch within its second one."""
 
-    left = 20
+    left = 5
 
     def __call__(self, indices):
         self.left -= 1
@@ -197,26 +198,29 @@ class Interrupted(FixedLabels):
 
 
 def test_trainings_by_whole_steps_equal_those_by_torch_and_resume(digits, tmp_path, monkeypatch):
-    data = digits[0]
+    images = dataclasses.replace(digits[0].images, images=digits[0].images.images[:192])
     settings = SupernetSettings(channels=8, cells=1, epochs=2, device="cpu", kernels="torch")
 
     def train(labels=FixedLabels, log=lambda line: None, **options):
         run = Run(log, **options)
-        return train_supernet(SPACE, data.images, labels(data.labels, 10), settings, 0, run=run)
+        return train_supernet(SPACE, images, labels(digits[0].labels, 10), settings, 0, run=run)
 
-    _, eager = train()
+    eager_model, eager = train()
     monkeypatch.setattr(SupernetTask, "_kernels", lambda task: "graph")
     monkeypatch.setattr(supernets, "find_spec", lambda name: None)
     model, whole = train()
     assert whole.meta["kernels"] == "graph"
+    # In six steps rounding grows to 1e-7; with a momentum of 0.89 weights differ by 2e-3.
+    for own, other in zip(model.parameters(), eager_model.parameters(), strict=True):
+        torch.testing.assert_close(own, other, rtol=0, atol=1e-5)
     for own, other in ((whole.operations, eager.operations), (whole.fixed, eager.fixed)):
-        np.testing.assert_allclose(own, other, rtol=1e-3)
+        np.testing.assert_allclose(own, other, rtol=1e-5)
     state = tmp_path / "state"
     with pytest.raises(InterruptedError):
         train(Interrupted, checkpoint=state, save_every=0)
     lines = []
     resumed_model, resumed = train(log=lines.append, checkpoint=state)
-    assert f"resumes from {state}: epoch 2, step 5" in lines
+    assert f"resumes from {state}: epoch 2, step 2" in lines
     np.testing.assert_array_equal(resumed.operations, whole.operations)
     save_weights(resumed_model, tmp_path / "weights")
     weights = read_weights(tmp_path / "weights")[0]
