@@ -76,3 +76,16 @@ def test_proxies_run_on_the_cpu_where_the_gpu_is_apples(digits, tmp_path, monkey
     assert [part.device.type for part in batch] == ["cpu", "cpu"]
     assert lines[-1].endswith("this job runs on the CPU")
     reserve.assert_called_once_with("mps", 1, 2, log=ANY)
+
+
+def test_a_training_saves_a_checkpoint_every_so_many_minutes(monkeypatch):
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    asked = SimpleNamespace(
+        output=SimpleNamespace(training="run/supernets/digits/0/training.csv"),
+        wildcards=["digits", "0"],
+        config={"save_minutes": 5},
+    )
+    run = import_module("job").training_run(asked, print)
+    assert run.save_every == 300
+    assert run.record == Path(asked.output.training)
+    assert run.checkpoint == Path("run/checkpoints/digits/0.safetensors")
