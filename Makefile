@@ -14,7 +14,7 @@ CONFIG ?= config/config.yaml
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
+SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) --quiet reason host
 OF_DATA := $(if $(DATA),--config "data=$(DATA)")
 RUN ?= search
 
@@ -73,8 +73,8 @@ format: $(INSTALLED)
 
 docs: $(INSTALLED)
 	$(BIN)/python -m rlnas_core.configuration.reference
-	$(BIN)/mkdocs build --strict --quiet
-	@echo "The documentation is $(CURDIR)/site/index.html."
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "The documentation is $(CURDIR)/site/index.html; to search it, run $(BIN)/python -m http.server -d site."
 
 # Lock all dependencies of pyproject.toml, except those of torch that are for one kind of GPU and one system.
 lock:

@@ -1,6 +1,7 @@
 """Kills, a second Snakemake, full and read-only disks, data that went away, a clock that jumped back."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,7 +13,8 @@ import numpy as np
 import psutil
 import pytest
 import yaml
-from workflow import ROOT, TINY, make_images, of_this_workflow
+from image_directories import image_folder
+from workflow import ROOT, TINY, of_this_workflow
 
 SMALL = TINY | {
     "seeds": {key: [] for key in TINY["seeds"]} | {"uniform-once": [0], "uniform-each-step": [0]},
@@ -193,7 +195,10 @@ def test_networks_whose_trainings_are_killed_end_with_the_same_bytes(tmp_path):
     targets = [f"{RUN}/{path}/{file}" for path, file in NETWORKS.items()]
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     for directory, kills in ((whole, []), (killed, NETWORKS)):
-        directory.mkdir()
+        for made in ("data", "architectures"):  # what was made before the trainings
+            if kills:
+                shutil.copytree(whole / RUN / made, killed / RUN / made)
+        directory.mkdir(exist_ok=True)
         for path in kills:
             # It alone, so that none of the others is finished before its turn comes.
             with Snakemake(directory, settings, [f"{RUN}/{path}/{NETWORKS[path]}"]) as run:
@@ -250,9 +255,8 @@ def test_a_results_folder_that_cant_be_written_is_named_before_the_first_job(tmp
 
 
 def test_data_that_went_away_is_named_and_what_was_made_of_it_stays(tmp_path):
-    make_images(tmp_path)
-    for name in ("a/3.png", "b/7.png"):
-        (tmp_path / "images" / name).unlink()
+    names = [f"data/train/{kind}/{k}.png" for kind in "ab" for k in range(300)]
+    image_folder(tmp_path / "images", dict.fromkeys(names, 10))
     config = TINY | {
         "datasets": {"photos": {"source": "image-folder", "path": "images", "classes": 2, "image_size": 4}},
         "searches": {"cifar10": "photos"},
@@ -274,6 +278,8 @@ def test_data_that_went_away_is_named_and_what_was_made_of_it_stays(tmp_path):
     (tmp_path / "elsewhere").rename(tmp_path / "images")
     assert "Nothing to be done" in of_this_workflow(tmp_path, prepared, config=config)
     assert files_of(tmp_path) == before
+    image_folder(tmp_path / "images", {"data/train/a/new.png": 7})
+    assert "prepare_dataset" in of_this_workflow(tmp_path, prepared, "--dry-run", config=config)
 
 
 def test_a_clock_that_jumps_back_repeats_nothing(undisturbed):

@@ -162,15 +162,11 @@ for module in {WITHOUT_TORCH}:
 
 
 def test_benchmarks_find_the_library_from_anywhere(tmp_path):
-    code = f"""
-import runpy, sys
-before = list(sys.path)
-for path in {sorted(map(str, (ROOT / "benchmarks").glob("*.py")))}:
-    sys.path[:] = before
-    for name in [name for name in sys.modules if name.startswith("rlnas_core")]:
-        del sys.modules[name]
-    runpy.run_path(path)
-"""
+    paths = sorted(map(str, (ROOT / "benchmarks").glob("*.py")))
+    for path in paths:
+        before, imports, _ = Path(path).read_text().partition("\nfrom rlnas_core")
+        assert not imports or "sys.path.insert(0, str(Path(__file__).resolve().parents[1]))" in before, path
+    code = f"import runpy\nfor path in {paths}: runpy.run_path(path)"
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, check=True)
 
@@ -323,6 +319,25 @@ def test_make_names_a_missing_path_before_it_installs_anything(arguments, messag
     assert result.returncode
     assert message in result.stderr
     assert "pip install" not in result.stdout
+
+
+def test_make_search_and_plan_run_their_scripts_with_what_they_are_given():
+    def commands(*arguments):
+        command = ["make", "--dry-run", "--no-print-directory", "-C", str(ROOT), "VENV=V", *arguments]
+        printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        return [line for line in printed.replace("\\\n\t", "").splitlines() if "pip" not in line][2:]
+
+    assert commands("search", "IMAGES=tests", "RUN=own", "LABELS=README.md", "SET=epochs=2 cells=3") == [
+        'V/bin/python workflow_scripts/choose_settings.py "tests" results/own/config.yaml '
+        '--labels "README.md" --set cores=2 epochs=2 cells=3',
+        "V/bin/python workflow_scripts/print_plan.py --configfile results/own/config.yaml",
+        "V/bin/snakemake --cores 2 --quiet reason host --configfile results/own/config.yaml",
+        "cat results/own/summary.md",
+    ]
+    assert commands("plan", "CONFIG=a.yaml b.yaml", "DATA=tests", "GPU_TFLOPS=3") == [
+        "V/bin/python workflow_scripts/print_plan.py --configfile a.yaml b.yaml "
+        '--config "data=tests" --gpu-tflops 3'
+    ]
 
 
 def test_data_files_name_no_key_twice() -> None:

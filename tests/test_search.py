@@ -121,7 +121,9 @@ def test_a_list_of_labels_is_trained_on_and_all_images_are_searched_on(tmp_path)
     snakemake(tmp_path, *targets, *arguments)
     data = tmp_path / "results/own/data"
     assert np.load(data / "images/train_labels.npy").tolist() == [-1] * 80
-    assert np.bincount(np.load(data / "labelled/train_labels.npy")).sum() == 54
+    counts = np.bincount(np.load(data / "labelled/train_labels.npy"))
+    assert (len(counts), counts.sum()) == (3, 54)  # of 20 images of each class, a tenth is held out
+    assert counts.max() <= 20
     assert "retrain_architecture" in snakemake(tmp_path, *arguments, "--dry-run")
     printed, _ = choose(tmp_path, "photos", run="none", labels=("--labels", "none"))
     assert "80 images, 0 test images, no classes" in printed
@@ -132,7 +134,7 @@ def test_unlabelled_images_of_an_archive_end_in_a_network_that_says_it_is_not_tr
     with zipfile.ZipFile(tmp_path / "photos.zip", "w") as archive:
         for file in (tmp_path / "photos/x").iterdir():
             archive.write(file, file.name)
-    choices = ["space=darts", "cells=3", "seeds=1", "params=0.01", "image_size=8"]
+    choices = ["space=darts", "cells=2", "seeds=1", "params=0.01", "image_size=8"]
     _, jobs, page = search(tmp_path, "photos.zip", *choices)
     assert not any("retrained" in file for file in jobs)
     assert "there are no labels" in page

@@ -13,15 +13,15 @@ SHORT = {"epochs": 1, "batch_size": 256, "device": "cpu"}
 TINY = {
     "run": "tiny",
     "datasets": {"digits": {"source": "digits", "image_size": 4}},
-    "searches": {"cifar10": "digits", "cifar100": "digits"},
+    "searches": {"cifar10": "digits"},
     "seeds": {
         "ground-truth": [0],
         "uniform-once": [0, 1],
         "shuffle-once": [],
-        "uniform-each-step": [0],
+        "uniform-each-step": [],
         "shuffle-each-step": [0],
         "untrained-normal": [0],
-        "untrained-uniform": [0],
+        "untrained-uniform": [],
         "untrained-kaiming-normal": [0],
         "untrained-kaiming-uniform": [],
         "rotation": [0],

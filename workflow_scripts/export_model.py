@@ -11,9 +11,10 @@ weights, made_by = read_weights(snakemake.input.weights)
 dataset = read_json(snakemake.input.description)
 model = Model(describe(dataset, made_by))
 set_weights(model, weights, snakemake.input.weights)
-measured = snakemake.input.get("accuracy")
-accuracies = (
-    read_result(measured, ["column", "value"]).set_index("column")["value"].to_dict() if measured else {}
-)
-save_model(model, snakemake.output.model, accuracies)
+accuracies, images = {}, None
+if measured := snakemake.input.get("accuracy"):
+    rows = read_result(measured, ["column", "value"]).set_index("column")
+    accuracies = rows["value"].to_dict()
+    images = int(rows["images"].iloc[0]) if "images" in rows else None  # results of 0.1.0 have no number
+save_model(model, snakemake.output.model, accuracies, images)
 log(f"{snakemake.output.model}: {made_by['arch']}")

@@ -34,7 +34,11 @@ model, accuracies = retrain(
 )
 if job.leads():
     columns = {**described[["space", "architecture", "arch"]], "dataset": wildcards.dataset}
-    columns |= {"seed": wildcards.seed, "network": space.size_in_words(asdict(settings))}
+    columns |= {
+        "seed": wildcards.seed,
+        "network": space.size_in_words(asdict(settings)),
+        "images": len(data[1]),
+    }
     rows = pd.DataFrame({"column": accuracies.keys(), "value": accuracies.values()}).assign(**columns)
     rows.to_csv(snakemake.output.accuracy, index=False)
     made_by = {**dict(wildcards), "arch": described["arch"], "settings": asdict(settings)}

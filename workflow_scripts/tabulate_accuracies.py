@@ -24,7 +24,7 @@ for row, method in PAPER[f"table{number}"]["methods"].items():
             column = f"{name}_{part}" if len(parts) > 1 else name
             measured.append(cells.assign(row=row, column=column)[["row", "column", "seed", "value"]])
 absent = {
-    column: f"not measured: benchmark table has no {column}"
+    column: f"not measured: needs {column} of the benchmark (benchmark.source: official or nats-bench)"
     for column in BENCHMARK_COLUMNS
     if column not in benchmark.columns
 }

@@ -126,7 +126,7 @@ def describe(table: pd.DataFrame, gpu_tflops: float | None = None) -> str:
         }
     )
     shown = shown.sort_values(["CPU hours", "jobs"], ascending=False, na_position="first")
-    shown.loc["total"] = shown.sum()
+    shown.loc["total"] = total = shown.sum()
     largest = table["checkpoint"].max() / 1e9
     speed = (
         f"reaches {gpu_tflops:g} TFLOP/s"
@@ -134,17 +134,23 @@ def describe(table: pd.DataFrame, gpu_tflops: float | None = None) -> str:
         else f"is as fast as an H100 in NAS-Bench-201 in float32 ({GPU_TFLOPS:g} TFLOP/s in training, "
         f"{GPU_SCORING_TFLOPS:g} in scoring by validation accuracy; other networks were not timed)"
     )
+    kept = f"Unfinished trainings keep checkpoints of up to {_number(largest)} GB each."
     notes = textwrap.fill(
         "FLOPs are the multiply-adds of networks; CPU hours are their hours on one core of a cloud machine, "
         "within a factor of two: divide by your cores. Other CPU hours are those of everything else. GPU "
         f"hours replace CPU hours on a GPU that {speed}, at two operations per multiply-add; --gpu-tflops is "
-        f"another speed. Unfinished trainings keep checkpoints of up to {_number(largest)} GB each.",
+        f"another speed. {kept if largest >= 0.01 else ''}",
         width=110,
     )
     notes = f"\n{notes}\n"
     if len(unknown := shown.index[shown["10^15 FLOPs"].isna()]):
         notes += f"? was not measured and is not in the total: {', '.join(unknown)}.\n"
-    return f"{shown.map(_number).to_string(index_names=False)}\n{notes}"
+    hours = float(total["CPU hours"] + total["other CPU hours"]) / 2
+    minutes = max(1, round(60 * hours))
+    time = f"{minutes} minute{'s' if minutes > 1 else ''}" if minutes < 100 else f"{_number(hours)} hours"
+    widths = [len(str(name)) + 2 for name in shown.columns]  # two spaces between headings
+    text = shown.map(_number).to_string(index_names=False, col_space=widths)
+    return f"{text}\n{notes}About {time} on two cores without a GPU.\n"
 
 
 def _number(value: float) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 import torch
+from scipy.stats import binomtest
 from scipy.stats import t as student
 from torch import nn
 
@@ -40,7 +41,8 @@ def interval(right: np.ndarray) -> tuple[float, float, float]:
 
     Runs and images are both samples. The variance of the mean is the variance of the runs' means divided by
     the number of runs, plus the variance of the images' means divided by the number of images. The interval
-    uses Student's t with Satterthwaite's degrees of freedom. For one run it is over images alone.
+    uses Student's t with Satterthwaite's degrees of freedom. For one run it is over images alone. Values
+    without any variance have none: NaN.
     """
     right = np.asarray(right, np.float64)
     variances, degrees = [], []
@@ -50,10 +52,19 @@ def interval(right: np.ndarray) -> tuple[float, float, float]:
             degrees.append(len(means) - 1)
     mean, total = float(right.mean()), sum(variances)
     if not total:
-        return mean, mean, mean
+        return mean, np.nan, np.nan
     freedom = total**2 / sum(v**2 / d for v, d in zip(variances, degrees, strict=True))
     reach = float(student.ppf((1 + _LEVEL) / 2, freedom) * np.sqrt(total))
     return mean, mean - reach, mean + reach
+
+
+def _accuracy(right: np.ndarray) -> tuple[float, float, float]:
+    """Share of right answers (runs, images) and its interval: Wilson's over images where none differ."""
+    share, low, high = interval(right)
+    if np.isnan(low):
+        images = right.shape[1]
+        low, high = binomtest(round(share * images), images).proportion_ci(_LEVEL, method="wilson")
+    return share, max(low, 0.0), min(high, 1.0)
 
 
 def compare(right: Mapping[str, np.ndarray], reference: str) -> pd.DataFrame:
@@ -61,8 +72,8 @@ def compare(right: Mapping[str, np.ndarray], reference: str) -> pd.DataFrame:
 
     `right` says which images each run classified right, (runs, images) bool, by network; runs and images of
     all networks are paired by index. Columns are network, runs, images, accuracy, low, high, and better,
-    better_low and better_high in percentage points. Raises ValueError for different numbers of runs or
-    images.
+    better_low and better_high in percentage points; a difference that is the same on all images and in all
+    runs has no interval. Raises ValueError for different numbers of runs or images.
     """
     rows = []
     for name, own in right.items():
@@ -71,7 +82,7 @@ def compare(right: Mapping[str, np.ndarray], reference: str) -> pd.DataFrame:
                 f"{name}: got {own.shape} (runs, images); accepted: those of {reference}, "
                 f"{right[reference].shape}"
             )
-        accuracy = interval(own)
+        accuracy = _accuracy(own)
         better = interval(right[reference].astype(np.float64) - own)
         row = {"network": name, "runs": own.shape[0], "images": own.shape[1]}
         row |= dict(zip(("accuracy", "low", "high"), accuracy, strict=True))

@@ -43,7 +43,7 @@ were {weights}.
 
 {network}
 
-## Accuracy on validation images
+## Accuracy on held-out images
 
 {accuracies}
 
@@ -74,13 +74,18 @@ runs it. All that made the model is in `model.json`.
 """
 
 
-def save_model(model: Model, folder: str | Path, accuracies: Mapping[str, float] | None = None) -> None:
+def save_model(
+    model: Model,
+    folder: str | Path,
+    accuracies: Mapping[str, float] | None = None,
+    images: int | None = None,
+) -> None:
     """Write a model for `load_model`, with an ONNX file, a model card and, except for chains, a picture.
 
     The model stays as it is; one that returns feature maps is written with its class scores.
 
-    `accuracies` on validation images, in percent, are shown in the card. Raises ImportError without the
-    packages of the extra `export`, and ArithmeticError if ONNX Runtime and PyTorch differ.
+    `accuracies` on so many held-out `images`, in percent, are shown in the card. Raises ImportError without
+    the packages of the extra `export`, and ArithmeticError if ONNX Runtime and PyTorch differ.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -93,7 +98,7 @@ def save_model(model: Model, folder: str | Path, accuracies: Mapping[str, float]
     if draw := _DRAWINGS.get(description.space):
         figure = draw(description.genes)
         figure.savefig(folder / PICTURE, dpi=150, metadata={"Software": None})
-    (folder / CARD).write_text(card(model, accuracies or {}), encoding="utf-8")
+    (folder / CARD).write_text(card(model, accuracies or {}, images), encoding="utf-8")
 
 
 def export_onnx(model: Model, path: str | Path) -> float:
@@ -146,7 +151,7 @@ def _random_images(model: Model) -> np.ndarray:
     return rng.integers(256, size=(_CHECKED, size, size, channels), dtype=np.uint8)
 
 
-def card(model: Model, accuracies: Mapping[str, float]) -> str:
+def card(model: Model, accuracies: Mapping[str, float], images: int | None = None) -> str:
     """Return the model card in Markdown: data, search, network, accuracy, limits, how to load it."""
     of, made_by = model.description, dict(model.description.made_by)
     weights = sum(weight.numel() for weight in model.network.parameters())
@@ -164,13 +169,21 @@ def card(model: Model, accuracies: Mapping[str, float]) -> str:
         crop=of.crop,
         classes=f"{len(names)} classes: {', '.join(names[:20])}{more}",
         network="\n".join(f"- {line}" for line in network),
-        accuracies="\n".join(f"- {name}: {value:.2f}%" for name, value in accuracies.items())
-        or "not measured",
+        accuracies=_accuracies(accuracies, images, len(names)) or "not measured",
         version=__version__,
         onnx=ONNX,
         size=of.image_size,
         channels=of.in_channels,
     )
+
+
+def _accuracies(accuracies: Mapping[str, float], images: int | None, classes: int) -> str:
+    lines = []
+    for name, value in accuracies.items():
+        counted = f" ({round(value * images / 100):,} of {images:,} images)" if images else ""
+        if name != "top5" or classes > 5:  # the five highest of five scores are all
+            lines.append(f"- {name}: {value:.2f}%{counted}")
+    return "\n".join(lines)
 
 
 def _flops(of: ModelDescription) -> str:

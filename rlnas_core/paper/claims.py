@@ -19,20 +19,20 @@ from rlnas_core.paper.tables import (
     PAPERS_IMAGES,
     Cell,
     authors_number,
-    interval,
     title,
 )
 
-HOLDS, FAILS, OPEN, NOT_MEASURED = "holds", "doesn't hold", "can't be told apart", "not measured"
+HOLDS, FAILS, OPEN, NOT_MEASURED = "holds", "doesn't hold", "open", "not measured"
 SIGNS = {HOLDS: "✓", FAILS: "✗", OPEN: "≈", NOT_MEASURED: DASH}
 RULE = (
     "A claim rests on comparisons, each an estimate with a 95% interval: of two rows Welch's t interval "
     "of their difference over seeds (a row with one seed takes the other's standard deviation, as if both"
-    " varied alike); of one row the t interval of its mean, with one seed the bootstrap interval over "
-    "architectures; of a rank correlation Fisher's; costs, ranges and numbers of the paper or the "
-    "authors' repositories without a standard deviation stand for themselves. The best of N numbers of "
-    "categories was chosen by its tau, so its interval is one of 1 - 0.05/N. A comparison holds where the"
-    " interval lies on the claimed side, doesn't hold where it lies on the other, and can't be told apart"
+    " varied alike); of one row the t interval of its mean; of a rank correlation Fisher's. Rows of one seed "
+    "alone have no interval. Costs, rows that know no seed, and numbers of the paper or the authors' "
+    "repositories without a standard deviation stand for themselves; so does a range over numbers of "
+    "categories, but where they have one seed each, it is only known to be no larger. The best of N numbers "
+    "of categories was chosen by its tau, so its interval is one of 1 - 0.05/N. A comparison holds where the"
+    " interval lies on the claimed side, doesn't hold where it lies on the other, and is open"
     " (with these seeds) where it lies across. Rows that are claimed to be the same have to differ by less "
     "than the claim says. Published costs may differ by 1% or by the rounding of the paper's number, "
     "whichever is larger. A claim holds where all its measured comparisons do, and doesn't where one "
@@ -42,10 +42,13 @@ COLUMNS = (
     "claim", "says", "unit", "of_paper", "kind", "table", "column", "compared", "margin", "paper",
     "paper_verdict", "authors", "authors_verdict", "value", "low", "high", "verdict", "reason",
 )  # fmt: skip
+_DECIMALS = {"tau": 3, "rho": 2, "points of accuracy": 2, "%": 1}
 _LEVEL = 0.95
+_ZERO: Cell = {"mean": 0.0, "std": 0.0, "runs": np.inf}
 _ONE_SEED = "one seed each: no interval"
 _TOLD = 2  # comparisons or reasons in a summary
-_NUMBERS = ["Paper", "Authors' repository", "This run"]
+_RUN = "This run (95% interval)"
+_NUMBERS = ["Paper", "Authors' repository", _RUN]
 
 
 class Estimate(NamedTuple):
@@ -76,9 +79,9 @@ def check(tables: Mapping[int, pd.DataFrame], categories: pd.DataFrame | None) -
 
     `tables` are a run's tidy tables by number. `categories` are its runs of figure 1, with the columns
     dataset, classes, categories, seed and tau. A comparison holds if the 95% interval lies inside the claimed
-    region, doesn't hold if it lies outside, and can't be told apart from no difference if it crosses the
-    border. The paper's numbers and those of the authors' repositories are tested by the same rule. `reason`
-    says why a comparison wasn't measured.
+    region, doesn't hold if it lies outside, and is open if it crosses the border. The paper's numbers and
+    those of the authors' repositories are tested by the same rule. `reason` says why a comparison wasn't
+    measured. Numbers are rounded to six decimals.
     """
     lines = []
     for section in ("claims", "findings"):
@@ -90,7 +93,7 @@ def check(tables: Mapping[int, pd.DataFrame], categories: pd.DataFrame | None) -
                 of["margin"] = asked.get("margin", 0)
                 for found in _compare(asked, tables, categories):
                     lines.append(of | _line(found))
-    return pd.DataFrame(lines, columns=list(COLUMNS))
+    return pd.DataFrame(lines, columns=list(COLUMNS)).round(6)
 
 
 def summarise(comparisons: pd.DataFrame) -> pd.DataFrame:
@@ -106,13 +109,13 @@ def judge(estimate: Estimate, region: tuple[float, float]) -> str:
     """Return the verdict on a claim that the interval of an estimate lies inside a region."""
     if np.isnan(estimate.value):
         return NOT_MEASURED
-    if region[0] < estimate.low and estimate.high < region[1]:
+    if (region[0] < estimate.low or region[0] == -np.inf) and estimate.high < region[1]:
         return HOLDS
     return FAILS if estimate.high <= region[0] or estimate.low >= region[1] else OPEN
 
 
-def difference(one: Cell, two: Cell, *, level: float = _LEVEL) -> Estimate:
-    """Return the difference of two means with Welch's t interval at `level`.
+def difference(one: Cell, two: Cell = _ZERO, *, level: float = _LEVEL) -> Estimate:
+    """Return the difference of two means, or one mean, with Welch's t interval at `level`.
 
     A mean of infinitely many runs is exact, such as one that doesn't depend on a seed. A mean of one run gets
     the other's standard deviation; the interval is infinite if there is none.
@@ -166,9 +169,8 @@ def _of_rows(asked: Mapping[str, Any], table: pd.DataFrame) -> Iterator[Comparis
         for cell in pair:
             if cell["row"] in asked.get("exact", ()) and cell["runs"]:
                 cell["runs"] = np.inf
-        estimate = difference if len(pair) == 2 else _mean
         theirs = [_of_authors(asked["table"], cell["row"], column) for cell in pair]
-        own, paper, authors = (estimate(*cells) for cells in (pair, map(_published, pair), theirs))
+        own, paper, authors = (difference(*cells) for cells in (pair, map(_published, pair), theirs))
         margin = asked.get("margin", 0)
         if margin == "paper":  # which can't be a test of itself
             margin, paper = abs(paper.value), Estimate(paper.value)
@@ -215,7 +217,9 @@ def _of_categories(asked: Mapping[str, Any], categories: pd.DataFrame | None) ->
         if asked["kind"] == "flat":
             shown = "range"
             region = (-np.inf, asked["margin"])
-            own = Estimate(*[float(np.ptp(taus["mean"]))] * 3) if len(taus) > 1 else own
+            value = float(np.ptp(taus["mean"])) if len(taus) > 1 else np.nan
+            # noise between seeds only widens a range
+            own = Estimate(value, value if taus["runs"].min() > 1 else -np.inf, value)
         elif 0 < len(others) < len(taus):
             best = others["mean"].idxmax()
             compared = f"{best}, the best of the others, against {classes:g}"
@@ -237,20 +241,14 @@ def _of_authors(table: int, row: str, column: str) -> dict[str, Any]:
 
 
 def _cell(mean: float, std: float, runs: int) -> dict[str, Any]:
-    low, high = interval(mean, std, runs)
-    return {"mean": mean, "std": std, "runs": np.inf if np.isnan(std) else runs, "low": low, "high": high}
-
-
-def _mean(cell: Cell) -> Estimate:
-    """A mean with the interval in its cell, or exact."""
-    if np.isinf(cell["runs"]):
-        return Estimate(*[cell["mean"]] * 3)
-    return Estimate(cell["mean"], cell["low"], cell["high"])
+    return {"mean": mean, "std": std, "runs": np.inf if np.isnan(std) else runs}
 
 
 def _line(found: Comparison) -> dict[str, Any]:
     verdict = judge(found.run, found.region)
-    reasons = found.reasons if verdict == NOT_MEASURED else [_ONE_SEED] if np.isinf(found.run.low) else []
+    reasons = found.reasons if verdict == NOT_MEASURED else []
+    if verdict == OPEN and np.isinf(found.run.low):
+        reasons = [_ONE_SEED]
     paper, authors = (
         "" if np.isnan(estimate.low) else judge(estimate, found.region)
         for estimate in (found.paper, found.authors)
@@ -308,13 +306,22 @@ def _overall(verdicts: Iterable[str]) -> str:
 
 
 def _told(cells: pd.DataFrame, value: str, verdict: str) -> str:
-    """The verdict, with the smallest and largest of its numbers in each column."""
+    """The verdict, with the smallest and largest of its numbers in each column, or one and its interval."""
     spans = []
-    for column, numbers in cells.groupby("column", sort=False)[value]:
-        if known := sorted({f"{number:+.3g}" for number in numbers.dropna()}, key=float):
-            ends = " to ".join(dict.fromkeys((known[0], known[-1]))).replace("-", "\N{MINUS SIGN}")
-            spans.append(f"{title(str(column).removesuffix('_test')).replace(': ', ' ')} {ends}")
+    for column, found in cells.dropna(subset=value).groupby("column", sort=False):
+        unit = str(found["unit"].iat[0])
+        ends = dict.fromkeys(signed(end, unit) for end in (found[value].min(), found[value].max()))
+        low, high = found[["low", "high"]].iloc[0]
+        shown = value == "value" and len(found) == 1 and 0 < high - low < np.inf
+        interval = f" ({signed(low, unit)} to {signed(high, unit)})" if shown else ""
+        name = title(str(column).removesuffix("_test")).replace(": ", " ")
+        spans.append(f"{name} {' to '.join(ends)}{interval}")
     return ": ".join(filter(None, (verdict, ", ".join(spans))))
+
+
+def signed(number: float, unit: str) -> str:
+    """Return a number with its sign and the decimals of a unit of paper.yaml's claims."""
+    return f"{number:+z.{_DECIMALS[unit]}f}".replace("-", "\N{MINUS SIGN}")
 
 
 def write(comparisons: pd.DataFrame, stem: Path | str, images: Sequence[str]) -> None:
@@ -323,7 +330,6 @@ def write(comparisons: pd.DataFrame, stem: Path | str, images: Sequence[str]) ->
     `images` are lines on the images of the supernets.
     """
     claims = summarise(comparisons)
-    heading = {True: "The paper's claims", False: "Findings of this project"}
     shown = pd.DataFrame(
         {
             "": claims["verdict"].map(SIGNS),
@@ -332,19 +338,25 @@ def write(comparisons: pd.DataFrame, stem: Path | str, images: Sequence[str]) ->
             "Unit": claims["unit"],
             "Paper": claims["paper"],
             "Authors' repository": claims["authors"],
-            "This run": claims["run"],
+            _RUN: claims["run"],
             "Note": claims["note"],
         }
     )
-    parts = [(heading[of], shown[claims["of_paper"] == of]) for of in (True, False)]
+    headings = {"The paper's claims": True, "Findings of this project": False}
+    parts = {heading: shown[claims["of_paper"] == of] for heading, of in headings.items()}
     markdown = [
-        f"**{name}**\n\n{part.to_markdown(index=False, disable_numparse=True)}\n" for name, part in parts
+        f"**{heading}**\n\n{part.to_markdown(index=False, disable_numparse=True)}\n"
+        for heading, part in parts.items()
     ]
-    text = [f"{name}\n" + "\n".join(map(_paragraph, part.to_dict("records"))) for name, part in parts]
+    text = [
+        f"{heading}\n" + "\n".join(map(_paragraph, part.to_dict("records")))
+        for heading, part in parts.items()
+    ]
+    tables = "".join(_html(part, heading) for heading, part in parts.items())
     texts = {
         "md": "\n".join([*markdown, RULE, "", *(f"- {line}" for line in images)]).rstrip() + "\n",
         "txt": "\n\n".join([*text, *images]) + "\n",
-        "html": _html(shown, claims, images),
+        "html": page("Claims", tables, [*images, RULE]),
     }
     write_texts(stem, comparisons, **texts)
 
@@ -359,19 +371,16 @@ def _paragraph(claim: Mapping[Any, Any]) -> str:
     return head + textwrap.indent("\n".join(wrapped), " " * len(head)).lstrip()
 
 
-def _html(shown: pd.DataFrame, claims: pd.DataFrame, images: Sequence[str]) -> str:
+def _html(claims: pd.DataFrame, heading: str) -> str:
     looks = {HOLDS: "within", FAILS: "below", OPEN: "open", NOT_MEASURED: "empty"}
-    shown = shown.assign(Claim=shown["Claim"] + " [" + shown["Unit"] + "]").drop(columns="Unit")
-    classes = pd.DataFrame("", shown.index, shown.columns)
-    classes[_NUMBERS] = "numbers"
-    classes[["Claim", "Note"]] = "text"
-    classes[""] = classes["Verdict"] = claims["verdict"].map(looks)
-    lines = shown.map(html.escape)
+    lines = claims.map(html.escape)
+    notes = lines["Note"].map(lambda note: note and f"<br><small>{note}</small>")
+    lines["Claim"] += " [" + lines["Unit"] + "]" + notes
     lines[_NUMBERS] = lines[_NUMBERS].replace(r"(: (?=\w+[^ ]* .[\d.])|, )", "<br>", regex=True)
-    style = lines.style.hide(axis="index").set_uuid("claims").set_td_classes(classes)
-    return page(
-        "Claims",
-        style.to_html(caption="<b>Do the paper's claims hold?</b>", cell_ids=False),
-        [*images, RULE],
-        int(claims["of_paper"].sum()),
-    )
+    kept = lines.columns[lines.astype(bool).any()].difference(["Unit", "Note"], sort=False)
+    lines = lines[kept]
+    classes = pd.DataFrame("", lines.index, lines.columns)
+    classes["Claim"] = "text"
+    classes[""] = classes["Verdict"] = claims["Verdict"].map(looks)
+    style = lines.style.hide(axis="index").set_uuid(f"claims{claims.index[0]}").set_td_classes(classes)
+    return style.to_html(caption=f"<b>{heading}</b>", cell_ids=False)

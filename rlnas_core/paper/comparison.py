@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from rlnas_core.paper.claims import OPEN, difference
+from rlnas_core.paper.claims import difference
 from rlnas_core.paper.formats import write_texts
 from rlnas_core.paper.numbers import PAPER
 from rlnas_core.paper.tables import PAPERS_IMAGES, Cell, authors_number, number_of, title
 
-OTHER_IMAGES, ONE_SEED = "other images", "one seed: no interval"
+EQUAL, OTHER_IMAGES, ONE_SEED = "can't be told apart", "other images", "one seed: no interval"
 _HEAD = (
     "# Paper, authors' repositories and this run\n\n"
     "Accuracies in percent, Kendall's tau in table 2; mean ± sample standard deviation over runs. Above or "
@@ -58,7 +58,7 @@ def _verdict(cell: Cell, of: str, runs: int) -> str:
         return ""
     if np.isinf(apart.high):
         return ONE_SEED
-    return OPEN if apart.low <= 0 <= apart.high else "above" if apart.low > 0 else "below"
+    return EQUAL if apart.low <= 0 <= apart.high else "above" if apart.low > 0 else "below"
 
 
 def write(compared: pd.DataFrame, stem: Path | str) -> None:

@@ -135,10 +135,17 @@ class _Cells:
             for column in {*paper["column"], *there} - set(COSTS)
         }
         space = self.of["space"]
-        transferred = f", and name it in transfer.{self.scenes}.architectures.{space}" if self.scenes else ""
         # Where other results are measured, only the search is missing; else the images are, too.
         reasons = self.never if there - set(COSTS) else notes
         for row in self.searched.keys() - set(cells["row"]):
-            names = self.searched[row]
-            reasons[row] = f"not measured: search for {names} in large_spaces.{space}{transferred}"
+            name = self.searched[row].replace("SEED", "0")
+            search = ArchitectureName.parse(name)
+            assert search is not None
+            limit = "null" if search.limit is None else search.limit
+            reasons[row] = (
+                f"not measured: large_spaces.{space}.{search.dataset} needs methods: [{search.method}] and "
+                f"limits: [{limit}]"
+            )
+            if self.scenes:
+                reasons[row] += f"; transfer.{self.scenes}.architectures.{space} needs {name} (of seed 0)"
         return tidy(cells, self.number, notes, self.never | dict.fromkeys(quoted, _QUOTED))

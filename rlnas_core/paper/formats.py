@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from rlnas_core.paper.tables import DASH, PAPER, Cell, agreement, number_of, paper_table, title
+from rlnas_core.paper.tables import COSTS, DASH, PAPER, Cell, agreement, number_of, paper_table, title
 
 _SIGNS = {"within": "≈", "above": "↑", "below": "↓"}
 _NAMED = 4  # rows or columns in a note; HTML has the reason at each cell
 _SPREAD = "Mean ± sample standard deviation over seeds."
+_SINGLE = "Measured values without ± are of one seed, or don't depend on one."
 _LEGEND = (
     "≈ is within twice the standard deviation of the paper's number (this run's where the paper gives none; "
     "of costs within 1%), ↑ above, ↓ below it."
@@ -22,12 +23,13 @@ _TEX |= {character: f"\\{character}" for character in "&%$#_{}"}
 PAGE = (
     ".rlnas{font:15px/1.45 system-ui,sans-serif;margin:1.5em;color:#222;"
     "ul{max-width:60em;font-size:.9em;color:#555}"
-    "table{border-collapse:collapse;border-block:2px solid;font-variant-numeric:tabular-nums}"
-    "caption{caption-side:top;text-align:left;padding-bottom:.6em}"
-    "th,td{padding:.3em .7em;text-align:left;vertical-align:top;font-weight:normal}thead th{font-weight:600}"
+    "table{border-collapse:collapse;margin-bottom:1.5em;border-block:2px solid;"
+    "font-variant-numeric:tabular-nums}"
+    "caption{caption-side:top;text-align:left;padding-bottom:.6em;max-width:min(60em,95vw)}"
+    "th,td{padding:.3em .5em;text-align:left;vertical-align:top;font-weight:normal}thead th{font-weight:600}"
     "thead tr:last-child{border-bottom:1px solid}td.paper{color:#666}td.within{background:#e3f1ea}"
     "td.above,td.below{background:#fbe3d6;font-weight:600}td.open{background:#f3f0dc}td.empty{color:#888}"
-    "td.numbers{white-space:nowrap}td.text{min-width:14em}}"
+    "td{white-space:nowrap}td.text{white-space:normal;min-width:12em}small{color:#555}}"
 )
 
 
@@ -52,7 +54,9 @@ def write_texts(stem: Path | str, table: pd.DataFrame, **texts: str) -> None:
 
 def _caption(table: pd.DataFrame, number: int) -> str:
     signs = any(agreement(cell) for cell in table.to_dict("records"))
-    return " ".join([paper_table(number)["caption"], _SPREAD, *([_LEGEND] if signs else [])])
+    single = (table["mean"].notna() & table["std"].isna() & ~table["column"].isin(COSTS)).any()
+    legends = [_SPREAD, *([_SINGLE] if single else []), *([_LEGEND] if signs else [])]
+    return " ".join([paper_table(number)["caption"], *legends])
 
 
 def _columns(table: pd.DataFrame) -> list[tuple[str, str]]:
@@ -102,11 +106,13 @@ def _notes(table: pd.DataFrame) -> list[str]:
     filled = table[table["mean"].notna() & table["column"].isin(shown)]
     notes = filled["note"].fillna("")
     shared = filled[notes.ne("") & notes.groupby(filled["column"]).transform("nunique").eq(1)]
-    return images_of(table[table["column"].isin(shown)]) + [
-        f"{_list(names)}: {reason}"
-        for cells, key in ((shared, "column"), (of_columns, "column"), (of_rows, "row"))
-        for reason, names in cells.groupby("note", sort=False)[key]
-    ]
+    reasons: dict[str, list[str]] = {}
+    for cells, key in ((shared, "column"), (of_columns, "column"), (of_rows, "row")):
+        for reason, names in cells.groupby("note", sort=False)[key]:
+            known = reasons.setdefault(_list(names), [])
+            known.append(str(reason).removeprefix("not measured: " if known else ""))
+    told = [f"{names} {DASH} {'; '.join(why)}" for names, why in reasons.items()]
+    return images_of(table[table["column"].isin(shown)]) + told
 
 
 def images_of(table: pd.DataFrame) -> list[str]:

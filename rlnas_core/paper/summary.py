@@ -30,6 +30,7 @@ def summarise(
     """
     candidates = tables["candidates"].set_index("architecture")
     found = candidates.loc["found"]
+    within = "within the limit" if np.isfinite(limit.most) else "in the search space"
     parts = [
         f"# {dataset['name']}: the architecture found",
         f"`{found['arch']}`",
@@ -37,11 +38,11 @@ def summarise(
         "`model/`, with a model card.",
         "## Candidates",
         _architectures(candidates),
-        _proof(candidates),
+        _proof(candidates, within),
         "## Did training change anything?",
-        *_changed(candidates, tables["agreement"]),
+        *_changed(candidates, tables["agreement"], within),
         "## Accuracy",
-        *(_accuracies(tables["comparison"]) if "comparison" in tables else [_UNLABELLED]),
+        *(_accuracies(tables["comparison"], within) if "comparison" in tables else [_UNLABELLED]),
     ]
     if "curve" in tables:
         parts += ["## Accuracy by number of labels", _curve(tables["curve"])]
@@ -89,12 +90,12 @@ def _architectures(candidates: pd.DataFrame) -> str:
     return _table(pd.DataFrame(rows))
 
 
-def _proof(candidates: pd.DataFrame) -> str:
+def _proof(candidates: pd.DataFrame, within: str) -> str:
     found, evolved = candidates.loc["found"], candidates.loc["evolution"]
     certain = (
-        "is the largest within the limit"
+        f"is the largest {within}"
         if found["proven"]
-        else f"may be exceeded within the limit, by none beyond {found['bound']:.4f}"
+        else f"may be exceeded {within}, by none beyond {found['bound']:.4f}"
     )
     return (
         f"The angle of the architecture found, of all supernets' weights together, {certain}; evolution "
@@ -102,19 +103,19 @@ def _proof(candidates: pd.DataFrame) -> str:
     )
 
 
-def _changed(candidates: pd.DataFrame, agreement: pd.DataFrame) -> list[str]:
+def _changed(candidates: pd.DataFrame, agreement: pd.DataFrame, within: str) -> list[str]:
     archs = candidates["arch"]
     own = archs[archs.index.str.startswith("seed-")]
     same = archs["found"] == archs["structure"]
     lines = [
-        "Structure alone, the most parameters that the output depends on within the limit, "
+        f"Structure alone, the most parameters that the output depends on {within}, "
         + ("chooses the same architecture." if same else "chooses another architecture.")
         + f" Of {len(own)} supernets, {int((own == archs['found']).sum())} choose this architecture on their "
         f"own; they choose {own.nunique()} different ones."
     ]
     if len(agreement):
         lines.append(
-            f"Over {agreement['architectures'].iloc[0]} architectures within the limit, Kendall's tau "
+            f"Over {agreement['architectures'].iloc[0]} architectures {within}, Kendall's tau "
             f"between the angles of two seeds is {agreement['tau'].mean():.3f} on average (lowest "
             f"{agreement['tau'].min():.3f}), and between the angles and the number of parameters "
             f"{agreement['tau_structure'].mean():.3f}. Another seed ranks "
@@ -123,16 +124,14 @@ def _changed(candidates: pd.DataFrame, agreement: pd.DataFrame) -> list[str]:
     return lines
 
 
-def _accuracies(comparison: pd.DataFrame) -> list[str]:
+def _accuracies(comparison: pd.DataFrame, within: str) -> list[str]:
     rows = []
     for row in comparison.to_dict("records"):
         measured = "better" in row and not np.isnan(row["better"])
-        gain = (
-            f"{row['better']:+.1f} ({row['better_low']:+.1f} to {row['better_high']:+.1f})"
-            if measured
-            else ""
-        )
-        name = "random within the limit" if row["network"] == "random" else _title(row["network"])
+        gain = f"{row['better']:+.1f}" if measured else ""
+        if measured and not np.isnan(row["better_low"]):
+            gain += f" ({row['better_low']:+.1f} to {row['better_high']:+.1f})"
+        name = f"random {within}" if row["network"] == "random" else _title(row["network"])
         accuracy = f"{row['accuracy']:.1f} ({row['low']:.1f} to {row['high']:.1f})"
         rows.append({"network": name, "accuracy, %": accuracy, "found is better by, points": gain})
     first = comparison.iloc[0]

@@ -125,17 +125,22 @@ def test_every_colour_is_in_the_bin_nearest_to_it():
     assert (chosen - ab).abs().max() <= 5
 
 
-def test_colorization_shows_lightness_and_asks_for_the_mean_colour_of_each_position():
+@pytest.mark.parametrize("times", [1, 4])
+def test_colorization_shows_lightness_and_asks_for_the_mean_colour_of_each_position(times):
     pixels = torch.zeros(1, 3, 8, 8)
     pixels[:, 0, :4] = 1  # red above black, on the right white below
     pixels[:, :, 4:, 4:] = 1
+    pixels = pixels.repeat_interleave(times, 2).repeat_interleave(times, 3)
     mean, std = (torch.tensor(values)[:, None, None] for values in (MEAN, STD))
     task = Colorization(MEAN, STD)
     shown, targets = task.pose((pixels - mean) / std, torch.zeros(1, dtype=torch.long))
-    assert task.bins[targets[0]].tolist() == [[[80, 70], [80, 70]], [[0, 0], [0, 0]]]
+    colours = torch.tensor([[80.0, 70], [0, 0]]).double()  # of the rows of quarters
+    assert torch.equal(task.bins[targets[0]], colours.repeat_interleave(times, 0)[:, None].tile(2 * times, 1))
     lightness = shown * std + mean
     torch.testing.assert_close(lightness, lightness[:, :1].expand(-1, 3, -1, -1))
-    np.testing.assert_allclose(lightness[0, 0, ::4, ::4], [[0.5324, 0.5324], [0, 1]], atol=1e-3)
+    np.testing.assert_allclose(
+        lightness[0, 0, :: 4 * times, :: 4 * times], [[0.5324, 0.5324], [0, 1]], atol=1e-3
+    )
 
 
 def test_grey_images_have_no_colours_to_tell():

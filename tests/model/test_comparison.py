@@ -21,7 +21,17 @@ def test_one_run_has_an_interval_over_images_and_no_spread_none():
     mean, low, high = interval(np.arange(100)[None] % 2)
     assert (mean, high - mean) == (0.5, pytest.approx(mean - low))
     assert 0.09 < high - mean < 0.11  # 1.98 * 0.05
-    assert interval(np.ones((3, 10))) == (1, 1, 1)
+    assert interval(np.ones((3, 10)))[0] == 1
+    assert np.isnan(interval(np.ones((3, 10)))[1:]).all()
+
+
+def test_all_right_answers_of_few_images_are_no_certainty():
+    table = compare({"found": np.ones((2, 12)), "random": np.ones((2, 12))}, "found").set_index("network")
+    assert list(table.loc["found", ["accuracy", "low", "high"]]) == [100, pytest.approx(75.75, abs=0.01), 100]
+    assert table.loc["random", "better"] == 0
+    assert np.isnan(table.loc["random", "better_low"])
+    right = np.arange(12)[None] > 0  # Student's t would go beyond 100%
+    assert compare({"found": right}, "found")["high"].item() == 100
 
 
 def test_networks_are_compared_run_by_run_and_image_by_image():

@@ -62,7 +62,7 @@ def made(space, **others):
 @pytest.fixture(scope="module", params=SPACES)
 def saved(request, tmp_path_factory):
     model, folder = made(request.param), tmp_path_factory.mktemp(request.param)
-    save_model(model, folder, {"top1": 90.0})
+    save_model(model, folder, {"top1": 90.0, "top5": 100.0}, 20)
     return model, folder
 
 
@@ -103,7 +103,8 @@ def test_features_are_the_last_map_of_each_stage(saved):
 def test_the_folder_explains_itself(saved, monkeypatch):
     model, folder = saved
     card = (folder / "README.md").read_text()
-    assert "top1: 90.00%" in card
+    assert "- top1: 90.00% (18 of 20 images)\n" in card
+    assert "top5" not in card  # of three classes
     assert "photos" in card
     assert f"version {rlnas_core.__version__} made this model" in card
     install = "pip install RLNAS/"

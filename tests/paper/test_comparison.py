@@ -2,8 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rlnas_core.paper.claims import OPEN
-from rlnas_core.paper.comparison import ONE_SEED, OTHER_IMAGES, compare, write
+from rlnas_core.paper.comparison import EQUAL, ONE_SEED, OTHER_IMAGES, compare, write
 from rlnas_core.paper.tables import tidy
 
 
@@ -23,7 +22,7 @@ def tables():
 def test_a_run_is_compared_with_the_paper_and_with_the_authors_repository(tables):
     own = compare(tables, {"cifar10": "cifar10", "cifar100": "cifar100"}).set_index(["row", "column"])
     assert own.loc[("B", "cifar10"), "paper_verdict"] == "below"  # 0.575 against 0.667
-    assert own.loc[("B", "cifar10"), "authors_verdict"] == OPEN  # 0.575 ± 0.0025
+    assert own.loc[("B", "cifar10"), "authors_verdict"] == EQUAL  # 0.575 ± 0.0025
     assert own.loc[("B", "cifar100"), "authors_verdict"] == "below"  # 0.604 ± 0.0018
     assert own.loc[("D", "cifar100"), ["authors_mean", "authors_verdict"]].tolist() == [0.516, OTHER_IMAGES]
     assert own.loc[("C", "cifar10"), "paper_verdict"] == ONE_SEED
@@ -40,11 +39,11 @@ def test_a_supernet_of_other_images_gets_no_verdict(tables):
 def test_a_supernet_of_cifar10_is_compared_with_the_authors_own_of_cifar10(tables, tmp_path):
     compared = compare(tables, {"cifar10": "cifar10", "cifar100": "cifar10"})
     cells = compared.set_index(["row", "column"])
-    assert cells.loc[("D", "cifar100"), ["authors_mean", "authors_verdict"]].tolist() == [0.516, OPEN]
+    assert cells.loc[("D", "cifar100"), ["authors_mean", "authors_verdict"]].tolist() == [0.516, EQUAL]
     assert cells.loc[("D", "cifar100"), "paper_verdict"] == OTHER_IMAGES
     assert cells.loc[("B", "cifar100"), ["authors_mean", "authors_verdict"]].tolist() == [0.604, OTHER_IMAGES]
     write(compared, tmp_path / "comparison")
     line = next(line for line in (tmp_path / "comparison.md").read_text().splitlines() if "0.5748" in line)
     assert [cell.strip() for cell in line.split("|")[3:]] == [
-        "CIFAR-10", "0.6671", "0.5748 ± 0.0025", "0.5750 ± 0.0050", "3", "below", OPEN, "",
+        "CIFAR-10", "0.6671", "0.5748 ± 0.0025", "0.5750 ± 0.0050", "3", "below", EQUAL, "",
     ]  # fmt: skip

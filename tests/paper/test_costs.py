@@ -4,7 +4,7 @@ import pytest
 
 from rlnas_core.paper.costs import cost_table
 from rlnas_core.paper.formats import write
-from rlnas_core.paper.tables import not_run
+from rlnas_core.paper.tables import DASH, not_run
 from rlnas_core.search.names import ArchitectureName
 
 
@@ -42,9 +42,13 @@ def test_empty_cells_of_networks_say_quoted_or_name_their_key(
         if row.endswith("optimum"):
             assert note == "not measured: retraining takes what evolution found"
         elif row.split("/")[-1] in ("SPOS", "random-search"):
-            [names] = re.findall(rf"^not measured: search for (.*) in large_spaces.{space}", note)
-            assert names.endswith("-A" if row.endswith("SPOS") else "-random-search")
-            assert (f", and name it in transfer.{scenes}.architectures.{space}" in note) == bool(scenes)
+            method = "A" if row.endswith("SPOS") else "random-search"
+            key = rf"not measured: large_spaces\.{space}\.(imagenetsearch|cifar10)"
+            assert re.match(rf"{key} needs methods: \[{method}\] and limits: \[(null|475|600)\]", note)
+            named = (
+                rf"; transfer\.{scenes}\.architectures\.{space} needs imagenetsearch-1000-0-.*-{method} \("
+            )
+            assert bool(re.search(named, note)) == bool(scenes)
         else:
             top = column.split("/")[-1] in ("top1", "top5")
             of = dataset if "/" in column else "imagenet"
@@ -103,4 +107,4 @@ def test_accuracies_of_own_images_say_which_network_they_are_of(tmp_path):
     measured = table[table["column"].eq("digits/top1") & table["mean"].notna()]
     assert measured["note"].tolist() == [says, says]
     write(table, 3, tmp_path / "table3")
-    assert f"- digits: Top-1: {says}\n" in (tmp_path / "table3.md").read_text()
+    assert f"- digits: Top-1 {DASH} {says}\n" in (tmp_path / "table3.md").read_text()

@@ -32,8 +32,8 @@ def test_paper_and_measured_value_have_columns_of_their_own(tmp_path):
     header, _, *rows = [re.split(r" *\| *", line)[1:-1] for line in markdown.splitlines() if line[:1] == "|"]
     assert header == ["Method", "CIFAR-10, paper", "CIFAR-10"]
     assert rows[2:] == [["Random search", "92.09 ± 0.21", DASH], ["RLNAS", "93.45 ± 0.11", "93.45 ± 0.16 ≈"]]
-    assert "- CIFAR-100; ImageNet16-120: not measured\n" in markdown
-    assert "- Random search: not measured: no seeds" in markdown
+    assert f"- CIFAR-100; ImageNet16-120 {DASH} not measured" in markdown
+    assert f"- Random search {DASH} not measured: no seeds" in markdown
     assert r"\multicolumn{2}{l}{CIFAR-10} \\" in latex
     assert r"RLNAS & 93.45 $\pm$ 0.11 & 93.45 $\pm$ 0.16 $\approx$ \\" in latex
     assert r"Random search & 92.09 $\pm$ 0.21 & -- \\" in latex
@@ -48,12 +48,18 @@ def test_paper_and_measured_value_have_columns_of_their_own(tmp_path):
     assert csv.count("\n") == 1 + 12
 
 
+def test_the_caption_says_what_a_value_without_a_deviation_is(tmp_path):
+    for values, count in (((93.34, 93.56), 0), ((93.34,), 1)):
+        for text in texts(tidy(runs(*values, row="RLNAS"), 7), 7, tmp_path)[1:]:
+            assert text.count("are of one seed") == count
+
+
 def test_table_8_fits_a_page_where_only_costs_are_measured(tmp_path):
     table = tidy(runs(4.7, row="DARTS-v2", column="params"), 8, {"AP": "not measured: needs COCO"})
     _, markdown, latex, _ = texts(table, 8, tmp_path)
     assert markdown.splitlines()[2].count("|") == 4
     assert r"\begin{tabular}{lll}" in latex
-    assert "- AP: not measured: needs COCO" in markdown
+    assert f"- AP {DASH} not measured: needs COCO" in markdown
 
 
 def test_rows_beyond_the_paper_follow_a_rule_and_details_stay_out_of_cells(tmp_path):

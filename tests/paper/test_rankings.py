@@ -119,7 +119,7 @@ def test_table_and_figure_show_every_ranking_best_first(runs, tmp_path):
     )  # no value for CIFAR-100
     rankings.write(table, costs, tmp_path / "rankings")
     assert list(pd.read_csv(tmp_path / "rankings.csv")["row"]) == list(table["row"])
-    marks = {"md": "| untrained, normal: whole-vector angle", "tex": "tab:rlnas-rankings", "html": "AZ-NAS"}
+    marks = {"md": "| untrained, N(0, 1): whole-vector angle", "tex": "tab:rlnas-rankings", "html": "AZ-NAS"}
     for kind, mark in marks.items():
         assert mark in (tmp_path / f"rankings.{kind}").read_text()
     figure = rankings.draw(table, costs)

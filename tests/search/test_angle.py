@@ -87,6 +87,10 @@ def test_layer_indicators_follow_their_definition(supernets):
     assert scores["layer-angle-sum"][0] == pytest.approx(total)
     cells = len(statistics.channels)
     assert scores["layer-angle-sum-times-mean"][0] == pytest.approx(total * total / (3 * cells))
+    cosines = [dot[:, :, o] / np.sqrt(initial[:, :, o] * final[:, :, o]) for o in (2, 3)]
+    means = [np.arccos(cosine).mean() for cosine in cosines]
+    control = cells * sum(means)  # each layer turns as its operation does over all edges and cells
+    assert scores["operation-average-control"][0] == pytest.approx(control * control / (3 * cells))
 
 
 def test_statistics_survive_the_disk_and_give_the_same_bytes(supernets, tmp_path):

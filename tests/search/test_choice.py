@@ -92,6 +92,8 @@ def test_candidates_name_each_seeds_choice_and_a_residual_cell_of_equal_cost():
     assert table["architecture"].tolist() == names
     table = table.set_index("architecture")
     assert table.loc["found", "angle"] == pytest.approx(choice.angle)
+    assert table["bound"].dropna().to_dict() == {"found": choice.bound}
+    assert table["proven"].dropna().to_dict() == {"found": choice.proven}
     assert table.loc["residual", "flops"] <= table.loc["found", "flops"]
     wider = channels_of_equal_cost(space, RESIDUAL, table.loc["residual", "flops"], limit.network)
     assert table.loc["residual", "channels"] == wider

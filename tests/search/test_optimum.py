@@ -42,15 +42,13 @@ def cut_down(space, rows, free):
     return np.concatenate(everything)
 
 
-# Every two values of two of them meet once.
 @pytest.mark.parametrize(
-    ("quantile", "turn", "first_beam"),
+    ("first_beam", "turn", "quantile"),  # each two of these values meet
     [
-        (0.05, 0.6, 1), (0.05, 1.4, 5), (0.05, 1.8, 1000),
-        (0.5, 0.6, 5), (0.5, 1.4, 1000), (0.5, 1.8, 1),
-        (None, 0.6, 1000), (None, 1.4, 1), (None, 1.8, 5),
+        ([1, 5, 1000][one], [0.6, 1.4, 1.8][other], [0.05, 0.5, None][(one + other) % 3])
+        for one, other in itertools.product(range(3), range(3))
     ],
-)  # fmt: skip
+)
 @pytest.mark.parametrize(
     ("space", "layouts", "free"), [(MobileNet(), 1, range(3, 9)), (DARTS("any"), 40, (0, 2, 4, 6, 15, 17))]
 )

@@ -4,17 +4,16 @@ import logging
 import runpy
 import sys
 import tempfile
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
-from unittest.mock import ANY, Mock
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
-from rlnas_core.machine import devices
 from rlnas_core.search.angle import angles, group_sums
 from rlnas_core.spaces import DARTS
 from rlnas_core.training.supernet import SupernetSettings, build, compare
@@ -56,13 +55,27 @@ def test_candidates_are_scored_with_the_paths_of_the_configuration(paths, tmp_pa
     assert table["angle"].tolist() == pytest.approx(angles(usage, group_sums(space, statistics)))
 
 
+def test_as_many_jobs_share_a_device_as_the_configuration_says(monkeypatch):
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    asked = []
+
+    @contextmanager
+    def reserve(name, count, share, *, log):
+        asked.append((name, count, share))
+        yield [torch.device("cpu")]
+
+    monkeypatch.setattr("rlnas_core.machine.devices.reserve", reserve)
+    job = SimpleNamespace(resources={"gpu": 1}, config={"jobs_per_gpu": 3})
+    import_module("job").take_devices(job, "auto", print)
+    assert asked == [("auto", 1, 3)]
+
+
 def test_proxies_run_on_the_cpu_where_the_gpu_is_apples(digits, tmp_path, monkeypatch):
     """They need float64, which it doesn't have."""
     monkeypatch.syspath_prepend(str(SCRIPTS))
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # of the locks of devices
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
-    images, lines, reserve = digits[0].images, [], Mock(wraps=devices.reserve)
-    monkeypatch.setattr(devices, "reserve", reserve)
+    images, lines = digits[0].images, []
     monkeypatch.setattr("rlnas_core.images.arrays.load", lambda folder, split: images)
     np.save(tmp_path / "labels.npy", digits[0].labels)
     asked = SimpleNamespace(
@@ -70,12 +83,15 @@ def test_proxies_run_on_the_cpu_where_the_gpu_is_apples(digits, tmp_path, monkey
         wildcards=SimpleNamespace(seed="0"),
         params=SimpleNamespace(images=4),
         resources={},
-        config={"jobs_per_gpu": 2},
+        config={"jobs_per_gpu": 1},
     )
-    batch = import_module("job").proxy_batch(asked, "mps", lines.append)
-    assert [part.device.type for part in batch] == ["cpu", "cpu"]
+    proxy_batch = import_module("job").proxy_batch
+    assert [part.device.type for part in proxy_batch(asked, "mps", lines.append)] == ["cpu", "cpu"]
     assert lines[-1].endswith("this job runs on the CPU")
-    reserve.assert_called_once_with("mps", 1, 2, log=ANY)
+    asked.params.images, asked.wildcards.dataset = 5000, "digits"
+    most = "got 5000; accepted: at most 899, the training images of digits"
+    with pytest.raises(ValueError, match=f"^proxies.images: {most}"):
+        proxy_batch(asked, "cpu", lines.append)
 
 
 def test_a_training_saves_a_checkpoint_every_so_many_minutes(monkeypatch):
