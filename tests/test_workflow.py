@@ -28,7 +28,7 @@ SHARED = re.compile(
 def runs(tmp_path_factory):
     """The results of a tiny run, and of a second that makes again all but `SHARED` of a copy of the first.
 
-    The second has no more than what envs/analysis.yaml brings, where that is a rule's environment.
+    They have no more than what envs/analysis.yaml brings, where that is a rule's environment.
     """
     first, second, modules = (tmp_path_factory.mktemp(name) for name in ("first", "second", "modules"))
     keep_to("analysis.yaml", modules)

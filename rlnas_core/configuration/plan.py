@@ -145,12 +145,12 @@ def describe(table: pd.DataFrame, gpu_tflops: float | None = None) -> str:
     notes = f"\n{notes}\n"
     if len(unknown := shown.index[shown["10^15 FLOPs"].isna()]):
         notes += f"? was not measured and is not in the total: {', '.join(unknown)}.\n"
-    hours = float(total["CPU hours"] + total["other CPU hours"]) / 2
+    hours = float(total["CPU hours"] + total["other CPU hours"])
     minutes = max(1, round(60 * hours))
     time = f"{minutes} minute{'s' if minutes > 1 else ''}" if minutes < 100 else f"{_number(hours)} hours"
     widths = [len(str(name)) + 2 for name in shown.columns]  # two spaces between headings
     text = shown.map(_number).to_string(index_names=False, col_space=widths)
-    return f"{text}\n{notes}About {time} on two cores without a GPU.\n"
+    return f"{text}\n{notes}In all about {time} of one core without a GPU.\n"
 
 
 def _number(value: float) -> str:

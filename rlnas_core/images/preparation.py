@@ -73,7 +73,7 @@ def prepare(
     `reading` gives the other fields of `Reading`. `pad` is the padding of crops in pixels (default: an eighth
     of the size). Digits aren't flipped by default. Images that are decoded each time stay files, and the
     arrays contain their paths. Raises ValueError for an unknown source or split, unreadable images, a number
-    of classes other than `classes`, or fewer training images than `batch_size`.
+    of classes other than `classes`, fewer training images than `batch_size`, or unsupported values.
     """
     if image_size < 1:
         raise ValueError(f"image_size: got {image_size}; accepted: a whole number of pixels from 1")

@@ -44,14 +44,22 @@ def library() -> ctypes.CDLL | None:
         return None
     if target.returncode:
         return None
+    flags = [*_FLAGS, *_openmp(compiler)]
+    built_from = target.stdout + " ".join(flags).encode() + _CODE.read_bytes()
     for folder in _folders():
         with suppress(OSError):
-            for openmp in (["-fopenmp"], []):  # a compiler without OpenMP builds for one thread
-                flags = [*_FLAGS, *openmp]
-                built_from = target.stdout + " ".join(flags).encode() + _CODE.read_bytes()
-                if (kernels := _loaded(folder, _digest(built_from), [*compiler, *flags])) is not None:
-                    return kernels
+            kernels = _loaded(folder, _digest(built_from), [*compiler, *flags])
+            if kernels is not None:
+                return kernels
     return None
+
+
+def _openmp(compiler: Sequence[str]) -> list[str]:
+    """The flag for threads, if the compiler links with it; without it the build is for one thread."""
+    with tempfile.TemporaryDirectory() as scratch:
+        command = [*compiler, "-fopenmp", "-shared", "-x", "c++", os.devnull, "-o", f"{scratch}/nothing.so"]
+        failed = subprocess.run(command, capture_output=True, check=False).returncode
+    return [] if failed else ["-fopenmp"]
 
 
 def _compiler() -> list[str]:

@@ -85,7 +85,7 @@ class Engine:
         """Class scores of square images (B, C, H, W) under a path, as the supernet returns them.
 
         Raises ValueError for other images. Raises RuntimeError for gradients or another path within
-        `calibrated`, and if the supernet got other weights or memory layouts since `accelerate`.
+        `calibrated`, and if all weights were replaced, or moved in memory, since `accelerate`.
         """
         tape, output = self._record(images.shape, path)
         if self._frozen is None and tape.images * output.side**2 < 2:

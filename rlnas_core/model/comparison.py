@@ -59,12 +59,12 @@ def interval(right: np.ndarray) -> tuple[float, float, float]:
 
 
 def _accuracy(right: np.ndarray) -> tuple[float, float, float]:
-    """Share of right answers (runs, images) and its interval: Wilson's over images where none differ."""
+    """Share of right answers (runs, images) and its interval, Wilson's over images if t's leaves 0 to 1."""
     share, low, high = interval(right)
-    if np.isnan(low):
+    if not 0 <= low <= high <= 1:
         images = right.shape[1]
         low, high = binomtest(round(share * images), images).proportion_ci(_LEVEL, method="wilson")
-    return share, max(low, 0.0), min(high, 1.0)
+    return share, low, high
 
 
 def compare(right: Mapping[str, np.ndarray], reference: str) -> pd.DataFrame:

@@ -1,5 +1,6 @@
 """Save a trained network as a directory: weights, description, ONNX file, picture and model card."""
 
+import copy
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, replace
@@ -107,8 +108,8 @@ def export_onnx(model: Model, path: str | Path) -> float:
     The input `images` is uint8 (batch, S, S, C), the output `scores` (batch, classes). Raises the errors of
     `onnx_difference`.
     """
-    scoring = Model(model.description)  # on the CPU, in evaluation mode and without feature maps
-    scoring.network.load_state_dict(model.network.state_dict())
+    scoring = copy.deepcopy(model).cpu().eval()
+    scoring.features = False
     torch.onnx.export(
         scoring,
         (torch.from_numpy(_random_images(model)),),

@@ -30,9 +30,9 @@ RULE = (
     " varied alike); of one row the t interval of its mean; of a rank correlation Fisher's. Rows of one seed "
     "alone have no interval. Costs, rows that know no seed, and numbers of the paper or the authors' "
     "repositories without a standard deviation stand for themselves; so does a range over numbers of "
-    "categories, but where they have one seed each, it is only known to be no larger. The best of N numbers "
-    "of categories was chosen by its tau, so its interval is one of 1 - 0.05/N. A comparison holds where the"
-    " interval lies on the claimed side, doesn't hold where it lies on the other, and is open"
+    "categories, but where they have one seed each, which widens it on average, it can't refute. The best of "
+    "N numbers of categories was chosen by its tau, so its interval is one of 1 - 0.05/N. A comparison holds "
+    "where the interval lies on the claimed side, doesn't hold where it lies on the other, and is open"
     " (with these seeds) where it lies across. Rows that are claimed to be the same have to differ by less "
     "than the claim says. Published costs may differ by 1% or by the rounding of the paper's number, "
     "whichever is larger. A claim holds where all its measured comparisons do, and doesn't where one "
@@ -47,7 +47,7 @@ _LEVEL = 0.95
 _ZERO: Cell = {"mean": 0.0, "std": 0.0, "runs": np.inf}
 _ONE_SEED = "one seed each: no interval"
 _TOLD = 2  # comparisons or reasons in a summary
-_RUN = "This run (95% interval)"
+_RUN = "This run (95% interval in brackets)"
 _NUMBERS = ["Paper", "Authors' repository", _RUN]
 
 
@@ -218,7 +218,7 @@ def _of_categories(asked: Mapping[str, Any], categories: pd.DataFrame | None) ->
             shown = "range"
             region = (-np.inf, asked["margin"])
             value = float(np.ptp(taus["mean"])) if len(taus) > 1 else np.nan
-            # noise between seeds only widens a range
+            # Noise between seeds widens a range on average.
             own = Estimate(value, value if taus["runs"].min() > 1 else -np.inf, value)
         elif 0 < len(others) < len(taus):
             best = others["mean"].idxmax()

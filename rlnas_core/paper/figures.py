@@ -33,7 +33,13 @@ _METHODS = {
     "D/layer-angle-sum-times-mean": "D, layer by layer",
     "D/operation-average-control": "its control: structure alone",
 }
-_CANDIDATES = {"found": "found with random labels", "structure": "structure alone"}
+CANDIDATES = {
+    "found": "found with random labels",
+    "structure": "structure alone, no training",
+    "evolution": "found by evolution",
+    "residual": "residual blocks, as many FLOPs",
+}
+"""Titles of the candidates of a search on own images."""
 METHODS = tuple(_METHODS)
 """Rows of table 2 that `draw_methods` draws by default."""
 STYLE: Any = {
@@ -255,7 +261,7 @@ def draw_label_curve(results: pd.DataFrame) -> Figure:
         figure = Figure(figsize=(6.4, 4.4), layout="constrained")
         axes = figure.subplots()
         for place, (name, runs) in enumerate(results.groupby("architecture", sort=False)):
-            _draw_runs(axes, runs, "labels", "accuracy", place, _CANDIDATES.get(str(name), str(name)))
+            _draw_runs(axes, runs, "labels", "accuracy", place, CANDIDATES.get(str(name), str(name)))
         axes.set_xscale("log")
         ticks = sorted(set(results["labels"]))
         axes.set_xticks(ticks, [f"{tick:.0f}" for tick in ticks])

@@ -110,7 +110,8 @@ def _notes(table: pd.DataFrame) -> list[str]:
     for cells, key in ((shared, "column"), (of_columns, "column"), (of_rows, "row")):
         for reason, names in cells.groupby("note", sort=False)[key]:
             known = reasons.setdefault(_list(names), [])
-            known.append(str(reason).removeprefix("not measured: " if known else ""))
+            again = bool(known) and known[0].startswith("not measured: ")
+            known.append(str(reason).removeprefix("not measured: " if again else ""))
     told = [f"{names} {DASH} {'; '.join(why)}" for names, why in reasons.items()]
     return images_of(table[table["column"].isin(shown)]) + told
 

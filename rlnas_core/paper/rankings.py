@@ -217,7 +217,7 @@ def write(table: pd.DataFrame, costs: Mapping[str, float], stem: Path | str) -> 
     heading = f"<b>Rankings.</b> {html.escape(caption)}"
     lines_of = shown.map(html.escape).replace({" / ": "<br>"}, regex=True)
     lines_of.insert(3, "Dataset", "<br>".join(map(title, dict.fromkeys(table["column"]))))
-    classes = pd.DataFrame("numbers", lines_of.index, lines_of.columns)
+    classes = pd.DataFrame("", lines_of.index, lines_of.columns)
     classes["Ranking"] = "text"
     style = lines_of.style.hide(axis="index").set_uuid("rankings").set_td_classes(classes)
     texts = {

@@ -6,14 +6,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from rlnas_core.paper.figures import CANDIDATES
 from rlnas_core.search.choice import Limit
-
-_TITLES = {
-    "found": "found with random labels",
-    "structure": "structure alone, no training",
-    "evolution": "found by evolution",
-    "residual": "residual blocks, as many FLOPs",
-}
 
 
 def summarise(
@@ -73,7 +67,7 @@ def _limit(limit: Limit) -> str:
 def _title(name: str) -> str:
     kind, _, seed = name.partition("-")
     other = {"random": "random, for seed", "seed": "found by the supernet of seed"}.get(kind)
-    return f"{other} {seed}" if other else _TITLES[name]
+    return f"{other} {seed}" if other else CANDIDATES[name]
 
 
 def _architectures(candidates: pd.DataFrame) -> str:

@@ -105,7 +105,7 @@ def compare(first: SupernetModule, second: SupernetModule, meta: dict[str, Any])
 def untrained_statistics(
     space: SearchSpace, description: dict[str, Any], settings: SupernetSettings, seed: int, scale: float = 1
 ) -> Statistics:
-    """Statistics of two untrained supernets of different seeds (table 7's training-free rows), with T = 1.
+    """Statistics of two untrained supernets of different seeds (table 7's untrained rows), with T = 1.
 
     `scale` multiplies the weights of convolutions and the classifier.
     """

@@ -197,7 +197,7 @@ def test_images_without_labels_have_no_true_number_of_classes():
 
 
 def test_label_curve_has_the_mean_of_each_architecture_at_each_number_of_labels():
-    names = {"found": ("found with random labels", 70), "structure": ("structure alone", 60)}
+    names = {"found": ("found with random labels", 70), "structure": ("structure alone, no training", 60)}
     rows = [
         {"architecture": name, "labels": labels, "seed": seed, "accuracy": start + labels / 5 + 40 * seed}
         for name, (_, start) in names.items()
