@@ -277,15 +277,16 @@ def test_a_cell_that_is_the_identity_can_not_be_trained():
 
 
 @pytest.mark.parametrize("name", PROXIES)
-def test_a_proxy_gives_the_scores_that_are_announced_and_the_same_again_in_another_order(name):
+def test_a_proxy_gives_the_scores_that_are_announced_and_the_same_for_an_architecture_alone(name):
     batch = draw_batch(torch.float32)
     genes = SPACE.from_string(CELLS)
-    scores, reversed_scores = (
-        score(SPACE, name, each, batch.images, batch.labels, seed=0, **SIZES) for each in (genes, genes[::-1])
+    scores, alone = (
+        score(SPACE, name, each, batch.images, batch.labels, seed=0, **SIZES) for each in (genes, genes[:1])
     )
     assert list(scores) == PAPER["rankings"]["proxies"][name]["scores"]
     for part, values in scores.items():
-        np.testing.assert_array_equal(reversed_scores[part][::-1], values)
+        assert np.isfinite(values).all()
+        assert alone[part] == values[0] or part == "az-nas"  # which adds ranks among all
 
 
 def test_functions_that_are_the_same_share_a_score_and_none_is_lowest():
@@ -305,9 +306,9 @@ def test_unknown_proxy_is_named():
 
 
 def large(name):
-    """A large space, three of its architectures, and the sizes of a small supernet that contains them."""
+    """A large space, two of its architectures, and the sizes of a small supernet that contains them."""
     space = get(name)
-    genes = space.sample(3, np.random.default_rng(0))
+    genes = space.sample(2, np.random.default_rng(0))
     sizes = {"channels": 2, "cells": 3} if name == "darts" else {}
     return space, genes, {"classes": 4, "choices": [tuple(set(gene)) for gene in genes.T.tolist()], **sizes}
 
@@ -316,16 +317,17 @@ def large_supernet(proxy, space, sizes):
     return proxies.supernet(space, PROXIES[proxy], 0, in_channels=3, **sizes).double()
 
 
-@pytest.mark.parametrize("name", ["nas_bench_201", "darts", "mobilenet"])
-def test_every_proxy_of_anywhere_scores_architectures_of_every_space(name):
+@pytest.mark.parametrize("name", ["darts", "mobilenet"])
+def test_every_proxy_of_anywhere_scores_architectures_of_the_large_spaces(name):
     batch = draw_batch(torch.float32)
-    space, genes, sizes = (SPACE, SPACE.from_string(CELLS), SIZES) if name == SPACE.name else large(name)
+    space, genes, sizes = large(name)
     for proxy in ANYWHERE:
-        (scores,) = score(space, proxy, genes, batch.images, batch.labels, seed=0, **sizes).values()
+        scores, (again,) = (
+            score(space, proxy, some, batch.images, batch.labels, seed=0, **sizes)[proxy]
+            for some in (genes, genes[-1:])
+        )
         assert np.isfinite(scores).all()
-        if name == SPACE.name:
-            alone = score(space, proxy, genes[:1], batch.images, batch.labels, seed=0, **sizes)
-            assert scores[0] == next(iter(alone.values()))[0]
+        assert scores[-1] == again
         assert len(set(scores)) == len(genes), proxy
 
 

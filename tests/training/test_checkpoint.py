@@ -176,19 +176,37 @@ def test_settings_can_change_back_and_forth_without_loss(tmp_path):
             checkpoint.save({"a": torch.zeros(2)}, {"n": number})
 
 
-@pytest.mark.parametrize(("seconds", "saved"), [(0, True), (600, False)])
-def test_save_at_regular_times_within_an_epoch(digits, tmp_path, seconds, saved):
-    state = tmp_path / "one.safetensors"
-    labels, seen = labels_of(digits, "fixed"), []
+class Harmful:
+    """An object that leaves a file when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+def test_reading_a_checkpoint_runs_no_code(tmp_path):
+    state, harm = tmp_path / "one.safetensors", tmp_path / "harm"
+    torch.save(Harmful(harm), state)
+    assert Checkpoint(state, "key", log=lambda line: None).restore() is None
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["one.safetensors.damaged"]
+
+
+@pytest.mark.parametrize(("save_every", "saved"), [(0, True), (600, False)])
+def test_within_an_epoch_checkpoints_are_saved_at_the_interval_asked(digits, tmp_path, save_every, saved):
+    state, seen = tmp_path / "one.safetensors", []
 
     class Watching(FixedLabels):
         def __call__(self, indices):
             seen.append(state.exists())
             return super().__call__(indices)
 
-    run = Run(lambda line: None, checkpoint=state, save_every=seconds)
-    train_supernet(SPACE, digits[0].images, Watching(labels.labels, 10), SETTINGS, 0, run=run)
-    assert seen[3] == saved  # long before the first epoch ends
+    labels, settings = Watching(digits[0].labels, 10), dataclasses.replace(SETTINGS, epochs=1)
+    run = Run(lambda line: None, checkpoint=state, save_every=save_every)
+    train_supernet(SPACE, digits[0].images, labels, settings, 0, run=run)
+    assert seen == [False] + [saved] * (len(seen) - 1)
+    assert state.exists()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small disk")

@@ -71,6 +71,18 @@ def test_a_weight_moves_by_the_clipped_gradient_and_the_momentum(momentum, clipp
     torch.testing.assert_close(task.model.weight.detach(), expected)
 
 
+@pytest.mark.parametrize("nesterov", [True, False])
+def test_a_weight_decays_and_moves_ahead_as_the_settings_say(nesterov):
+    rates = {"schedule": "steps", "learning_rate": 0.1}
+    task = fitted(Line(16, slope=3.0), batch_size=16, weight_decay=0.2, nesterov=nesterov, **rates)
+    weight = momentum = 0.0
+    for _ in range(2):
+        gradient = 3 + 0.2 * weight
+        momentum = 0.9 * momentum + gradient
+        weight -= 0.1 * (gradient + 0.9 * momentum if nesterov else momentum)
+    torch.testing.assert_close(task.model.weight.detach(), torch.full((1, 16), weight))
+
+
 def photographs(flip, pad):
     pixels = np.random.default_rng(0).integers(256, size=(40, 8, 8, 3), dtype=np.uint8)
     return ImageArray(pixels, mean=(0.5,) * 3, std=(0.25,) * 3, pad=pad, flip=flip)
@@ -147,12 +159,21 @@ def test_lighting_shifts_each_image_by_a_colour():
             assert ((shifts.abs().amax((1, 2, 3)) > 1e-3) == bool(lighting)).all()
 
 
-def test_supernets_are_trained_on_random_crops():
-    task = supernet_task()
-    first, second = (task._draw(np.arange(40), slice(None))[0] for _ in range(2))
-    plain = task.data.plain(np.arange(40), CPU)
-    for one, other in ((first, plain), (second, plain), (first, second)):
+def test_supernets_and_networks_are_trained_on_random_crops_and_mirror_images():
+    model, everything = Given(torch.zeros(40, 10)), np.arange(40)
+
+    def seen(data):
+        network_task(model, data).loss(everything, slice(None))
+        supernet = supernet_task(data=data)
+        return [supernet._draw(everything, slice(None))[0] for _ in range(2)] + [model.images]
+
+    plain = photographs(False, 0).plain(everything, CPU)
+    first, second, of_network = seen(photographs(False, 2))
+    for one, other in ((first, plain), (second, plain), (first, second), (of_network, plain)):
         assert (one != other).flatten(1).any(1).float().mean() > 0.8
+    for images in seen(photographs(True, 0)):
+        mirrored = (images - plain.flip(-1)).flatten(1).abs().amax(1) < 1e-5
+        assert 0.2 < mirrored.float().mean() < 0.8
 
 
 def test_paths_are_uniform_and_differ_by_step_and_seed():

@@ -13,6 +13,7 @@ from rlnas_core.spaces import get, published
 from rlnas_core.training.loop import Run, _optimiser
 from rlnas_core.training.settings import TrainingSettings
 from rlnas_core.training.standalone import RetrainingSettings, accuracies, retrain
+from rlnas_core.training.supernet import SupernetSettings
 
 SETTINGS = RetrainingSettings(
     epochs=4, channels=4, cells=3, imagenet=False, auxiliary=0.4, drop=0.2, label_smoothing=0.1, clip_norm=5,
@@ -166,6 +167,13 @@ def test_learning_rates_follow_the_schedule():
         epochs=250, learning_rate=0.5, final_learning_rate=0, warmup_epochs=5, schedule="linear"
     ).rate
     assert [rate(0), rate(2.5), rate(5), rate(127.5), rate(250)] == pytest.approx([0, 0.25, 0.5, 0.25, 0])
+    for settings, time in (
+        (TrainingSettings(), 62.5),
+        (TrainingSettings(rate_per="epoch"), 62),
+        (SupernetSettings(), 62),
+    ):
+        cosine = 0.001 + (0.025 - 0.001) * (1 + np.cos(np.pi * time / 250)) / 2
+        assert settings.rate(62.5) == pytest.approx(cosine, rel=1e-12)
     rate = TrainingSettings(epochs=12, learning_rate=0.01, schedule="steps", step_epochs=(8, 11)).rate
     assert [rate(7.9), rate(8), rate(11)] == pytest.approx([0.01, 0.001, 0.0001])
     rate = TrainingSettings(
