@@ -122,8 +122,8 @@ def accuracy_scorer(snakemake: Any, space: Any, path: Path, log: Callable[[str],
     settings, seed = SupernetSettings(**params.supernet), int(snakemake.wildcards.seed)
     take_devices(snakemake, settings.device, log)
     train, valid = (load(Path(given.description).parent, split) for split in ("train", "valid"))
-    # Validation images have a separate stream, as in `draw_labels`; pretext tasks draw a class per image.
     categories = int(snakemake.wildcards.categories)
+    # Validation images have a separate stream, as in `draw_labels`; pretext tasks draw a class per image.
     labels = label_source(
         params.labels,
         read_array(given.labels) if given.labels else None,

@@ -17,7 +17,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from rlnas_core.benchmark.ranking import kendall
-from rlnas_core.paper.tables import panel, title
+from rlnas_core.paper.tables import CANDIDATES, panel, title
 
 # Okabe and Ito's colours, for all kinds of colour vision; markers and dashes distinguish lines too.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#555555")
@@ -33,13 +33,6 @@ _METHODS = {
     "D/layer-angle-sum-times-mean": "D, layer by layer",
     "D/operation-average-control": "its control: structure alone",
 }
-CANDIDATES = {
-    "found": "found with random labels",
-    "structure": "structure alone, no training",
-    "evolution": "found by evolution",
-    "residual": "residual blocks, as many FLOPs",
-}
-"""Titles of the candidates of a search on own images."""
 METHODS = tuple(_METHODS)
 """Rows of table 2 that `draw_methods` draws by default."""
 STYLE: Any = {

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rlnas_core.paper.figures import CANDIDATES
+from rlnas_core.paper.tables import CANDIDATES
 from rlnas_core.search.choice import Limit
 
 

@@ -17,6 +17,13 @@ OTHER, OWN = "not the paper's images", "of this run's architecture"
 PAPERS_IMAGES = {"cifar10": "cifar10", "cifar100": "cifar100", "imagenet16": "imagenet16-120"}
 PAPERS_SIZES = {"cifar10": 32, "cifar100": 32, "imagenet16": 16}
 """Image size in pixels, by dataset of the benchmark."""
+CANDIDATES = {
+    "found": "found with random labels",
+    "structure": "structure alone, no training",
+    "evolution": "found by evolution",
+    "residual": "residual blocks, as many FLOPs",
+}
+"""Titles of the candidates of a search on own images."""
 
 Cell = Mapping[Any, Any]
 """A row of a tidy table, by `COLUMNS`."""
@@ -60,8 +67,13 @@ def searched_images(searches: Mapping[str, str], datasets: Mapping[str, Any]) ->
     for name, dataset in searches.items():
         size, source = datasets[dataset]["image_size"], datasets[dataset]["source"]
         other = "" if source == PAPERS_IMAGES[name] else f", {OTHER}"
-        texts[name] = f"{title(dataset)} at {size}x{size} pixels{other}"
+        texts[name] = sized(dataset, size) + other
     return texts
+
+
+def sized(dataset: str, size: int) -> str:
+    """Return a dataset's title and the size of its images."""
+    return f"{title(dataset)} at {size}x{size} pixels"
 
 
 def tidy(
