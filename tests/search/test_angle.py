@@ -1,5 +1,7 @@
 """The angle, against plain concatenation of weight vectors in float64."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,7 +10,7 @@ from scipy import stats
 from torch import nn
 
 from rlnas_core.networks.layers import initialise
-from rlnas_core.search.angle import architecture_angles, follow, indicators
+from rlnas_core.search.angle import architecture_angles, follow, group_sums, indicators
 from rlnas_core.spaces import get
 from rlnas_core.spaces.nas_bench_201 import NONE, POOL, SKIP
 from rlnas_core.training.statistics import Statistics
@@ -93,6 +95,29 @@ def test_layer_indicators_follow_their_definition(supernets):
     assert scores["operation-average-control"][0] == pytest.approx(control * control / (3 * cells))
 
 
+def test_layers_of_a_cell_count_where_that_cell_is_and_pooling_and_identity_turn_by_nothing():
+    space, settings = get("darts"), SupernetSettings(channels=2, cells=5)
+    statistics = compare(*(build(space, 4, 3, settings, seed) for seed in (0, 1)), {})
+    pairs = [
+        [("sep_conv_3x3", 0), ("max_pool_3x3", 1)] + 3 * [("skip_connect", 0), ("skip_connect", 1)],
+        [("dil_conv_5x5", 0), ("skip_connect", 1)] + 3 * [("avg_pool_3x3", 0), ("skip_connect", 2)],
+    ]
+    dot, initial, final = np.moveaxis(statistics.operations[0], -1, 0)
+
+    def turned(cell, gene, operation):
+        place = cell, gene, space.operations.index(operation)
+        return np.arccos(dot[place] / np.sqrt(initial[place] * final[place]))
+
+    normal, reducing = (0, 2, 4), (1, 3)
+    total = sum(turned(cell, 0, "sep_conv_3x3") for cell in normal)
+    # From an input of a reduction cell, a skip-connect has weights.
+    total += sum(turned(cell, 14, "dil_conv_5x5") + turned(cell, 15, "skip_connect") for cell in reducing)
+    counted = 2 * len(normal) + 5 * len(reducing)
+    scores = indicators(space, statistics, space.from_genotype(pairs)[None])
+    assert scores["layer-angle-sum"][0] == pytest.approx(total)
+    assert scores["layer-angle-sum-times-mean"][0] == pytest.approx(total * total / counted)
+
+
 def test_statistics_survive_the_disk_and_give_the_same_bytes(supernets, tmp_path):
     for name in ("a.npz", "b.npz"):
         supernets[2].save(tmp_path / name)
@@ -100,23 +125,61 @@ def test_statistics_survive_the_disk_and_give_the_same_bytes(supernets, tmp_path
     np.testing.assert_array_equal(Statistics.load(tmp_path / "a.npz").operations, supernets[2].operations)
 
 
-def test_a_ranking_is_followed_epoch_by_epoch(supernets):
-    one = supernets[2]
-    start = np.where(one.operations[..., :1] > 0, one.operations[..., 1:2], 0).repeat(3, axis=-1)
-    twice = Statistics(
-        np.arange(3),
-        np.concatenate([start, one.operations, one.operations]),
-        np.concatenate([one.fixed[:, 1:2].repeat(3, axis=1), one.fixed, one.fixed]),
-        one.channels,
-        {},
+def after_two_epochs(supernets):
+    """Statistics at the start, of weights halfway to the second supernet's, and of the latter's."""
+    start, end = supernets[2].operations, supernets[2].fixed
+    half = [start.copy(), end.copy()]
+    for sums, whole in zip(half, (start, end), strict=True):
+        sums[..., 0] = (whole[..., 1] + whole[..., 0]) / 2
+        sums[..., 2] = (whole[..., 1] + 2 * whole[..., 0] + whole[..., 2]) / 4
+    begun = [np.repeat(whole[..., 1:2], 3, axis=-1) for whole in (start, end)]
+    parts = (np.concatenate(of) for of in zip(begun, half, (start, end), strict=True))
+    return Statistics(np.array([0, 10, 25]), *parts, supernets[2].channels, {})
+
+
+def at(statistics, row):
+    """The statistics of one epoch alone."""
+    part = slice(row, row + 1)
+    return replace(
+        statistics,
+        epochs=statistics.epochs[part],
+        operations=statistics.operations[part],
+        fixed=statistics.fixed[part],
     )
+
+
+@pytest.mark.parametrize("pooling", ["reference", "paper"])
+def test_angles_are_those_of_the_last_epoch_unless_another_is_asked(supernets, pooling):
+    statistics, genes = after_two_epochs(supernets), SPACE.sample(50, np.random.default_rng(0))
+    shape = {"pooling": pooling} if pooling == "paper" else {}  # the default is the reference's
+    for given, row in (({}, 2), ({"epoch": 1}, 1), ({"epoch": 0}, 0)):
+        alone, given = at(statistics, row), given | shape
+        sums = group_sums(SPACE, statistics, **given)
+        np.testing.assert_array_equal(sums, group_sums(SPACE, alone, pooling=pooling))
+        expected = architecture_angles(SPACE, alone, genes, pooling=pooling)
+        np.testing.assert_array_equal(architecture_angles(SPACE, statistics, genes, **given), expected)
+        scores = indicators(SPACE, statistics, genes, **given)
+        np.testing.assert_array_equal(scores["angle"], expected)
+        for name, values in indicators(SPACE, alone, genes, pooling=pooling).items():
+            np.testing.assert_array_equal(scores[name], values)
+    before = [indicators(SPACE, at(statistics, row), genes)["layer-angle-sum"] for row in (0, 1, 2)]
+    assert (before[0] < 1e-6).all()
+    assert (before[1] <= before[2]).all()
+
+
+@pytest.mark.parametrize(("pooling", "ties"), [("reference", "in-order"), ("paper", "discounted")])
+def test_a_ranking_is_followed_epoch_by_epoch(supernets, pooling, ties):
+    statistics = after_two_epochs(supernets)
     accuracies = pd.DataFrame({"cifar10_test": np.random.default_rng(0).permutation(15625) / 200})
-    angles = architecture_angles(SPACE, one, SPACE.enumerate())
-    followed = follow(SPACE, twice, accuracies, ["cifar10_test"])
-    assert followed["epoch"].tolist() == [1, 2]
-    expected = stats.kendalltau(np.argsort(np.argsort(-angles, kind="stable")), -accuracies["cifar10_test"])
-    np.testing.assert_allclose(followed["tau"], expected.statistic)
-    assert (followed["accuracy"] == accuracies["cifar10_test"][angles.argmax()]).all()
+    followed = follow(SPACE, statistics, accuracies, ["cifar10_test"], pooling, ties)
+    assert followed["epoch"].tolist() == [10, 25]
+    for row, (_, found) in enumerate(followed.iterrows(), 1):
+        ranks = angles = architecture_angles(SPACE, statistics, SPACE.enumerate(), row, pooling)
+        if ties == "in-order":
+            ranks = -np.argsort(np.argsort(-angles, kind="stable"))
+        assert found["tau"] == pytest.approx(stats.kendalltau(ranks, accuracies["cifar10_test"]).statistic)
+        assert found["accuracy"] == accuracies["cifar10_test"][angles.argmax()]
+    assert followed["tau"].nunique() == 2
 
 
 @pytest.mark.parametrize("initialisation", ["normal", "kaiming-normal", "kaiming-uniform"])
