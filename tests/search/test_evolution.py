@@ -121,6 +121,30 @@ def test_redrawn_genes_are_never_none_and_crossovers_only_mix_the_kept():
     assert ((mixed == first) | (mixed == second)).all()
 
 
+def test_parents_are_all_of_the_kept_alike_and_give_half_of_the_genes_each():
+    space, fitness = ToySpace(60), Counting(many_convs)
+    evolve(space, fitness, np.random.default_rng(0), 400, 2, 4, 200, 200)
+    first, second = fitness.asked
+    kept = first[_fittest(many_convs(first))[:4]]
+    mutated, crossed = np.split((second[:, None] == kept).sum(axis=2), 2)
+    assert np.bincount(mutated.argmax(axis=1), minlength=4).min() > 30  # of 50 each
+    mates = np.argsort(-crossed, axis=1)[:, :2]
+    assert np.bincount(mates.ravel(), minlength=4).min() > 70  # of 100 each
+    for child, (one, other) in zip(second[200:], kept[mates], strict=True):
+        differ = one != other
+        assert ((child == one) | (child == other)).all()
+        assert 0.15 < (child == one)[differ].mean() < 0.85
+
+
+@pytest.mark.parametrize("name", ["nas_bench_201", "darts", "mobilenet"])
+def test_mutations_and_crossovers_of_every_space_are_valid_architectures(name):
+    space, rng = spaces.get(name), np.random.default_rng(0)
+    fitness = Counting(lambda genes: (genes == 0).sum(axis=1) + (genes == genes[:, :1]).mean(axis=1))
+    evolve(space, fitness, rng, 40, 4, 10, 20, 20, mutation_probability=0.5, mutated="all")
+    asked = np.concatenate(fitness.asked)
+    np.testing.assert_array_equal(space.repair(asked, rng), asked)
+
+
 def test_evolution_finds_the_exact_best_and_ends_when_the_space_is_used_up():
     space = ToySpace(3)
     genes = space.enumerate()
