@@ -1,5 +1,7 @@
 import numpy as np
+import pandas as pd
 import pytest
+from scipy import stats
 from sklearn.metrics import ndcg_score
 
 from rlnas_core import spaces
@@ -9,6 +11,7 @@ from rlnas_core.benchmark.ranking import (
     add_ranks,
     baselines,
     bootstrap_interval,
+    correlate,
     gain_at_top,
     kendall,
     kendall_within,
@@ -125,6 +128,37 @@ def test_baselines_rank_the_benchmark_as_known(space):
     for name, taus in known.items():
         measured = [kendall(scores[name], accuracies[column], "discounted") for column in columns]
         assert measured == pytest.approx(taus, abs=1e-3)
+
+
+@pytest.mark.parametrize("ties", TIES)
+def test_correlations_of_each_indicator_and_column_treat_ties_as_asked(space, ties):
+    rng = np.random.default_rng(0)
+    params, flops = space.cost(space.enumerate())
+    scores = {"coarse": rng.integers(5, size=15625), "params": params}
+    accuracies = pd.DataFrame({"one": flops + rng.normal(0, 1e6, 15625), "other": rng.normal(size=15625)})
+    table = correlate(space, scores, accuracies, list(accuracies), 3, 7, ties).set_index(
+        ["indicator", "column"]
+    )
+    assert len(table) == 4
+    for (indicator, column), found in table.iterrows():
+        pair = scores[indicator], accuracies[column]
+        assert found["tau"] == kendall(*pair, ties)
+        interval = bootstrap_interval(*pair, np.random.default_rng(7), 3, ties=ties)
+        assert (found["low"], found["high"]) == interval
+        assert found["tau_within_size"] == kendall_within(*pair, params)
+        assert found["tau_in_order"] == kendall(*pair)
+        assert found["tau_discounted"] == kendall(*pair, "discounted")
+        assert found["rho"] == pytest.approx(stats.spearmanr(*pair).statistic)
+        assert found["gain_at_top"] == gain_at_top(*pair)
+
+
+def test_interval_is_of_tau_with_the_ties_asked():
+    scores, accuracies = np.repeat([1, 2], 50), np.tile(np.arange(50.0), 2)
+    accuracies[50:] += 1
+    for ties in TIES:
+        low, high = bootstrap_interval(scores, accuracies, np.random.default_rng(0), 200, ties=ties)
+        assert low < kendall(scores, accuracies, ties) < high
+    assert kendall(scores, accuracies) < 0 < kendall(scores, accuracies, "discounted")
 
 
 def test_measures_know_the_9445_architectures_without_dead_operations(space):
