@@ -6,10 +6,10 @@ import pytest
 
 from rlnas_core.benchmark.accuracies import Benchmark
 from rlnas_core.search.evolution import evolve
-from rlnas_core.search.results import look_up, named, read_best, read_scores, result, tied
+from rlnas_core.search.results import costs, look_up, named, read_best, read_scores, result, tied
 from rlnas_core.spaces import get, published
 
-SPACE = get("nas_bench_201")
+SPACE, MOBILENET = get("nas_bench_201"), get("mobilenet")
 ARCHS = SPACE.to_string(SPACE.enumerate())
 
 
@@ -80,7 +80,7 @@ def test_an_architecture_is_published_random_found_or_a_candidate(tmp_path):
         "found": named(darts, "imagenet-1000-0-none", best=best),
         "scaled": named(darts, "imagenet-1000-0-none-scaled", best=best),
         "candidate": named(darts, "structure", candidates=candidates),
-        "mobilenet": named(get("mobilenet"), "RLNAS-mobilenet"),
+        "mobilenet": named(MOBILENET, "RLNAS-mobilenet"),
     }
     of = {name: row.iloc[0] for name, row in rows.items()}
     assert of["published"]["arch"] == darts.to_string(published()["RLNAS-cifar10"].genes[None])[0]
@@ -92,3 +92,10 @@ def test_an_architecture_is_published_random_found_or_a_candidate(tmp_path):
     assert of["scaled"]["params"] < of["found"]["params"]
     assert of["candidate"][["arch", "params", "flops", "channels"]].tolist() == [second, 5, 50, 12]
     assert "channels" not in of["mobilenet"]
+
+
+def test_costs_of_what_a_search_found_are_those_of_the_default_size_and_say_how_wide_it_may_be():
+    for space, name, channels in ((get("darts"), "RLNAS-cifar10", 46), (MOBILENET, "RLNAS-mobilenet", None)):
+        genes = published()[name].genes
+        params, flops = (int(cost[0]) for cost in space.cost(genes[None]))
+        assert costs(space, genes) == {"params": params, "flops": flops, "channels_within_600M": channels}

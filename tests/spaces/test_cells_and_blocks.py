@@ -143,3 +143,24 @@ def test_every_operation_is_sampled_on_every_edge_or_block_equally_often(name):
     ]
     counts = np.array([np.bincount(gene, minlength=len(space.operations)) for gene in genes.T])[:, operations]
     assert (abs(counts / counts.mean(axis=1, keepdims=True) - 1) < 0.2).all()
+
+
+def test_the_most_channels_within_600_million_flops_are_those_of_the_papers_scaled_networks():
+    for name, channels in (("RLNAS-cifar10", 46), ("RLNAS-imagenet", 42), ("NAS-DARTS", 44)):
+        genes = published()[name].genes
+        assert DARTS.widest(genes, 600e6) == channels
+        _, (flops,) = DARTS.cost(genes[None], channels=channels)
+        assert (DARTS.widest(genes, flops), DARTS.widest(genes, flops - 1)) == (channels, channels - 2)
+    assert DARTS.widest(genes, 1e5) is None
+    assert MOBILENET.widest(published()["RLNAS-mobilenet"].genes, 600e6) is None
+
+
+@pytest.mark.parametrize("measure", ["params", "flops"])
+def test_cheapest_architecture_and_the_cost_that_one_in_5000_stay_within(measure):
+    small = np.where(mobilenet.CHANGES, 0, mobilenet.SKIP)[None]  # kernel 3 and expansion 3, else skipped
+    costs = dict(zip(("params", "flops"), MOBILENET.cost(small, image_size=64), strict=True))
+    assert MOBILENET.cheapest(measure, image_size=64) == costs[measure][0]
+    drawn = MOBILENET.sample(100_000, np.random.default_rng(1))
+    costs = dict(zip(("params", "flops"), MOBILENET.cost(drawn, image_size=64), strict=True))
+    within = (costs[measure] <= MOBILENET.common(measure, image_size=64)).sum()
+    assert 5 < within < 60  # 20 are expected
