@@ -90,17 +90,36 @@ def test_whole_space_is_solved_and_evolution_does_not_beat_it(space, limit):
     assert space.cost(found.genes[None])[1][0] <= limit
 
 
-def test_search_without_a_proof_says_so_and_bounds_what_it_may_have_missed():
+@pytest.mark.parametrize(
+    ("layouts", "free", "turn", "seed", "quantile"),  # partial architectures are left out, or layouts alone
+    [(40, (0, 2, 4, 6, 15, 17), 1.8, 0, 0.5), (200, (), 1.4, 2, 0.1)],
+)
+def test_search_without_a_proof_says_so_and_bounds_what_it_may_have_missed(
+    layouts, free, turn, seed, quantile
+):
     space = DARTS("any")
-    everything = cut_down(space, 40, (0, 2, 4, 6, 15, 17))
-    sums = plausible_sums(space, 1.8, np.random.default_rng(0))
+    everything = cut_down(space, layouts, free)
+    sums = plausible_sums(space, turn, np.random.default_rng(seed))
     flops = space.cost(everything)[1]
-    limit = np.median(flops)
+    limit = np.quantile(flops, quantile)
     best = angles(space.usage(everything[flops <= limit]), sums).max()
     hasty = largest_angle(space, sums, everything[np.argmin(flops)], limit=limit, most=1)
     assert not hasty.proven
     assert hasty.angle < best - 1e-3
     assert best <= hasty.bound + 1e-9
+
+
+@pytest.mark.parametrize(("space", "layouts"), [(MobileNet(), 1), (DARTS("any"), 10)])
+def test_an_architecture_that_costs_as_much_as_the_limit_is_within_it(space, layouts):
+    everything = cut_down(space, layouts, range(3, 7))
+    sums = plausible_sums(space, 1.4, np.random.default_rng(0))
+    scores, (params, flops) = angles(space.usage(everything), sums), space.cost(everything)
+    best = everything[scores.argmax()]
+    for measure, costs in (("params", params), ("flops", flops)):
+        start, limit = everything[costs.argmin()], costs[scores.argmax()]
+        found = largest_angle(space, sums, start, limit=limit, measure=measure)
+        assert found.proven
+        np.testing.assert_array_equal(found.genes, best)
 
 
 def test_start_over_the_limit_is_refused():
