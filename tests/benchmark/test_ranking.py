@@ -152,13 +152,15 @@ def test_correlations_of_each_indicator_and_column_treat_ties_as_asked(space, ti
         assert found["gain_at_top"] == gain_at_top(*pair)
 
 
-def test_interval_is_of_tau_with_the_ties_asked():
-    scores, accuracies = np.repeat([1, 2], 50), np.tile(np.arange(50.0), 2)
-    accuracies[50:] += 1
-    for ties in TIES:
-        low, high = bootstrap_interval(scores, accuracies, np.random.default_rng(0), 200, ties=ties)
-        assert low < kendall(scores, accuracies, ties) < high
-    assert kendall(scores, accuracies) < 0 < kendall(scores, accuracies, "discounted")
+@pytest.mark.parametrize("given", [{}, {"ties": "discounted"}, {"level": 0.5}])
+def test_interval_is_between_percentiles_of_taus_with_the_ties_asked(given):
+    scores, accuracies = np.repeat([1, 2], 50), np.concatenate([np.arange(50), np.arange(1, 51)])
+    interval = bootstrap_interval(scores, accuracies, np.random.default_rng(0), 200, **given)
+    rng, taus = np.random.default_rng(0), []
+    for _ in range(200):
+        drawn = np.sort(rng.integers(100, size=100))
+        taus.append(kendall(scores[drawn], accuracies[drawn], given.get("ties", "in-order")))
+    assert interval == pytest.approx(np.percentile(taus, [25, 75] if "level" in given else [2.5, 97.5]))
 
 
 def test_measures_know_the_9445_architectures_without_dead_operations(space):
