@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from rlnas_core.search.angle import angles
 from rlnas_core.search.choice import (
@@ -17,6 +18,7 @@ from rlnas_core.search.choice import (
     structural_choice,
 )
 from rlnas_core.spaces import DARTS, MobileNet, NASBench201
+from rlnas_core.spaces.nas_bench_201 import PATHS
 
 EVOLUTION = {"population": 20, "iterations": 3, "keep": 5, "mutations": 10, "crossovers": 5}
 SIZES = {
@@ -72,6 +74,44 @@ def test_structure_alone_chooses_the_largest_cell_and_needs_no_supernet():
         space, Limit(network=SIZES["nas_bench_201"]), np.random.default_rng(0), EVOLUTION
     )
     assert (free == 3).all()  # 3x3 convolutions everywhere
+
+
+@pytest.mark.parametrize("measure", ["params", "flops"])
+def test_structure_within_a_limit_is_the_most_live_parameters_then_the_most_on_paths(measure):
+    space, free = NASBench201(), Limit(np.inf, measure, SIZES["nas_bench_201"])
+    genes = space.enumerate()
+    genes = genes[space.live_paths(genes).any(axis=1)]
+    _, table = space.cost_table(**free.network)
+    weights, cost, choices = table[0, 0], free.cost(space, genes), []
+    live = (weights[genes] * space.live_edges(genes)).sum(axis=1)
+    on_paths = (weights[genes] * (space.live_paths(genes) @ PATHS.astype(int))).sum(axis=1)
+    for share in (0.02, 0.1, 0.3, 0.5, 0.7, 0.9):
+        limit = replace(free, most=float(np.quantile(cost, share)))
+        within = [row for row in range(len(genes)) if cost[row] <= limit.most]
+        best = max(within, key=lambda row: (live[row], on_paths[row], -row))
+        found = structural_choice(space, limit, np.random.default_rng(0), EVOLUTION)
+        np.testing.assert_array_equal(found, genes[best])
+        choices.append(best)
+    assert len(set(choices)) > 3
+
+
+def test_agreement_is_of_the_different_functions_within_the_limit():
+    space, free = NASBench201(), Limit(network=SIZES["nas_bench_201"])
+    genes = space.enumerate()
+    limit = replace(free, most=float(np.median(free.cost(space, genes))))
+    genes = genes[limit.keeps(space, genes) & space.live_paths(genes).any(axis=1)]
+    genes = genes[(space.canonical(genes) == genes).all(axis=1)]
+    by_seed = {3: sums(space, 0), 5: sums(space, 1)}
+    scores = {seed: angles(space.usage(genes), of) for seed, of in by_seed.items()}
+    params, _ = space.cost(genes)
+    table = agreement(space, by_seed, limit, np.random.default_rng(0)).set_index(["seed", "other"])
+    assert list(table.index) == [(3, 5), (5, 3)]
+    for (seed, other), found in table.iterrows():
+        better = (scores[other] > scores[other][scores[seed].argmax()]).mean()
+        assert found["better"] == better > 0
+        assert found["tau"] == pytest.approx(stats.kendalltau(scores[seed], scores[other]).statistic)
+        assert found["tau_structure"] == pytest.approx(stats.kendalltau(scores[seed], params).statistic)
+        assert found["architectures"] == len(genes)
 
 
 def test_seeds_agree_with_themselves_and_less_with_others():
