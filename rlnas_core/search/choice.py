@@ -133,7 +133,6 @@ def random_choices(space: SearchSpace, limit: Limit, rng: np.random.Generator, c
     found = np.empty((0, space.num_genes), np.int8)
     for _ in range(_ROUNDS):
         genes = space.canonical(space.sample(_SAMPLE, rng))
-        genes = genes[space.usage(genes).any(axis=1)]  # its output depends on the images
         found = np.concatenate([found, genes[limit.keeps(space, genes)]])
         _, first = np.unique(found, axis=0, return_index=True)
         found = found[np.sort(first)]
