@@ -132,6 +132,9 @@ def test_candidates_name_each_seeds_choice_and_a_residual_cell_of_equal_cost():
     assert table["architecture"].tolist() == names
     table = table.set_index("architecture")
     assert table.loc["found", "angle"] == pytest.approx(choice.angle)
+    for seed, own in by_seed.items():
+        alone = choose(space, [own], limit, np.random.default_rng(1), EVOLUTION).genes[None]
+        assert table.loc[f"seed-{seed}", "arch"] == space.to_string(alone)[0] != table.loc["found", "arch"]
     assert table["bound"].dropna().to_dict() == {"found": choice.bound}
     assert table["proven"].dropna().to_dict() == {"found": choice.proven}
     assert table.loc["residual", "flops"] <= table.loc["found", "flops"]
