@@ -199,4 +199,4 @@ def test_a_supernet_learns_the_task_and_validation_accuracy_shows_it(digits, met
     model, _ = train_supernet(SPACE, train, labels, settings, 0, run=Run(lambda line: None))
     labels = label_source(method, None, categories, valid, rng())
     score = scorer(SPACE, model, train, valid, labels, images=200, calibration_images=100, seed=0)
-    assert score(SPACE.sample(20, rng())).mean() > least  # chance is 25, 4 and 50
+    assert least < score(SPACE.sample(20, rng())).mean() <= 100  # chance is 25, 4 and 50

@@ -76,10 +76,16 @@ def test_uniform_labels_of_each_step_change_between_steps():
 def test_shuffled_labels_of_each_step_permute_the_labels_of_the_batch():
     labels = RedrawnLabels("shuffle-each-step", TRUTH, 10, rng())
     indices = np.arange(100, 164)
-    for _ in range(3):
-        drawn = labels(indices)
-        np.testing.assert_array_equal(np.sort(drawn), np.sort(TRUTH[indices]))
-        assert (drawn != TRUTH[indices]).any()
+    drawn = np.array([labels(indices) for _ in range(200)])
+    np.testing.assert_array_equal(np.sort(drawn), np.tile(np.sort(TRUTH[indices]), (200, 1)))
+    # Every image gets every label of the batch, its own among them.
+    assert all(set(column) == set(TRUTH[indices]) for column in drawn.T)
+
+
+def test_a_training_depends_on_the_true_labels_that_it_shuffles_and_on_no_others():
+    (truth,) = RedrawnLabels("shuffle-each-step", TRUTH, 10, rng()).identity()
+    np.testing.assert_array_equal(truth, TRUTH)
+    assert RedrawnLabels("uniform-each-step", TRUTH, 10, rng()).identity() == []
 
 
 @pytest.mark.parametrize("method", ["ground-truth", "shuffle-once"])
