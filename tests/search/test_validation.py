@@ -69,8 +69,13 @@ def test_an_interrupted_scoring_resumes_to_the_same_accuracies(digits, tmp_path,
     assert lines[-1].startswith(f"{DISTINCT} of {DISTINCT} distinct")
 
 
-def test_a_scoring_of_other_weights_starts_from_the_beginning(digits, tmp_path, monkeypatch):
-    other, lines, path = score(digits, [], seed=1), [], tmp_path / "scores.safetensors"
+@pytest.mark.parametrize(
+    "change", [{"seed": 1}, {"images": 48}, {"calibration_images": 24}, {"calibration_batch": 8}]
+)
+def test_a_scoring_of_other_weights_or_images_starts_from_the_beginning(
+    digits, tmp_path, monkeypatch, change
+):
+    other, lines, path = score(digits, [], **change), [], tmp_path / "scores.safetensors"
     stopped_after(5, monkeypatch, digits, [], path)
-    np.testing.assert_array_equal(score(digits, lines, path, seed=1), other)
+    np.testing.assert_array_equal(score(digits, lines, path, **change), other)
     assert "is of other settings, inputs or code" in lines[0]
