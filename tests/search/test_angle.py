@@ -192,6 +192,18 @@ def test_training_free_angles_are_near_a_right_angle(initialisation):
     assert 1.2 < architecture_angles(SPACE, statistics, genes)[0] < 1.6
 
 
+def test_untrained_supernets_of_different_seeds_share_no_weights_and_are_scaled():
+    described = {"classes": 10, "in_channels": 3}
+    first, second, scaled = (
+        untrained_statistics(SPACE, described, SETTINGS, seed, scale).operations[0]
+        for seed, scale in ((0, 1), (1, 1), (0, 3))
+    )
+    np.testing.assert_allclose(scaled, 9 * first, rtol=1e-5)
+    convolutions = first[..., 1] > 0
+    lengths = np.concatenate([of[convolutions][:, 1:] for of in (first, second)], axis=1)
+    assert all(len(set(row)) == 4 for row in lengths)
+
+
 def test_initialisation_follows_its_generator_alone():
     one, other = (
         SPACE.supernet(classes=3, channels=4, cells=1),
