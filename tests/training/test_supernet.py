@@ -10,9 +10,9 @@ import torch
 from rlnas_core.labels.sources import FixedLabels
 from rlnas_core.search.validation import scorer
 from rlnas_core.spaces import get
-from rlnas_core.training.loop import Run
+from rlnas_core.training.loop import Run, begin
 from rlnas_core.training.progress import TrainingDivergedError
-from rlnas_core.training.supernet import SupernetSettings, train_supernet
+from rlnas_core.training.supernet import SupernetSettings, build, compare, train_supernet
 
 SPACE = get("nas_bench_201")
 SETTINGS = SupernetSettings(channels=8, cells=1, epochs=2)
@@ -61,6 +61,18 @@ def test_true_labels_are_learned_and_validation_accuracy_shows_it(digits):
     labels = FixedLabels(valid.labels, 10)
     score = scorer(SPACE, model, *images, labels, **options)
     assert score(SPACE.sample(10, np.random.default_rng(0))).mean() > 25  # chance is 10
+
+
+def test_statistics_are_of_the_start_and_of_every_epoch_until_the_weights_returned(digits):
+    model, statistics = train(digits[0])
+    assert statistics.epochs.tolist() == [0, 1, 2]
+    seed = int(begin(SETTINGS, 0, 4)[1][0].generate_state(1)[0])
+    before = build(SPACE, 10, 1, SETTINGS, seed)
+    for row, weights in ((0, before), (2, model)):
+        alone = compare(before, weights, {})
+        np.testing.assert_allclose(statistics.operations[row], alone.operations[0], rtol=1e-9)
+        np.testing.assert_allclose(statistics.fixed[row], alone.fixed[0], rtol=1e-9)
+    assert ((statistics.fixed[1] != statistics.fixed[0]) == [True, False, True]).all()
 
 
 def test_log_and_csv_hold_a_line_an_epoch(digits, tmp_path):
