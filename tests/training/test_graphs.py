@@ -33,7 +33,8 @@ def supernet(**settings):
 def test_steps_with_the_path_as_data_equal_those_with_the_path_as_control_flow(momentum, nesterov):
     rng, generator = np.random.default_rng(0), torch.Generator().manual_seed(0)
     eager, static = supernet(), supernet()
-    optimisers = [SGD(list(m.parameters()), momentum, 5e-4, "zero", nesterov) for m in (eager, static)]
+    decays = [5e-4 * (weight.ndim == 4) for weight in eager.parameters()]
+    optimisers = [SGD(list(m.parameters()), momentum, decays, "zero", nesterov) for m in (eager, static)]
     step = StaticStep(StaticSupernet(static), optimisers[1], functional.cross_entropy, nullcontext)
     for paths in (6, 6, 1, 6, 6):
         path = SPACE.sample(paths, rng)
