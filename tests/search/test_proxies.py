@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from scipy.stats import spearmanr
+from scipy.stats import rankdata, spearmanr
 from torch import nn
 from torch.nn import functional as F  # noqa: N812
 
@@ -18,7 +18,7 @@ from rlnas_core.paper.numbers import PAPER
 from rlnas_core.search import proxies
 from rlnas_core.search.proxies import ANYWHERE, PROXIES, Batch, score
 from rlnas_core.spaces import get
-from rlnas_core.spaces.nas_bench_201 import EDGES, KERNELS, NONE, POOL, SKIP
+from rlnas_core.spaces.nas_bench_201 import CONV_3X3, EDGES, KERNELS, NONE, POOL, SKIP
 
 SPACE = get("nas_bench_201")
 SIZES = {"classes": 4, "channels": 4, "cells": 1}
@@ -262,12 +262,14 @@ def test_az_nas_measures_blocks(genes):
     assert got["trainability"] == pytest.approx(np.mean(expected), rel=1e-6)
 
 
-def test_az_nas_scales_weights_by_their_fan_in():
-    """With N(0, 1) the shortcuts, which no norm follows, drown the cells: progressivity ranks backwards."""
-    model = proxies.supernet(SPACE, PROXIES["az-nas"], 0, in_channels=3, **{**SIZES, "channels": 16})
-    for name in ("cells.0.convolutions.0_3.0", "reductions.0.shortcut", "reductions.1.second"):
-        weight = next(w for key, w in model.named_parameters() if key.startswith(name) and w.ndim == 4)
-        assert weight.std().item() == pytest.approx(math.sqrt(2 / weight[0].numel()), rel=0.15)
+@pytest.mark.parametrize(("name", "variance"), [("az-nas", 2), ("zen", None), ("naswot", 1 / 3)])
+def test_weights_are_scaled_by_their_fan_in_but_those_of_zen(name, variance):
+    """With N(0, 1) in AZ-NAS the shortcuts, which no norm follows, drown the cells."""
+    model = proxies.supernet(SPACE, PROXIES[name], 0, in_channels=3, **{**SIZES, "channels": 16})
+    for layer in ("cells.0.convolutions.0_3.0", "reductions.0.shortcut", "reductions.1.second"):
+        weight = model.get_parameter(f"{layer}.weight")
+        expected = math.sqrt(variance / weight[0].numel()) if variance else 1
+        assert weight.std().item() == pytest.approx(expected, rel=0.15)
 
 
 def test_a_cell_that_is_the_identity_can_not_be_trained():
@@ -287,6 +289,24 @@ def test_a_proxy_gives_the_scores_that_are_announced_and_the_same_for_an_archite
     for part, values in scores.items():
         assert np.isfinite(values).all()
         assert alone[part] == values[0] or part == "az-nas"  # which adds ranks among all
+
+
+def test_az_nas_adds_the_logarithms_of_ranks_of_its_parts_and_of_live_flops():
+    batch, genes = draw_batch(torch.float32), SPACE.sample(12, np.random.default_rng(0))
+    genes[:4, :3] = SPACE.from_string(CELLS[1:])[0, :3]
+    genes[:4, 5] = NONE  # what leads to node 2 is dead
+    scores = score(SPACE, "az-nas", genes, batch.images, batch.labels, seed=0, **SIZES)
+    total = scores.pop("az-nas")
+    assert (scores["complexity"] == SPACE.cost(SPACE.canonical(genes))[1]).all()
+    assert (scores["complexity"] < SPACE.cost(genes)[1]).any()
+    np.testing.assert_allclose(total, sum(np.log(rankdata(part) / 12) for part in scores.values()))
+
+
+def test_synflow_of_a_deep_network_does_not_overflow():
+    ones, deep = torch.ones(1, 3, 8, 8), np.full((1, 6), CONV_3X3)
+    sizes = {"classes": 4, "channels": 8, "cells": 8}
+    scores = score(SPACE, "synflow", deep, ones, torch.zeros(1, dtype=torch.long), seed=0, **sizes)
+    assert math.log(torch.finfo(torch.float32).max) < scores["synflow"][0] < math.inf
 
 
 def test_functions_that_are_the_same_share_a_score_and_none_is_lowest():
