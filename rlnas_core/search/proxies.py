@@ -234,9 +234,10 @@ def score(
     """The scores (N,) of architectures (N, genes) by a proxy, by name; some proxies have several scores.
 
     `images` (B, C, H, W) and `labels` (B,) are on the device that computes; `sizes` are those of the space's
-    supernet. All architectures get the same images, noise and weights. In NAS-Bench-201, architectures that
-    compute the same function are scored once, and the score without a live path is -inf. Raises ValueError
-    for an unknown proxy, or one that can't score architectures of the space.
+    supernet. All architectures get the same images, noise and weights. In NAS-Bench-201, architectures of one
+    of the `isomorphism_classes` have the score of the first of them in `genes`, whose edges have weights of
+    their own, and the score without a live path is -inf. Raises ValueError for an unknown proxy, or one that
+    can't score architectures of the space.
     """
     accepted = PROXIES if isinstance(space, NASBench201) else ANYWHERE
     if name not in accepted:
