@@ -89,18 +89,17 @@ def training_run(snakemake: Any, log: Callable[[str], None]) -> Any:
     from rlnas_core.training.loop import Run
 
     record, minutes = Path(snakemake.output.training), snakemake.config["save_minutes"]
-    return Run(log, record, checkpoint(record.parent, len(snakemake.wildcards)), 60 * minutes)
+    return Run(log, record, checkpoint(snakemake, record.parent), 60 * minutes)
 
 
-def checkpoint(results: Path, depth: int) -> Path:
-    """The checkpoint of a job whose results are RUN/KIND/..., `depth` folders below KIND.
+def checkpoint(snakemake: Any, results: Path) -> Path:
+    """The checkpoint of a job whose results are RUN/KIND/...
 
     It is RUN/checkpoints/KIND/....safetensors, without KIND for supernets. It is not an output, since
     Snakemake removes those of a job that stops; and no parameter, to which Snakemake adds no module's prefix.
     """
-    run = results.parents[depth]
-    name = results.relative_to(run).as_posix().removeprefix("supernets/")
-    return run / f"checkpoints/{name}.safetensors"
+    prefix, run, name = results.as_posix().rpartition(f"results/{snakemake.config['run']}/")
+    return Path(f"{prefix}{run}checkpoints/{name.removeprefix('supernets/')}.safetensors")
 
 
 def accuracy_scorer(snakemake: Any, space: Any, path: Path, log: Callable[[str], None]) -> Any:
