@@ -70,7 +70,6 @@ rule tabulate_correlations:
     input:
         results=lambda wildcards: rank_correlations(wildcards.number),
         baselines=f"{RESULTS}/ranking/baselines.csv",
-        accuracies=f"{RESULTS}/benchmark/accuracies.csv",
     output:
         csv=f"{RESULTS}/tables/table{{number}}.csv",
         md=f"{RESULTS}/tables/table{{number}}.md",
