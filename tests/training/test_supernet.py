@@ -3,7 +3,6 @@
 import dataclasses
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 
@@ -61,15 +60,6 @@ def test_true_labels_are_learned_and_validation_accuracy_shows_it(digits):
     labels = FixedLabels(valid.labels, 10)
     score = scorer(SPACE, model, *images, labels, **options)
     assert score(SPACE.sample(10, np.random.default_rng(0))).mean() > 25  # chance is 10
-
-
-def test_log_and_csv_hold_a_line_an_epoch(digits, tmp_path):
-    lines = []
-    train(digits[0], log=lines.append, record=tmp_path / "t.csv")
-    assert len(lines) == 3
-    assert lines[0].startswith("device cpu")
-    assert "images/s" in lines[1]
-    assert pd.read_csv(tmp_path / "t.csv")["epoch"].tolist() == [1, 2]
 
 
 def test_loss_that_is_no_number_stops_with_epoch_and_step_and_keeps_the_last_checkpoint(
