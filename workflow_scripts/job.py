@@ -29,7 +29,8 @@ with suppress(ImportError, OSError):
 
 def start(snakemake: Any) -> Callable[[str], None]:
     """Limit torch to the job's threads, write tracebacks to its log, and return a log function."""
-    _limit_threads(snakemake)
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(max(1, snakemake.threads // int(os.environ.get("WORLD_SIZE", "1"))))
     # The job created the log before it started its processes.
     mode = "a" if "RANK" in os.environ else "w"
     logging.basicConfig(
@@ -43,11 +44,6 @@ def start(snakemake: Any) -> Callable[[str], None]:
 
     sys.excepthook = log_error
     return logging.info
-
-
-def _limit_threads(snakemake: Any) -> None:
-    if torch := sys.modules.get("torch"):
-        torch.set_num_threads(max(1, snakemake.threads // int(os.environ.get("WORLD_SIZE", "1"))))
 
 
 def leads() -> bool:
@@ -116,7 +112,6 @@ def accuracy_scorer(snakemake: Any, space: Any, path: Path, log: Callable[[str],
     from rlnas_core.search.validation import scorer
     from rlnas_core.training.supernet import SupernetSettings, build
 
-    _limit_threads(snakemake)
     given, params = snakemake.input, snakemake.params
     settings, seed = SupernetSettings(**params.supernet), int(snakemake.wildcards.seed)
     take_devices(snakemake, settings.device, log)
