@@ -9,11 +9,10 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    import numpy as np
-    import pandas as pd
+import numpy as np
+import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -103,7 +102,6 @@ def accuracy_scorer(snakemake: Any, space: Any, path: Path, log: Callable[[str],
 
     `path` is its checkpoint.
     """
-    import numpy as np
     from safetensors.torch import load_model
 
     from rlnas_core.images.arrays import load
@@ -139,7 +137,6 @@ def proxy_batch(snakemake: Any, device: str, log: Callable[[str], None]) -> tupl
 
     Raises ValueError if there are fewer training images than `proxies.images`.
     """
-    import numpy as np
     import torch
 
     from rlnas_core.images.arrays import load
@@ -190,10 +187,8 @@ def with_channels(settings: Mapping[str, Any], described: Mapping[str, Any]) -> 
     return others | ({"channels": int(channels)} if channels else {})
 
 
-def large_search(snakemake: Any) -> tuple[float, "np.random.Generator", dict[str, Any]]:
+def large_search(snakemake: Any) -> tuple[float, np.random.Generator, dict[str, Any]]:
     """Return the FLOPs limit of a search in a large space, its generator, and the columns that name it."""
-    import numpy as np
-
     wildcards = snakemake.wildcards
     limit = np.inf if wildcards.limit == "none" else 1e6 * int(wildcards.limit)
     names = ("limit", "space", "dataset", "labels", "categories", "seed", "search")
@@ -216,10 +211,8 @@ def write_evolution(snakemake: Any, found: Any) -> int:
     return len(ties)
 
 
-def of_searches(runs: "pd.DataFrame", searches: dict[str, str]) -> "pd.DataFrame":
+def of_searches(runs: pd.DataFrame, searches: dict[str, str]) -> pd.DataFrame:
     """Return the test rows of each benchmark dataset under its name, from the images searched for it."""
-    import pandas as pd
-
     return pd.concat(
         runs[(runs["dataset"] == dataset) & (runs["column"] == f"{name}_test")].assign(dataset=name)
         for name, dataset in searches.items()
