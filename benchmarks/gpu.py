@@ -37,8 +37,7 @@ from rlnas_core.labels.sources import FixedLabels
 from rlnas_core.machine.processes import end_with_parent
 from rlnas_core.search.validation import scorer
 from rlnas_core.spaces import get
-from rlnas_core.training.loop import _clip
-from rlnas_core.training.optimiser import SGD
+from rlnas_core.training.loop import clip, optimiser_of
 from rlnas_core.training.supernet import SupernetSettings, SupernetTask, build
 
 DEVICE = torch.device("cuda")
@@ -72,8 +71,7 @@ def task_step(space: str, settings: SupernetSettings, side: int) -> Step:
     labels = random_labels(data)
     set_precision(settings.precision)
     task = SupernetTask(get(space), data, labels, settings, seeds, DEVICE)
-    weights = list(task.model.parameters())
-    optimiser = SGD(weights, 0.9, settings.weight_decay, settings.unsampled_gradient)
+    optimiser = optimiser_of(task.model, settings, settings.unsampled_gradient)
     whole = task.whole_step(optimiser)
     rng = np.random.default_rng(1)
 
@@ -85,7 +83,7 @@ def task_step(space: str, settings: SupernetSettings, side: int) -> Step:
         with settings.autocast(DEVICE):
             loss, _ = task.loss(indices, slice(None))
         loss.backward()
-        _clip(weights, settings)
+        clip(optimiser.weights, settings)
         optimiser.step(0.025)
 
     if rest := len(data) % settings.batch_size:

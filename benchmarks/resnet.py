@@ -25,8 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from rlnas_core.images.arrays import load
 from rlnas_core.model.comparison import compare, hits, stacked
-from rlnas_core.model.loading import Model, describe, set_weights
-from rlnas_core.training.checkpoint import read_weights
+from rlnas_core.model.loading import model_of
 from rlnas_core.training.standalone import LabelledImages, RetrainingSettings, retrain
 
 STAGES = 4
@@ -63,9 +62,8 @@ def main() -> None:
     valid = LabelledImages(images, labels, dataset["classes"])
     right, settings, seeds = {}, {}, []
     for path in sorted(trained.glob("*/*/weights.safetensors")):
-        weights, made_by = read_weights(path)
-        model = Model(describe(dataset, made_by))
-        set_weights(model, weights, path)
+        model = model_of(path, dataset)
+        made_by = model.description.made_by
         right[made_by["architecture"], int(made_by["seed"])] = hits(model, images, labels)
         if made_by["architecture"] == "found":
             settings, seeds = made_by["settings"], [*seeds, int(made_by["seed"])]

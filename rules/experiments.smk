@@ -1,7 +1,5 @@
 # The experiments of every table and figure, from the configuration
-from rlnas_core.configuration.derived import channels, classes, found_architectures, searched_datasets
-from rlnas_core.labels.methods import METHODS
-from rlnas_core.paper.numbers import PAPER
+from rlnas_core.configuration.derived import channels, found_architectures, searched_datasets
 from rlnas_core.paper.tables import searched_images
 
 DATASETS = searched_datasets(config)

@@ -3,9 +3,9 @@
 
 rule draw_category_figure:
     input:
-        searches=category_files(f"{RESULTS}/searches/{EXPERIMENT}/{{search}}/best.csv"),
+        searches=category_files(BEST),
         accuracies=f"{RESULTS}/benchmark/accuracies.csv",
-        correlations=category_files(f"{RESULTS}/ranking/{EXPERIMENT}/{{indicator}}.csv"),
+        correlations=category_files(CORRELATIONS),
         descriptions=expand(f"{RESULTS}/data/{{dataset}}/dataset.json", dataset=DATASETS),
     output:
         svg=report(

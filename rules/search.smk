@@ -89,7 +89,7 @@ rule search_large_space:
         optimum=f"{RESULTS}/searches/{LARGE}/optimum.csv",
     params:
         paths=lambda wildcards: search_settings(wildcards)["paths"],
-        evolution=lambda wildcards: search_settings(wildcards)["evolution"],
+        evolution=evolution_settings,
         pooling=config["angle"]["pooling"],
         ties=config["ranking"]["ties"],
     log:

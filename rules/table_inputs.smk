@@ -52,22 +52,17 @@ def first_seed_file(pattern):
     return path
 
 
-def table_architectures(number):
-    """The files of the architectures that a table's methods find."""
-    pattern = f"{RESULTS}/searches/{EXPERIMENT}/{{search}}/best.csv"
+def table_files(pattern, number):
+    """Files of the runs of a table's methods."""
     return method_files(pattern, table_methods(number), table_searches(number))
 
 
+BEST = f"{RESULTS}/searches/{EXPERIMENT}/{{search}}/best.csv"
+CORRELATIONS = f"{RESULTS}/ranking/{EXPERIMENT}/{{indicator}}.csv"
 # The architectures that a run finds. Tables read them too, but a deleted one is only made again on request.
 SEARCHES = [f"{RESULTS}/searches/{LARGE}/best.csv".format(**search) for search in LARGE_SEARCHES] + sorted(
-    {path for number in ACCURACY_TABLES for path in table_architectures(number)}
+    {path for number in ACCURACY_TABLES for path in table_files(BEST, number)}
 )
-
-
-def rank_correlations(number):
-    """The rank correlations of a table's methods."""
-    pattern = f"{RESULTS}/ranking/{EXPERIMENT}/{{indicator}}.csv"
-    return method_files(pattern, table_methods(number), table_searches(number))
 
 
 def large_searches(kind, *files):

@@ -35,7 +35,7 @@ rule tabulate_costs:
 
 rule tabulate_accuracies:
     input:
-        searches=lambda wildcards: table_architectures(wildcards.number),
+        searches=lambda wildcards: table_files(BEST, wildcards.number),
         accuracies=f"{RESULTS}/benchmark/accuracies.csv",
     output:
         csv=f"{RESULTS}/tables/table{{number}}.csv",
@@ -68,9 +68,8 @@ rule tabulate_accuracies:
 
 rule tabulate_correlations:
     input:
-        results=lambda wildcards: rank_correlations(wildcards.number),
+        results=lambda wildcards: table_files(CORRELATIONS, wildcards.number),
         baselines=f"{RESULTS}/ranking/baselines.csv",
-        accuracies=f"{RESULTS}/benchmark/accuracies.csv",
     output:
         csv=f"{RESULTS}/tables/table{{number}}.csv",
         md=f"{RESULTS}/tables/table{{number}}.md",

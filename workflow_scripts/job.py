@@ -9,11 +9,10 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    import numpy as np
-    import pandas as pd
+import numpy as np
+import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -29,7 +28,8 @@ with suppress(ImportError, OSError):
 
 def start(snakemake: Any) -> Callable[[str], None]:
     """Limit torch to the job's threads, write tracebacks to its log, and return a log function."""
-    _limit_threads(snakemake)
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(max(1, snakemake.threads // int(os.environ.get("WORLD_SIZE", "1"))))
     # The job created the log before it started its processes.
     mode = "a" if "RANK" in os.environ else "w"
     logging.basicConfig(
@@ -43,11 +43,6 @@ def start(snakemake: Any) -> Callable[[str], None]:
 
     sys.excepthook = log_error
     return logging.info
-
-
-def _limit_threads(snakemake: Any) -> None:
-    if torch := sys.modules.get("torch"):
-        torch.set_num_threads(max(1, snakemake.threads // int(os.environ.get("WORLD_SIZE", "1"))))
 
 
 def leads() -> bool:
@@ -89,18 +84,17 @@ def training_run(snakemake: Any, log: Callable[[str], None]) -> Any:
     from rlnas_core.training.loop import Run
 
     record, minutes = Path(snakemake.output.training), snakemake.config["save_minutes"]
-    return Run(log, record, checkpoint(record.parent, len(snakemake.wildcards)), 60 * minutes)
+    return Run(log, record, checkpoint(snakemake, record.parent), 60 * minutes)
 
 
-def checkpoint(results: Path, depth: int) -> Path:
-    """The checkpoint of a job whose results are RUN/KIND/..., `depth` folders below KIND.
+def checkpoint(snakemake: Any, results: Path) -> Path:
+    """The checkpoint of a job whose results are RUN/KIND/...
 
     It is RUN/checkpoints/KIND/....safetensors, without KIND for supernets. It is not an output, since
     Snakemake removes those of a job that stops; and no parameter, to which Snakemake adds no module's prefix.
     """
-    run = results.parents[depth]
-    name = results.relative_to(run).as_posix().removeprefix("supernets/")
-    return run / f"checkpoints/{name}.safetensors"
+    prefix, run, name = results.as_posix().rpartition(f"results/{snakemake.config['run']}/")
+    return Path(f"{prefix}{run}checkpoints/{name.removeprefix('supernets/')}.safetensors")
 
 
 def accuracy_scorer(snakemake: Any, space: Any, path: Path, log: Callable[[str], None]) -> Any:
@@ -108,7 +102,6 @@ def accuracy_scorer(snakemake: Any, space: Any, path: Path, log: Callable[[str],
 
     `path` is its checkpoint.
     """
-    import numpy as np
     from safetensors.torch import load_model
 
     from rlnas_core.images.arrays import load
@@ -117,7 +110,6 @@ def accuracy_scorer(snakemake: Any, space: Any, path: Path, log: Callable[[str],
     from rlnas_core.search.validation import scorer
     from rlnas_core.training.supernet import SupernetSettings, build
 
-    _limit_threads(snakemake)
     given, params = snakemake.input, snakemake.params
     settings, seed = SupernetSettings(**params.supernet), int(snakemake.wildcards.seed)
     take_devices(snakemake, settings.device, log)
@@ -145,7 +137,6 @@ def proxy_batch(snakemake: Any, device: str, log: Callable[[str], None]) -> tupl
 
     Raises ValueError if there are fewer training images than `proxies.images`.
     """
-    import numpy as np
     import torch
 
     from rlnas_core.images.arrays import load
@@ -196,10 +187,8 @@ def with_channels(settings: Mapping[str, Any], described: Mapping[str, Any]) -> 
     return others | ({"channels": int(channels)} if channels else {})
 
 
-def large_search(snakemake: Any) -> tuple[float, "np.random.Generator", dict[str, Any]]:
+def large_search(snakemake: Any) -> tuple[float, np.random.Generator, dict[str, Any]]:
     """Return the FLOPs limit of a search in a large space, its generator, and the columns that name it."""
-    import numpy as np
-
     wildcards = snakemake.wildcards
     limit = np.inf if wildcards.limit == "none" else 1e6 * int(wildcards.limit)
     names = ("limit", "space", "dataset", "labels", "categories", "seed", "search")
@@ -222,10 +211,8 @@ def write_evolution(snakemake: Any, found: Any) -> int:
     return len(ties)
 
 
-def of_searches(runs: "pd.DataFrame", searches: dict[str, str]) -> "pd.DataFrame":
+def of_searches(runs: pd.DataFrame, searches: dict[str, str]) -> pd.DataFrame:
     """Return the test rows of each benchmark dataset under its name, from the images searched for it."""
-    import pandas as pd
-
     return pd.concat(
         runs[(runs["dataset"] == dataset) & (runs["column"] == f"{name}_test")].assign(dataset=name)
         for name, dataset in searches.items()

@@ -10,7 +10,7 @@ from rlnas_core.training.checkpoint import remove_checkpoint
 
 log = job.start(snakemake)
 space = get(snakemake.wildcards.space)
-checkpoint = job.checkpoint(Path(snakemake.output.best).parent, len(snakemake.wildcards))
+checkpoint = job.checkpoint(snakemake, Path(snakemake.output.best).parent)
 score = job.accuracy_scorer(snakemake, space, checkpoint, log)
 limit, rng, of = job.large_search(snakemake)
 evolution = snakemake.params.evolution

@@ -3,15 +3,13 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rlnas_core.configuration.derived import channels, found_architectures, model_limit, searched_datasets
 from rlnas_core.configuration.schema import in_yaml
 from rlnas_core.images.facts import FACTS
 from rlnas_core.search.names import ArchitectureName
-
-if TYPE_CHECKING:
-    from rlnas_core.spaces import SearchSpace
+from rlnas_core.spaces import get, published
 
 _NEEDED = ("path", "classes")
 _COMMON = "the cost that one in 5,000 random networks stays within"
@@ -150,8 +148,7 @@ def _unused_sizes(
     key: str, name: str, settings: Mapping[str, Any], schema: Mapping[str, Any]
 ) -> Iterator[str]:
     """Yield one line for each changed size that networks of a space don't have."""
-    if (space := _space(name)) is None:
-        return
+    space = get(name)
     sizes = {"channels", "cells", "imagenet", "affine", "dilated_norm", "auxiliary", "drop", "dropout"}
     for part in sorted(sizes & settings.keys() - {*space.sizes, *space.extras}):
         got, default = settings[part], schema["properties"][part]["default"]
@@ -226,8 +223,8 @@ def _contradictions_of_model(config: Mapping[str, Any]) -> Iterator[str]:
     if space != "nas_bench_201" and images not in config["large_spaces"][space]:
         lines.append(f"model.images: got '{images}'; give its supernet in large_spaces.{space}")
     yield from lines
-    if not lines and limit["most"] is not None and (searched := _space(space)) is not None:
-        least = model_limit(config).common(searched) / 1e6
+    if not lines and limit["most"] is not None:
+        least = model_limit(config).common(get(space)) / 1e6
         if limit["most"] < least:
             yield (
                 f"model.limit.most: got {limit['most']:g} million {limit['measure']}; accepted: at least "
@@ -238,10 +235,6 @@ def _contradictions_of_model(config: Mapping[str, Any]) -> Iterator[str]:
 def _unknown_architectures(
     key: str, config: Mapping[str, Any], space: str, names: Sequence[str]
 ) -> Iterator[str]:
-    try:
-        from rlnas_core.spaces import published
-    except ImportError:
-        return
     known = [name for name, architecture in published().items() if architecture.space.name == space]
     if key.endswith("published"):
         accepted, random = known, False
@@ -254,12 +247,12 @@ def _unknown_architectures(
 
 
 def _too_low(key: str, name: str, limits: Sequence[int]) -> Iterator[str]:
-    if not limits or (space := _space(name)) is None:
+    if not limits:
         return
     if name == "chain":
         yield f"{key}: got {', '.join(map(str, limits))}; chains are not drawn at random, give []"
         return
-    least = _least(space)
+    least = _least(name)
     yield from (
         f"{key}: got {limit} million FLOPs; accepted: at least {least}, {_COMMON}"
         for limit in limits
@@ -268,16 +261,6 @@ def _too_low(key: str, name: str, limits: Sequence[int]) -> Iterator[str]:
 
 
 @cache
-def _least(space: "SearchSpace") -> int:
+def _least(space: str) -> int:
     """The lowest limit of a space's networks, in million FLOPs; to draw them takes a fifth of a second."""
-    return math.ceil(space.common() / 1e6)
-
-
-@cache
-def _space(name: str) -> "SearchSpace | None":
-    """The search space of that name; None in environments that can only plan."""
-    try:
-        from rlnas_core.spaces import get
-    except ImportError:
-        return None
-    return get(name)
+    return math.ceil(get(space).common() / 1e6)

@@ -71,8 +71,7 @@ def model_limit(config: Mapping[str, Any]) -> "Limit":
 
     model = config["model"]
     limit, name = model["limit"], model["labelled"] or model["images"]
-    sizes = get(model["space"]).network_sizes(config["retraining"][model["space"]][name]["network"])
-    network = {part: size for part, size in sizes.items() if part in ("channels", "cells", "imagenet")}
+    network = get(model["space"]).network_sizes(config["retraining"][model["space"]][name]["network"])
     entry = config["datasets"][name]
     network |= {"image_size": limit["image_size"] or entry["image_size"], "classes": classes(config, name)}
     if model["space"] == "nas_bench_201":

@@ -165,6 +165,17 @@ def describe(dataset: Mapping[str, Any], made_by: Mapping[str, Any]) -> ModelDes
     )
 
 
+def model_of(path: str | Path, dataset: Mapping[str, Any]) -> Model:
+    """The model of a network of a run, from its weights and its prepared dataset (`dataset.json`).
+
+    Raises ValueError that names `path` if the file is damaged or its weights are of another network.
+    """
+    weights, made_by = read_weights(path)
+    model = Model(describe(dataset, made_by))
+    set_weights(model, weights, path)
+    return model
+
+
 def _is_prepared(images: Images) -> bool:
     return isinstance(images, Tensor) and images.is_floating_point()
 

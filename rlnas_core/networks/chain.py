@@ -7,11 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from rlnas_core.networks.layers import BackboneModule, check_sizes, classifier, layer
-from rlnas_core.networks.mobilenet import InvertedResidual, last_stage
+from rlnas_core.networks.mobilenet import STEM_STRIDE, InvertedResidual, body_of, last_stage
 from rlnas_core.spaces.chain import Chain
 
 _ACTIVATIONS = (nn.ReLU, nn.ReLU6)
-_STEM_STRIDE = 2
 
 
 class Network(BackboneModule):
@@ -38,19 +37,19 @@ class Network(BackboneModule):
         self.sizes = {"classes": classes, "in_channels": in_channels}
         self.genes, self.dropout, self.generator = np.asarray(genes), dropout, generator
         activation, stem, head = self.genes[:3].tolist()
-        self.shapes = Chain().blocks(self.genes)
+        blocks = Chain().blocks(self.genes)
+        self.shapes = [shape for *_, shape in blocks]
         options: dict[str, Any] = {"running": True, "activation": _ACTIVATIONS[activation]}
-        self.stem = layer(in_channels, stem, 3, _STEM_STRIDE, **options)
-        last_blocks = last_stage([shape for *_, shape in self.shapes])
+        self.stem = layer(in_channels, stem, 3, STEM_STRIDE, **options)
         self.blocks = nn.ModuleList(
             InvertedResidual(shape, ratio, kernel, **options, dilated=dilated and last)
-            for (kernel, ratio, shape), last in zip(self.shapes, last_blocks, strict=True)
+            for (kernel, ratio, shape), last in zip(blocks, last_stage(self.shapes), strict=True)
         )
-        outputs = self.shapes[-1][2][1]
+        outputs = self.shapes[-1][1]
         self.last = nn.Identity() if classes is None else layer(outputs, head, 1, 1, **options)
         self.classifier = classifier(head, classes)
 
-    def forward(self, images: Tensor, path: np.ndarray | None = None) -> Tensor:
+    def forward(self, images: Tensor) -> Tensor:
         """Class scores (B, classes) of images (B, C, H, W)."""
         return self.classifier(self.drop_inputs(self.last(self.features(images)[-1]).mean(dim=(2, 3))))
 
@@ -63,5 +62,4 @@ class Network(BackboneModule):
 
     def body(self) -> list[tuple[int, int]]:
         """(channels, stride) of each of the features; the stride is in pixels of the image."""
-        _, outputs, strides = np.array([shape for *_, shape in self.shapes]).T
-        return list(zip(outputs.tolist(), (_STEM_STRIDE * strides.cumprod()).tolist(), strict=True))
+        return body_of(self.shapes)

@@ -18,13 +18,19 @@ from rlnas_core.networks.layers import (
 )
 from rlnas_core.spaces.mobilenet import BLOCKS, CHANGES, FIRST, LAST, SHAPES, SKIP, STEM
 
-_STEM_STRIDE = 2
+STEM_STRIDE = 2
+
+
+def body_of(blocks: Sequence[tuple[int, int, int]]) -> list[tuple[int, int]]:
+    """(channels, stride) of the output of each block (inputs, outputs, stride), after a stem of stride 2."""
+    _, outputs, strides = np.array(blocks).T
+    return list(zip(outputs.tolist(), (STEM_STRIDE * strides.cumprod()).tolist(), strict=True))
 
 
 def last_stage(blocks: Sequence[tuple[int, int, int]]) -> list[bool]:
     """Whether each block (inputs, outputs, stride) belongs to the stage of the lowest resolution."""
-    halved = np.cumsum([stride > 1 for *_, stride in blocks])
-    return (halved == halved[-1]).tolist()
+    strides = [stride for _, stride in body_of(blocks)]
+    return [stride == strides[-1] for stride in strides]
 
 
 class InvertedResidual(nn.Module):
@@ -78,7 +84,7 @@ class Supernet(SupernetModule):
         check_sizes(classes=classes, in_channels=in_channels)
         choices = choices or [tuple(range(SKIP))] * len(BLOCKS)
         self.groups = (1, len(BLOCKS), len(SHAPES) + 1)
-        self.stem = layer(in_channels, STEM, 3, 2, running)
+        self.stem = layer(in_channels, STEM, 3, STEM_STRIDE, running)
         self.first = nn.Sequential(
             layer(STEM, STEM, 3, 1, running, groups=STEM), layer(STEM, FIRST, 1, 1, running)[:2]
         )
@@ -162,5 +168,4 @@ class Network(Supernet, BackboneModule):
 
     def body(self) -> list[tuple[int, int]]:
         """(channels, stride) of each of the features; the stride is in pixels of the image."""
-        _, outputs, strides = np.array(BLOCKS).T
-        return list(zip(outputs.tolist(), (_STEM_STRIDE * strides.cumprod()).tolist(), strict=True))
+        return body_of(BLOCKS)

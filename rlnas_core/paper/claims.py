@@ -229,18 +229,19 @@ def _of_categories(asked: Mapping[str, Any], categories: pd.DataFrame | None) ->
         yield Comparison(f"{dataset}/{shown}", compared, own, Estimate(), region, [reason])
 
 
-def _published(cell: Cell) -> dict[str, Any]:
-    """The paper's number as a cell: of its runs, or exact without a standard deviation."""
-    return _cell(cell["paper_mean"], cell["paper_std"], PAPER["runs"])
+def _published(cell: Cell) -> Cell:
+    """The paper's number as a cell."""
+    return quoted(cell["paper_mean"], cell["paper_std"], PAPER["runs"])
 
 
-def _of_authors(table: int, row: str, column: str) -> dict[str, Any]:
+def _of_authors(table: int, row: str, column: str) -> Cell:
     """The number of the authors' repositories as a cell: of supernets of the column's own images."""
     mean, std, own = authors_number(table, row, column, PAPERS_IMAGES.get(column, ""))
-    return _cell(mean if own else np.nan, std, PAPER["authors"]["runs"])
+    return quoted(mean if own else np.nan, std, PAPER["authors"]["runs"])
 
 
-def _cell(mean: float, std: float, runs: int) -> dict[str, Any]:
+def quoted(mean: float, std: float, runs: int) -> Cell:
+    """Return a published number as a cell: of its runs, or exact without a standard deviation."""
     return {"mean": mean, "std": std, "runs": np.inf if np.isnan(std) else runs}
 
 

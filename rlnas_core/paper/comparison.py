@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from rlnas_core.paper.claims import difference
+from rlnas_core.paper.claims import difference, quoted
 from rlnas_core.paper.formats import write_texts
 from rlnas_core.paper.numbers import PAPER
 from rlnas_core.paper.tables import PAPERS_IMAGES, Cell, authors_number, number_of, title
@@ -52,8 +52,7 @@ def compare(tables: Mapping[int, pd.DataFrame], sources: Mapping[str, str]) -> p
 
 def _verdict(cell: Cell, of: str, runs: int) -> str:
     """Whether a run's mean is above or below another mean of `runs` runs; empty if either is missing."""
-    known = {"mean": cell[f"{of}_mean"], "std": cell[f"{of}_std"]}
-    apart = difference(cell, known | {"runs": np.inf if np.isnan(known["std"]) else runs})
+    apart = difference(cell, quoted(cell[f"{of}_mean"], cell[f"{of}_std"], runs))
     if np.isnan(apart.value):
         return ""
     if np.isinf(apart.high):

@@ -205,7 +205,7 @@ def candidates(
     if isinstance(space, NASBench201):
         _, flops = space.cost(choice.genes[None], **limit.network)
         rows["residual"] = RESIDUAL
-        residual["channels"] = channels_of_equal_cost(space, RESIDUAL, flops[0], limit.network)
+        residual["channels"] = space.widest(RESIDUAL, flops[0], **limit.network) or 1
     total = np.sum(list(sums.values()), axis=0)
     table = []
     for name, genes in rows.items():
@@ -221,16 +221,6 @@ def candidates(
         row["angle"] = float(angles(space.usage(genes[None]), total)[0])
         table.append(row | {"bound": choice.bound, "proven": choice.proven} if name == "found" else row)
     return pd.DataFrame(table)
-
-
-def channels_of_equal_cost(
-    space: NASBench201, genes: np.ndarray, flops: float, network: Mapping[str, Any]
-) -> int:
-    """The most channels, at least 1, with which an architecture (6,) has at most that many FLOPs."""
-    channels = 1
-    while space.cost(genes[None], **{**network, "channels": channels + 1})[1][0] <= flops:
-        channels += 1
-    return channels
 
 
 def _within(space: NASBench201, limit: Limit) -> np.ndarray:

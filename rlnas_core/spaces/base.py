@@ -25,6 +25,8 @@ class Networks(ABC):
     """The sizes of a network that a user can set."""
     channels: int | None = None
     """The default initial channels of stand-alone networks; None where they can't be set."""
+    channel_step = 1
+    """The number that initial channels have to be a multiple of."""
     extras: tuple[str, ...] = ()
     """Options of stand-alone networks: an `auxiliary` head, `drop` (drop path), `dropout`."""
 
@@ -57,9 +59,17 @@ class Networks(ABC):
         # torch is imported only where networks are built
         return import_module(f"rlnas_core.networks.{self.name}")
 
-    def widest(self, genes: np.ndarray, limit: float) -> int | None:
-        """The most channels with which an architecture (num_genes,) stays within a limit, or None."""
-        return None
+    def widest(self, genes: np.ndarray, limit: float, **network: Any) -> int | None:
+        """The most initial channels with which an architecture (num_genes,) stays within a FLOPs limit.
+
+        None if the fewest exceed it, and where channels can't be set. `network` gives the other sizes.
+        """
+        if not self.channels:
+            return None
+        channels = 0
+        while self.cost(genes[None], **network | {"channels": channels + self.channel_step})[1][0] <= limit:
+            channels += self.channel_step
+        return channels or None
 
 
 class SearchSpace(Networks):

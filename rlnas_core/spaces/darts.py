@@ -41,6 +41,7 @@ class DARTS(SearchSpace):
     )  # fmt: skip
     sizes = ("channels", "cells", "imagenet", "affine", "dilated_norm")
     channels = 48
+    channel_step = 2  # the stem for ImageNet begins with half of them
     never_mutated = slice(len(EDGES), None)  # the reduction cell's
     extras = ("auxiliary", "drop")
 
@@ -139,16 +140,6 @@ class DARTS(SearchSpace):
             before, last = last, NODES * width
         fixed += linear(last, classes)
         return fixed, table.reshape(2, self.num_genes, len(self.operations))
-
-    def widest(self, genes: np.ndarray, limit: float) -> int | None:
-        """The most initial channels, an even number, with which the ImageNet network stays within a limit.
-
-        None if two channels exceed it.
-        """
-        channels = None
-        while self.cost(np.asarray(genes)[None], channels=(channels or 0) + 2)[1][0] <= limit:
-            channels = (channels or 0) + 2
-        return channels
 
     def to_string(self, genes: np.ndarray) -> list[str]:
         """Genotypes in the notation of the DARTS literature."""

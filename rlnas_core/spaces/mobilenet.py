@@ -30,7 +30,6 @@ class MobileNet(SearchSpace):
     extras = ("dropout",)
     num_genes = len(BLOCKS)
     operations = ("mb3_k3", "mb6_k3", "mb3_k5", "mb6_k5", "mb3_k7", "mb6_k7", "skip_connect")
-    sizes = ()
 
     def repair(self, genes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Redraw the skip-connects of blocks that change the shape, (N, 21) int8."""

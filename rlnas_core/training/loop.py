@@ -82,7 +82,7 @@ def fit(
     log(f"device {device}, {processes.described()}, kernels: {task.kernels}")
     _set_precision(device, settings)
     normalise_together(task.model, settings.norm_batch)
-    optimiser = _optimiser(task.model, settings, unsampled_gradient)
+    optimiser = optimiser_of(task.model, settings, unsampled_gradient)
     whole_step = task.whole_step(optimiser)
     hashed = _key(task.model, settings, key) if run.checkpoint else ""
     checkpoint = Checkpoint(run.checkpoint, hashed, every=run.save_every, log=log)
@@ -115,7 +115,7 @@ def fit(
                     loss.backward()
                     look = device.type == "cpu" or step % _LOOKS == 0
                     due = processes.average_gradients(optimiser.weights, due, look)
-                    _clip(optimiser.weights, settings)
+                    clip(optimiser.weights, settings)
                     optimiser.step(rate)
                 progress.add(loss, hits)
                 bar.update()
@@ -137,7 +137,8 @@ def fit(
         pd.DataFrame(progress.rows).to_csv(run.record, index=False)
 
 
-def _optimiser(model: nn.Module, settings: TrainingSettings, without_gradient: str) -> SGD:
+def optimiser_of(model: nn.Module, settings: TrainingSettings, without_gradient: str) -> SGD:
+    """The optimiser of a training, with weight decay on the weights that `decayed` names."""
     weights = list(model.parameters())
     decayed = {id(weight) for weight in weights if settings.decayed == "all" or weight.ndim == 4}
     if settings.decayed == "convolutions-and-classifier":
@@ -146,7 +147,8 @@ def _optimiser(model: nn.Module, settings: TrainingSettings, without_gradient: s
     return SGD(weights, settings.momentum, decays, without_gradient, settings.nesterov, settings.kernels)
 
 
-def _clip(weights: Sequence[Tensor], settings: TrainingSettings) -> None:
+def clip(weights: Sequence[Tensor], settings: TrainingSettings) -> None:
+    """Clip the gradients of weights as the settings say."""
     if settings.clip_norm is not None:
         nn.utils.clip_grad_norm_(weights, settings.clip_norm)
     if settings.clip_value is not None:

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 import torch
 
+from rlnas_core.machine.devices import NAMES
+
 
 @dataclass(frozen=True)
 class TrainingSettings:
@@ -63,7 +65,7 @@ class TrainingSettings:
             "last_batch": ("keep", "drop"),
             "decayed": ("all", "convolutions", "convolutions-and-classifier"),
             "precision": ("float32", "tensorfloat32", "bfloat16"),
-            "device": ("auto", "cpu", "cuda", "mps"),
+            "device": NAMES,
             "kernels": ("auto", "torch"),
         }
 

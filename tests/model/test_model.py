@@ -15,11 +15,11 @@ from PIL import Image
 from torch.utils.flop_counter import FlopCounterMode
 
 import rlnas_core
-from rlnas_core.model.loading import Model, ModelDescription, describe, set_weights
+from rlnas_core.model.loading import Model, ModelDescription, model_of, set_weights
 from rlnas_core.model.saving import card, export_onnx, onnx_difference, save_model
 from rlnas_core.networks.layers import initialise
 from rlnas_core.spaces import get, published
-from rlnas_core.training.checkpoint import read_weights, save_weights
+from rlnas_core.training.checkpoint import save_weights
 from rlnas_core.training.loop import Run
 from rlnas_core.training.standalone import RetrainingSettings, draw_weights, retrain
 
@@ -228,12 +228,10 @@ def test_a_retrained_network_is_described_by_its_weights_and_dataset(digits, tmp
     assert found["top1"] > 50  # chance is 10
     path = tmp_path / "weights.safetensors"
     save_weights(network, path, space=space.name, arch=ARCH, settings=asdict(settings))
-    weights, made_by = read_weights(path)
     images = digits[1].images
     dataset = {"class_names": [], "classes": 10, "in_channels": 1, "image_size": 8, "decode": "once"}
     dataset["crop"] = "whole"
-    model = Model(describe(dataset | {"mean": images.mean, "std": images.std}, made_by))
-    set_weights(model, weights, path)
+    model = model_of(path, dataset | {"mean": images.mean, "std": images.std})
     assert model.description.class_names == list("0123456789")
     right = model(np.asarray(images.images)).argmax(1).numpy() == digits[1].labels
     assert 100 * right.mean() == pytest.approx(found["top1"])

@@ -12,7 +12,6 @@ from rlnas_core.search.choice import (
     Limit,
     agreement,
     candidates,
-    channels_of_equal_cost,
     choose,
     random_choices,
     structural_choice,
@@ -138,7 +137,7 @@ def test_candidates_name_each_seeds_choice_and_a_residual_cell_of_equal_cost():
     assert table["bound"].dropna().to_dict() == {"found": choice.bound}
     assert table["proven"].dropna().to_dict() == {"found": choice.proven}
     assert table.loc["residual", "flops"] <= table.loc["found", "flops"]
-    wider = channels_of_equal_cost(space, RESIDUAL, table.loc["residual", "flops"], limit.network)
+    wider = space.widest(RESIDUAL, table.loc["residual", "flops"], **limit.network)
     assert table.loc["residual", "channels"] == wider
     limit = replace(limit, network={k: v for k, v in limit.network.items() if k != "channels"})
     table = candidates(space, by_seed, choice, limit, np.random.default_rng(0), EVOLUTION, [0])

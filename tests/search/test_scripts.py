@@ -97,11 +97,13 @@ def test_proxies_run_on_the_cpu_where_the_gpu_is_apples(digits, tmp_path, monkey
 def test_a_training_saves_a_checkpoint_every_so_many_minutes(monkeypatch):
     monkeypatch.syspath_prepend(str(SCRIPTS))
     asked = SimpleNamespace(
-        output=SimpleNamespace(training="run/supernets/digits/0/training.csv"),
-        wildcards=["digits", "0"],
-        config={"save_minutes": 5},
+        output=SimpleNamespace(training="module/results/own/supernets/digits/0/training.csv"),
+        config={"save_minutes": 5, "run": "own"},
     )
-    run = import_module("job").training_run(asked, print)
+    job = import_module("job")
+    run = job.training_run(asked, print)
     assert run.save_every == 300
     assert run.record == Path(asked.output.training)
-    assert run.checkpoint == Path("run/checkpoints/digits/0.safetensors")
+    assert run.checkpoint == Path("module/results/own/checkpoints/digits/0.safetensors")
+    scored = job.checkpoint(asked, Path("results/own/scores/digits/0/validation-accuracy"))
+    assert scored == Path("results/own/checkpoints/scores/digits/0/validation-accuracy.safetensors")

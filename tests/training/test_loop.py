@@ -178,8 +178,6 @@ def test_supernets_and_networks_are_trained_on_random_crops_and_mirror_images():
 
 def test_paths_are_uniform_and_differ_by_step_and_seed():
     tasks = [supernet_task(seed) for seed in (0, 1)]
-    weights = [[weight for weight in task.model.parameters() if weight.ndim == 4] for task in tasks]
-    assert not any(torch.equal(*pair) for pair in zip(*weights, strict=True))
     drawn = [[task._draw(np.arange(2), slice(None))[2] for _ in range(200)] for task in tasks]
     assert len(np.unique(np.concatenate(drawn).reshape(400, -1), axis=0)) > 390
     operations = np.bincount(np.ravel(drawn[0]), minlength=5) / np.size(drawn[0])

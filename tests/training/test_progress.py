@@ -30,7 +30,10 @@ def test_the_record_has_the_mean_loss_and_the_accuracy_of_each_epoch(tmp_path):
     task = Told([3.0, 1.0, 0.5, 0.0], [4, 8, 16, 12])
     fit(task, settings, np.random.SeedSequence(0), device=torch.device("cpu"), run=run)
     record = pd.read_csv(tmp_path / "training.csv")
+    assert record["epoch"].tolist() == [1, 2]
     assert record["loss"].tolist() == pytest.approx([2, 0.25])
     assert record["accuracy"].tolist() == pytest.approx([100 * 12 / 32, 100 * 28 / 32])
+    assert [line.split()[0] for line in lines] == ["device", "epoch", "epoch"]
     assert "epoch 1/2: loss 2, " in lines[1]
     assert "accuracy 37.5; " in lines[1]
+    assert "images/s" in lines[1]

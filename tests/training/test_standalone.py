@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from rlnas_core.spaces import get, published
-from rlnas_core.training.loop import Run, _optimiser
+from rlnas_core.training.loop import Run, optimiser_of
 from rlnas_core.training.settings import TrainingSettings
 from rlnas_core.training.standalone import RetrainingSettings, accuracies, retrain
 from rlnas_core.training.supernet import SupernetSettings
@@ -147,7 +147,7 @@ def test_the_epoch_that_is_kept_is_the_best_or_the_last_also_after_a_stop(few, t
 def test_decay_is_of_the_weights_that_the_setting_names(decayed, expected):
     model = nn.ModuleDict({"conv": nn.Conv2d(1, 1, 1, bias=False), "norm": nn.BatchNorm2d(1, affine=True)})
     model["classifier"] = nn.Linear(1, 1)
-    sgd = _optimiser(model, RetrainingSettings(weight_decay=0.1, decayed=decayed), "zero")
+    sgd = optimiser_of(model, RetrainingSettings(weight_decay=0.1, decayed=decayed), "zero")
     names = [name for name, _ in model.named_parameters()]
     found = {
         "bias" if name == "classifier.bias" else name.split(".")[0]

@@ -3,7 +3,6 @@
 import dataclasses
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 
@@ -73,15 +72,6 @@ def test_statistics_are_of_the_start_and_of_every_epoch_until_the_weights_return
         np.testing.assert_allclose(statistics.operations[row], alone.operations[0], rtol=1e-9)
         np.testing.assert_allclose(statistics.fixed[row], alone.fixed[0], rtol=1e-9)
     assert ((statistics.fixed[1] != statistics.fixed[0]) == [True, False, True]).all()
-
-
-def test_log_and_csv_hold_a_line_an_epoch(digits, tmp_path):
-    lines = []
-    train(digits[0], log=lines.append, record=tmp_path / "t.csv")
-    assert len(lines) == 3
-    assert lines[0].startswith("device cpu")
-    assert "images/s" in lines[1]
-    assert pd.read_csv(tmp_path / "t.csv")["epoch"].tolist() == [1, 2]
 
 
 def test_loss_that_is_no_number_stops_with_epoch_and_step_and_keeps_the_last_checkpoint(
