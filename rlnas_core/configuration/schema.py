@@ -77,7 +77,10 @@ def _explain(error: "ValidationError") -> str:
             return f"{got}; accepted: {', '.join(known)}"
         case "type":
             kinds = " or ".join(_kind(kind, error) for kind in _several(error.validator_value))
-            return f"{got}; accepted: {kinds}"
+            # YAML reads 1e-3 as text, and Snakemake all that is in a list or mapping of --config.
+            quoted = "number" in kinds and isinstance(error.instance, str) and error.instance[:1].isdigit()
+            hint = ", not text: give it in a file, without quotes, and 1e-3 as 1.0e-3" if quoted else ""
+            return f"{got}; accepted: {kinds}{hint}"
         case "additionalProperties":
             known = error.schema["properties"]
             unknown = [name for name in error.instance if name not in known]

@@ -84,6 +84,10 @@ def test_defaults_are_filled_in_at_every_depth_and_the_input_is_left_alone():
         ({"serches": {}}, "configuration: got unknown key 'serches'; did you mean searches? accepted: run,"),
         ({"supernet__epochs": 0}, "supernet.epochs: got 0; accepted: at least 1"),
         ({"supernet__epochs": "ten"}, "supernet.epochs: got 'ten'; accepted: a whole number\n"),
+        (
+            {"supernet__learning_rate": "1e-3"},
+            "got '1e-3'; accepted: a finite number, not text: give it in a file, without quotes, and 1e-3 as",
+        ),
         ({"supernet__epochs": 1.0}, "supernet.epochs: got 1.0; accepted: a whole number\n"),
         ({"supernet__epochs": True}, "supernet.epochs: got true; accepted: a whole number\n"),
         ({"supernet__epochs": 2**32}, "epochs: got 4294967296; accepted: a whole number of at most 32 bits"),
