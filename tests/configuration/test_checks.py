@@ -151,6 +151,10 @@ def test_defaults_are_filled_in_at_every_depth_and_the_input_is_left_alone():
             "retraining.darts.digits.network.warmup_epochs: got 5; accepted: less than epochs (5)",
         ),
         (
+            {"transfer__coco": {"source": "miniature", "path": "/data/coco"}},
+            "transfer.coco.path: got '/data/coco'; a miniature has none, give source: coco",
+        ),
+        (
             {"transfer__coco__training": {"short_side": 200, "long_side": 100}},
             "transfer.coco.training.short_side: got 200; accepted: at most long_side (100)",
         ),
