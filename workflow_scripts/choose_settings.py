@@ -41,7 +41,7 @@ def main() -> None:
         "--set", nargs="*", type=_choice, default=[], metavar="KEY=VALUE", help="choices made"
     )
     arguments = parser.parse_args()
-    run = re.sub(r"[^A-Za-z0-9._-]", "-", arguments.output.parent.name)
+    run = re.sub(r"[^A-Za-z0-9._-]", "-", arguments.output.resolve().parent.name)
     try:
         if not arguments.images.exists():
             raise ValueError(
