@@ -58,7 +58,7 @@ def contents(
 
 
 def directories(path: Path, above: frozenset[Path] = frozenset()) -> list[Path]:
-    """A directory of images with those around its splits, its splits and classes; an archive alone.
+    """A directory of images with all directories in it, but for hidden ones; an archive alone.
 
     Links to a directory of `above`, or to one that contains them, are left out.
     """
@@ -66,10 +66,11 @@ def directories(path: Path, above: frozenset[Path] = frozenset()) -> list[Path]:
         return [path]
     above |= {path.resolve()}
     with os.scandir(path) as entries:  # faster than a call for each of a million images
-        inner = sorted(Path(entry.path) for entry in entries if entry.is_dir())
+        inner = sorted(Path(entry.path) for entry in entries if not _is_hidden(entry.name) and entry.is_dir())
     inner = [entry for entry in inner if entry.resolve() not in above]
     splits = [entry for entry in inner if entry.name.lower() in (*TRAIN_FOLDERS, *TEST_FOLDERS)]
-    deeper = inner if len(inner) == 1 else splits
+    # A directory with two links has no directories in it, unless the file system doesn't count them.
+    deeper = [entry for entry in inner if len(inner) == 1 or entry in splits or entry.stat().st_nlink != 2]
     return [path, *inner, *(folder for entry in deeper for folder in directories(entry, above)[1:])]
 
 
@@ -93,5 +94,8 @@ def _bytes(read: Callable[[], bytes]) -> bytes:
 
 def _is_image(name: str) -> bool:
     path = PurePosixPath(name)
-    hidden = (part == "__MACOSX" or (part.startswith(".") and part != "..") for part in path.parts)
-    return path.suffix.lower() in SUFFIXES and not any(hidden)
+    return path.suffix.lower() in SUFFIXES and not any(map(_is_hidden, path.parts))
+
+
+def _is_hidden(part: str) -> bool:
+    return part == "__MACOSX" or (part.startswith(".") and part != "..")
