@@ -70,6 +70,14 @@ def test_defaults_are_filled_in_at_every_depth_and_the_input_is_left_alone():
     assert filled["jobs"]["benchmark"] == {"threads": 2, "mem_mb": 2000, "runtime": 120, "gpus": 0}
 
 
+def test_the_order_of_keys_and_explicit_defaults_change_no_setting():
+    """Also as text, which Snakemake compares: otherwise a line that moves would repeat all trainings."""
+    once = changed(supernet={"epochs": 3, "channels": 8}, datasets__digits__image_size=8)
+    again = changed(datasets__digits={"image_size": 8, "pad": None, "source": "digits"})
+    again = {"supernet": {"momentum": 0.9, "channels": 8, "epochs": 3}} | again
+    assert repr(validate(once, SCHEMA)) == repr(validate(again, SCHEMA))
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
