@@ -56,7 +56,7 @@ def resolve_paths(config: Mapping[str, Any]) -> dict[str, Any]:
 def _resolved(key: str, entry: Mapping[str, Any], given: str | list[str], data: str | None) -> str | None:
     """The first existing path, or null for images to download; ValueError if there is none."""
     places = [given] if isinstance(given, str) else given
-    if data is None and any("{data}" in place for place in places):
+    if data is None and not (places := [place for place in places if "{data}" not in place]):
         if entry["source"] in FACTS and FACTS[entry["source"]].downloaded:
             return None
         raise ValueError(

@@ -506,6 +506,8 @@ def test_cifar_is_downloaded_unless_data_is_given(tmp_path):
     assert resolve_paths(config)["datasets"]["cifar10"]["path"] is None
     there = resolve_paths(config | {"data": str(tmp_path)})
     assert there["datasets"]["cifar10"]["path"] == str(tmp_path)
+    config["datasets"]["cifar10"]["path"] = ["{data}", str(tmp_path)]
+    assert resolve_paths(config)["datasets"]["cifar10"]["path"] == str(tmp_path)  # the first existing one
 
 
 def test_true_number_of_classes():
