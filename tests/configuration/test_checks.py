@@ -499,6 +499,8 @@ def test_what_needs_absent_files_is_left_out_and_the_rest_stays():
     left, reasons = leave_out_missing(validate(scenes, SCHEMA))
     assert left["transfer"]["coco"]["architectures"] == {"darts": [], "mobilenet": [], "chain": []}
     assert "cocodataset.org" in reasons["coco"]
+    (line,) = missing_files(left, {"transfer.coco"})  # of a network that is asked for by its file
+    assert line == f"transfer.coco.path: {reasons['coco']}"
 
 
 def test_cifar_is_downloaded_unless_data_is_given(tmp_path):
