@@ -1,6 +1,6 @@
 # Inputs of trainings and searches: files of the user, labels, architectures, retrained weights
 from rlnas_core.benchmark.accuracies import INCLUDED
-from rlnas_core.images.archives import directories
+from rlnas_core.images.archives import source_files
 
 IN_MODULE = not workflow.modifier.is_main_snakefile()
 
@@ -13,9 +13,10 @@ def own(path):
 
 
 def dataset_files(wildcards):
-    """The user's files of a dataset, and directories, whose times say when images were added or removed."""
+    """The user's files of a dataset, or directories, whose times say when images were added or removed."""
     settings = config["datasets"][wildcards.dataset]
-    found = map(str, directories(Path(settings["path"]))) if settings["path"] else []
+    path = settings["path"]
+    found = map(str, source_files(settings["source"], Path(path))) if path else []
     return [own(path) for path in [*found, settings["labels"]] if path]
 
 

@@ -8,6 +8,8 @@ from contextlib import closing
 from functools import partial
 from pathlib import Path, PurePosixPath
 
+from rlnas_core.images.facts import FACTS
+
 SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 TRAIN_FOLDERS = ("train", "training")
 TEST_FOLDERS = ("test", "testing", "val", "valid", "validation")  # in any case
@@ -55,6 +57,15 @@ def contents(
         raise ValueError(
             f"{path} is neither a folder nor a readable .zip or .tar archive: {error}"
         ) from error
+
+
+def source_files(source: str, path: Path) -> list[Path]:
+    """What a dataset is read from in the directory `path`: its published files, or all `directories`.
+
+    Other files may be beside the published ones, in a directory of several datasets.
+    """
+    published = [path / name for name in FACTS[source].files] if source in FACTS else []
+    return [file for file in published if file.exists()] or directories(path)
 
 
 def directories(path: Path, above: frozenset[Path] = frozenset()) -> list[Path]:
