@@ -85,7 +85,8 @@ def transfer_inputs(wildcards):
     """The images, original or miniature, and the pretrained weights of the backbone, if any."""
     transfer = configured("transfer", wildcards.scenes)
     miniature = f"{RESULTS}/data/miniature-{wildcards.scenes}"
-    inputs = {"scenes": miniature if transfer["source"] == "miniature" else own(transfer["path"])}
+    # Published scenes don't change, but other files may be put beside them.
+    inputs = {"scenes": miniature if transfer["source"] == "miniature" else ancient(own(transfer["path"]))}
     if dataset := transfer["pretrained"]:
         seed = configured("retraining", wildcards.space, dataset)["seeds"][0]
         retrained = RETRAINED.format(**{**wildcards, "dataset": dataset, "seed": seed})
