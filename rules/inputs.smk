@@ -1,6 +1,6 @@
 # Inputs of trainings and searches: files of the user, labels, architectures, retrained weights
 from rlnas_core.benchmark.accuracies import INCLUDED
-from rlnas_core.images.archives import directories
+from rlnas_core.images.archives import source_files
 
 IN_MODULE = not workflow.modifier.is_main_snakefile()
 
@@ -13,9 +13,10 @@ def own(path):
 
 
 def dataset_files(wildcards):
-    """The user's files of a dataset, and directories, whose times say when images were added or removed."""
+    """The user's files of a dataset, or directories, whose times say when images were added or removed."""
     settings = config["datasets"][wildcards.dataset]
-    found = map(str, directories(Path(settings["path"]))) if settings["path"] else []
+    path = settings["path"]
+    found = map(str, source_files(settings["source"], Path(path))) if path else []
     return [own(path) for path in [*found, settings["labels"]] if path]
 
 
@@ -84,7 +85,8 @@ def transfer_inputs(wildcards):
     """The images, original or miniature, and the pretrained weights of the backbone, if any."""
     transfer = configured("transfer", wildcards.scenes)
     miniature = f"{RESULTS}/data/miniature-{wildcards.scenes}"
-    inputs = {"scenes": miniature if transfer["source"] == "miniature" else own(transfer["path"])}
+    # Published scenes don't change, but other files may be put beside them.
+    inputs = {"scenes": miniature if transfer["source"] == "miniature" else ancient(own(transfer["path"]))}
     if dataset := transfer["pretrained"]:
         seed = configured("retraining", wildcards.space, dataset)["seeds"][0]
         retrained = RETRAINED.format(**{**wildcards, "dataset": dataset, "seed": seed})

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import zipfile
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -16,6 +17,8 @@ from environments import keep_to, lacking, scripts_in
 from image_directories import image_folder
 from PIL import Image
 from workflow import ROOT, TINY, jobs_of, make_images, of_this_workflow, read_for, snakemake
+
+from rlnas_core.images.miniatures import make_coco
 
 
 def test_own_images_take_the_five_jobs_of_the_recipe(tmp_path):
@@ -238,18 +241,23 @@ def test_searches_with_random_labels_see_no_true_label(papers_plan):
 
 def test_settings_of_trainings_and_of_other_searches_repeat_no_job_without_them(tmp_path):
     run, of = "results/tiny", "digits/uniform-once/10/0"
+    scenes = {**TINY["transfer"]["coco"], "source": "coco", "path": "coco"}
+    config = TINY | {"transfer": {"coco": scenes}}
+    make_coco(tmp_path / "coco", np.random.default_rng(0))
     targets = [
         f"{run}/scores/nas_bench_201/{of}/synflow.csv",
         f"{run}/scores/darts/digits/networks/0.csv",
         f"{run}/supernets/nas_bench_201/digits/untrained-normal/10/0/statistics.npz",
         f"{run}/figures/initialisations.csv",
         f"{run}/searches/mobilenet/{of}/475/angle/best.csv",
+        f"{run}/transferred/darts/coco/DARTS-v2/0/measures.csv",
     ]
-    for file in jobs_of(of_this_workflow(tmp_path, *targets, "--dry-run", config=TINY)):
+    for file in jobs_of(of_this_workflow(tmp_path, *targets, "--dry-run", config=config)):
         (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / file).touch()
-    of_this_workflow(tmp_path, *targets, "--touch", "--forceall", config=TINY)  # as if made by these jobs
-    changed = copy.deepcopy(TINY)
+    of_this_workflow(tmp_path, *targets, "--touch", "--forceall", config=config)  # as if made by these jobs
+    (tmp_path / "coco/test2017.zip").touch()  # nor does what is put beside the scenes
+    changed = copy.deepcopy(config)
     changed["supernet"]["epochs"] = changed["retraining"]["darts"]["digits"]["network"]["epochs"] = 3
     changed["large_spaces"]["mobilenet"]["digits"]["limits"] = [475, 600]
     plan = of_this_workflow(tmp_path, *targets, "--dry-run", config=changed)

@@ -31,9 +31,9 @@ def photographs(folder, classes):
             Image.fromarray(pixels).save(folder / name / f"{number}.png")
 
 
-def choose(directory, images, *choices, run="own", labels=()):
+def choose(directory, images, *choices, run="own", labels=(), config=None):
     """What `make search` prints first, and the arguments of its Snakemake."""
-    config = f"results/{run}/config.yaml"
+    config = config or f"results/{run}/config.yaml"
     script = ROOT / "workflow_scripts/choose_settings.py"
     command = [sys.executable, script, images, config, *labels, "--set", *TINY, *choices]
     printed = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False)
@@ -127,6 +127,12 @@ def test_a_list_of_labels_is_trained_on_and_all_images_are_searched_on(tmp_path)
     assert "retrain_architecture" in snakemake(tmp_path, *arguments, "--dry-run")
     printed, _ = choose(tmp_path, "photos", run="none", labels=("--labels", "none"))
     assert "80 images, 0 test images, no classes" in printed
+
+
+def test_a_run_is_named_after_the_directory_of_its_configuration(tmp_path):
+    photographs(tmp_path / "my photos/x", [""])
+    choose(tmp_path / "my photos", "x", config="config.yaml")
+    assert (tmp_path / "my photos/config.yaml").read_text().splitlines()[1] == "run: my-photos"
 
 
 def test_unlabelled_images_of_an_archive_end_in_a_network_that_says_it_is_not_trained(tmp_path):

@@ -8,16 +8,21 @@ from typing import Any
 
 import yaml
 
-import job
+import job  # noqa: F401 - puts the library on the path
 from rlnas_core.configuration.choices import GIVEN, choose_settings
 from rlnas_core.images.survey import survey
 
 
 def _choice(text: str) -> tuple[str, Any]:
-    key, value = job.setting(text)
-    if key not in GIVEN:
+    key, equals, value = text.partition("=")
+    if not equals or key not in GIVEN:
         raise argparse.ArgumentTypeError(f"got {text}; accepted: KEY=VALUE with a key of {', '.join(GIVEN)}")
-    return key, value
+    try:
+        return key, yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise argparse.ArgumentTypeError(
+            f"got {text}; accepted: KEY=VALUE, the value in YAML without spaces"
+        ) from None
 
 
 def _labels(text: str) -> Path | bool:
@@ -36,7 +41,7 @@ def main() -> None:
         "--set", nargs="*", type=_choice, default=[], metavar="KEY=VALUE", help="choices made"
     )
     arguments = parser.parse_args()
-    run = re.sub(r"[^A-Za-z0-9._-]", "-", arguments.output.parent.name)
+    run = re.sub(r"[^A-Za-z0-9._-]", "-", arguments.output.resolve().parent.name)
     try:
         if not arguments.images.exists():
             raise ValueError(

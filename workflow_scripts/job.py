@@ -160,19 +160,6 @@ def proxy_batch(snakemake: Any, device: str, log: Callable[[str], None]) -> tupl
     return data.plain(rows, chosen), labels.to(chosen)
 
 
-def setting(text: str) -> tuple[str, Any]:
-    """Return key and value of an argument KEY=VALUE, whose value is in YAML."""
-    import argparse
-
-    import yaml
-
-    key, equals, value = text.partition("=")
-    with suppress(yaml.YAMLError):
-        if key and equals:
-            return key, yaml.safe_load(value)
-    raise argparse.ArgumentTypeError(f"got {text}; accepted: KEY=VALUE, the value in YAML without spaces")
-
-
 def experiment(snakemake: Any) -> dict[str, Any]:
     """Return the columns that identify the experiment of a row in a tidy file."""
     names = ("dataset", "labels", "categories", "seed")

@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from snakemake.api import SnakemakeApi
+from snakemake.cli import parse_config
 from snakemake.settings.types import (
     ConfigSettings,
     DAGSettings,
@@ -16,7 +17,7 @@ from snakemake.settings.types import (
     ResourceSettings,
 )
 
-import job
+import job  # noqa: F401 - puts the library on the path
 from rlnas_core.configuration import plan
 
 
@@ -38,21 +39,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("targets", nargs="*", help="files to make [all]")
     parser.add_argument("--configfile", nargs="*", type=_file, default=[])
-    parser.add_argument("--config", nargs="*", type=job.setting, default=[], metavar="KEY=VALUE")
+    parser.add_argument("--config", nargs="*", default=[], metavar="KEY=VALUE")
     parser.add_argument(
         "--gpu-tflops",
         type=_positive,
         help="what a GPU reaches in these networks [what was measured on an H100]",
     )
     arguments = parser.parse_args()
+    try:
+        given = parse_config(arguments.config)
+    except ValueError as error:
+        parser.error(f"argument --config: {error}")
     quiet = OutputSettings(dryrun=True, log_level_override=logging.WARNING)
     with SnakemakeApi(quiet) as api:
         try:
             workflow = api.workflow(
                 resource_settings=ResourceSettings(cores=1),
-                config_settings=ConfigSettings(
-                    config=dict(arguments.config), configfiles=arguments.configfile
-                ),
+                config_settings=ConfigSettings(config=given, configfiles=arguments.configfile),
                 snakefile=Path(__file__).parents[1] / "Snakefile",
             )
             workflow.dag(DAGSettings(targets=set(arguments.targets), force_incomplete=True)).execute_workflow(

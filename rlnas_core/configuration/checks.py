@@ -56,7 +56,7 @@ def resolve_paths(config: Mapping[str, Any]) -> dict[str, Any]:
 def _resolved(key: str, entry: Mapping[str, Any], given: str | list[str], data: str | None) -> str | None:
     """The first existing path, or null for images to download; ValueError if there is none."""
     places = [given] if isinstance(given, str) else given
-    if data is None and any("{data}" in place for place in places):
+    if data is None and not (places := [place for place in places if "{data}" not in place]):
         if entry["source"] in FACTS and FACTS[entry["source"]].downloaded:
             return None
         raise ValueError(
@@ -88,7 +88,7 @@ def leave_out_missing(config: Mapping[str, Any]) -> tuple[dict[str, Any], dict[s
             reasons[name] = missing[f"datasets.{dataset}"]
             del left["searches"][name]
     for scenes, transfer in left["transfer"].items():
-        if f"transfer.{scenes}" in missing:
+        if f"transfer.{scenes}" in missing and any(transfer["architectures"].values()):
             reasons[scenes] = missing[f"transfer.{scenes}"]
             transfer["architectures"] = {space: [] for space in transfer["architectures"]}
     return left, reasons
@@ -214,7 +214,7 @@ def _sources(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     transfers = {
         f"transfer.{name}": transfer
         for name, transfer in config["transfer"].items()
-        if transfer["source"] != "miniature" and any(transfer["architectures"].values())
+        if transfer["source"] != "miniature"
     }
     datasets = {f"datasets.{name}": entry for name, entry in config["datasets"].items()}
     return {**datasets, "benchmark": config["benchmark"], **transfers}

@@ -185,6 +185,8 @@ def _contradictions_of_networks(config: Mapping[str, Any], schema: Mapping[str, 
             yield from _unused_sizes(f"{key}.network", space, network, described)
     for name, transfer in config["transfer"].items():
         key, pretrained = f"transfer.{name}", transfer["pretrained"]
+        if transfer["source"] == "miniature" and transfer["path"] is not None:
+            yield f"{key}.path: got {in_yaml(transfer['path'])}; a miniature has none, give source: {name}"
         yield from _contradictions_of_training(config, f"{key}.training", transfer["training"], "transfer")
         for space, architectures in transfer["architectures"].items():
             yield from _unknown_architectures(f"{key}.architectures.{space}", config, space, architectures)

@@ -77,7 +77,10 @@ def _explain(error: "ValidationError") -> str:
             return f"{got}; accepted: {', '.join(known)}"
         case "type":
             kinds = " or ".join(_kind(kind, error) for kind in _several(error.validator_value))
-            return f"{got}; accepted: {kinds}"
+            # YAML reads 1e-3 as text, and Snakemake all that is in a list or mapping of --config.
+            quoted = "number" in kinds and isinstance(error.instance, str) and error.instance[:1].isdigit()
+            hint = ", not text: give it in a file, without quotes, and 1e-3 as 1.0e-3" if quoted else ""
+            return f"{got}; accepted: {kinds}{hint}"
         case "additionalProperties":
             known = error.schema["properties"]
             unknown = [name for name in error.instance if name not in known]
@@ -137,7 +140,10 @@ def resolved(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Mapping[str,
 
 
 def with_defaults(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any]) -> Any:
-    """A value with the defaults of its schema, a part of `root`, filled in at all levels."""
+    """A value with the defaults of its schema, a part of `root`, filled in at all levels.
+
+    Keys are in the schema's order: Snakemake repeats jobs whose settings are written differently.
+    """
     schema = resolved(schema, root)
     if not isinstance(value, dict):
         return value
@@ -145,8 +151,11 @@ def with_defaults(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any]
     entries = {name: resolved(entry, root) for name, entry in properties.items()}
     absent = {name: entry["default"] for name, entry in entries.items() if "default" in entry}
     absent = {name: copy.deepcopy(default) for name, default in absent.items() if name not in value}
-    others = schema.get("additionalProperties")
+    others, filled = schema.get("additionalProperties"), value | absent
     return {
-        name: with_defaults(item, properties.get(name, others if isinstance(others, dict) else {}), root)
-        for name, item in (value | absent).items()
+        name: with_defaults(
+            filled[name], properties.get(name, others if isinstance(others, dict) else {}), root
+        )
+        for name in dict.fromkeys([*properties, *filled])
+        if name in filled
     }

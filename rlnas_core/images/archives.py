@@ -8,6 +8,8 @@ from contextlib import closing
 from functools import partial
 from pathlib import Path, PurePosixPath
 
+from rlnas_core.images.facts import FACTS
+
 SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 TRAIN_FOLDERS = ("train", "training")
 TEST_FOLDERS = ("test", "testing", "val", "valid", "validation")  # in any case
@@ -57,8 +59,17 @@ def contents(
         ) from error
 
 
+def source_files(source: str, path: Path) -> list[Path]:
+    """What a dataset is read from in the directory `path`: its published files, or all `directories`.
+
+    Other files may be beside the published ones, in a directory of several datasets.
+    """
+    published = [path / name for name in FACTS[source].files] if source in FACTS else []
+    return [file for file in published if file.exists()] or directories(path)
+
+
 def directories(path: Path, above: frozenset[Path] = frozenset()) -> list[Path]:
-    """A directory of images with those around its splits, its splits and classes; an archive alone.
+    """A directory of images with all directories in it, but for hidden ones; an archive alone.
 
     Links to a directory of `above`, or to one that contains them, are left out.
     """
@@ -66,10 +77,11 @@ def directories(path: Path, above: frozenset[Path] = frozenset()) -> list[Path]:
         return [path]
     above |= {path.resolve()}
     with os.scandir(path) as entries:  # faster than a call for each of a million images
-        inner = sorted(Path(entry.path) for entry in entries if entry.is_dir())
+        inner = sorted(Path(entry.path) for entry in entries if not _is_hidden(entry.name) and entry.is_dir())
     inner = [entry for entry in inner if entry.resolve() not in above]
     splits = [entry for entry in inner if entry.name.lower() in (*TRAIN_FOLDERS, *TEST_FOLDERS)]
-    deeper = inner if len(inner) == 1 else splits
+    # A directory with two links has no directories in it, unless the file system doesn't count them.
+    deeper = [entry for entry in inner if len(inner) == 1 or entry in splits or entry.stat().st_nlink != 2]
     return [path, *inner, *(folder for entry in deeper for folder in directories(entry, above)[1:])]
 
 
@@ -93,5 +105,8 @@ def _bytes(read: Callable[[], bytes]) -> bytes:
 
 def _is_image(name: str) -> bool:
     path = PurePosixPath(name)
-    hidden = (part == "__MACOSX" or (part.startswith(".") and part != "..") for part in path.parts)
-    return path.suffix.lower() in SUFFIXES and not any(hidden)
+    return path.suffix.lower() in SUFFIXES and not any(map(_is_hidden, path.parts))
+
+
+def _is_hidden(part: str) -> bool:
+    return part == "__MACOSX" or (part.startswith(".") and part != "..")

@@ -12,12 +12,20 @@ class Facts(NamedTuple):
     channels: int = 3
     downloaded: bool = False
     """Whether the library downloads it."""
+    files: tuple[str, ...] = ()
+    """Names of the published archive, the directory in it, or other published files."""
 
 
 FACTS = {
-    "cifar10": Facts(10, 50_000, 10_000, downloaded=True),
-    "cifar100": Facts(100, 50_000, 10_000, downloaded=True),
-    "imagenet16-120": Facts(120, 151_700, 6_000),
+    "cifar10": Facts(
+        10, 50_000, 10_000, downloaded=True, files=("cifar-10-python.tar.gz", "cifar-10-batches-py")
+    ),
+    "cifar100": Facts(
+        100, 50_000, 10_000, downloaded=True, files=("cifar-100-python.tar.gz", "cifar-100-python")
+    ),
+    "imagenet16-120": Facts(
+        120, 151_700, 6_000, files=(*(f"train_data_batch_{part}" for part in range(1, 11)), "val_data")
+    ),
     "digits": Facts(10, 1_797, 0, channels=1),
 }
 """By the `source` of the configuration; the facts of an image folder are read from it."""

@@ -70,6 +70,14 @@ def test_defaults_are_filled_in_at_every_depth_and_the_input_is_left_alone():
     assert filled["jobs"]["benchmark"] == {"threads": 2, "mem_mb": 2000, "runtime": 120, "gpus": 0}
 
 
+def test_the_order_of_keys_and_explicit_defaults_change_no_setting():
+    """Also as text, which Snakemake compares: otherwise a line that moves would repeat all trainings."""
+    once = changed(supernet={"epochs": 3, "channels": 8}, datasets__digits__image_size=8)
+    again = changed(datasets__digits={"image_size": 8, "pad": None, "source": "digits"})
+    again = {"supernet": {"momentum": 0.9, "channels": 8, "epochs": 3}} | again
+    assert repr(validate(once, SCHEMA)) == repr(validate(again, SCHEMA))
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -84,6 +92,10 @@ def test_defaults_are_filled_in_at_every_depth_and_the_input_is_left_alone():
         ({"serches": {}}, "configuration: got unknown key 'serches'; did you mean searches? accepted: run,"),
         ({"supernet__epochs": 0}, "supernet.epochs: got 0; accepted: at least 1"),
         ({"supernet__epochs": "ten"}, "supernet.epochs: got 'ten'; accepted: a whole number\n"),
+        (
+            {"supernet__learning_rate": "1e-3"},
+            "got '1e-3'; accepted: a finite number, not text: give it in a file, without quotes, and 1e-3 as",
+        ),
         ({"supernet__epochs": 1.0}, "supernet.epochs: got 1.0; accepted: a whole number\n"),
         ({"supernet__epochs": True}, "supernet.epochs: got true; accepted: a whole number\n"),
         ({"supernet__epochs": 2**32}, "epochs: got 4294967296; accepted: a whole number of at most 32 bits"),
@@ -145,6 +157,10 @@ def test_defaults_are_filled_in_at_every_depth_and_the_input_is_left_alone():
         (
             {"retraining__darts__digits__network": {"epochs": 5, "warmup_epochs": 5}},
             "retraining.darts.digits.network.warmup_epochs: got 5; accepted: less than epochs (5)",
+        ),
+        (
+            {"transfer__coco": {"source": "miniature", "path": "/data/coco"}},
+            "transfer.coco.path: got '/data/coco'; a miniature has none, give source: coco",
         ),
         (
             {"transfer__coco__training": {"short_side": 200, "long_side": 100}},
@@ -483,6 +499,8 @@ def test_what_needs_absent_files_is_left_out_and_the_rest_stays():
     left, reasons = leave_out_missing(validate(scenes, SCHEMA))
     assert left["transfer"]["coco"]["architectures"] == {"darts": [], "mobilenet": [], "chain": []}
     assert "cocodataset.org" in reasons["coco"]
+    (line,) = missing_files(left, {"transfer.coco"})  # of a network that is asked for by its file
+    assert line == f"transfer.coco.path: {reasons['coco']}"
 
 
 def test_cifar_is_downloaded_unless_data_is_given(tmp_path):
@@ -490,6 +508,8 @@ def test_cifar_is_downloaded_unless_data_is_given(tmp_path):
     assert resolve_paths(config)["datasets"]["cifar10"]["path"] is None
     there = resolve_paths(config | {"data": str(tmp_path)})
     assert there["datasets"]["cifar10"]["path"] == str(tmp_path)
+    config["datasets"]["cifar10"]["path"] = ["{data}", str(tmp_path)]
+    assert resolve_paths(config)["datasets"]["cifar10"]["path"] == str(tmp_path)  # the first existing one
 
 
 def test_true_number_of_classes():

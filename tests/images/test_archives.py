@@ -94,12 +94,14 @@ def test_an_archive_with_paths_that_leave_it_is_refused_and_writes_nothing(kind,
 
 
 @pytest.mark.parametrize("name", ["loop", "train"])
-def test_directories_around_splits_are_listed_and_a_circle_of_links_ends(name, tmp_path):
+def test_directories_of_images_are_listed_and_a_circle_of_links_ends(name, tmp_path):
+    """Their times say when images were added, at any depth; hidden ones have none and change without them."""
     around = tmp_path / "images/photos/train"
     (around / "cat/deep").mkdir(parents=True)
     (around / "dog").mkdir()
+    (around / "cat/.git/objects").mkdir(parents=True)
     found = {str(folder.relative_to(tmp_path)) for folder in directories(tmp_path / "images")}
-    below = {"images/photos/train" + end for end in ("", "/cat", "/dog")}
+    below = {"images/photos/train" + end for end in ("", "/cat", "/cat/deep", "/dog")}
     assert found == {"images", "images/photos", *below}
     (tmp_path / "circle").mkdir()
     (tmp_path / "circle" / name).symlink_to(tmp_path / "circle")

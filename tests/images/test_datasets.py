@@ -16,7 +16,9 @@ from cifar import facts, pickled, serving, tarred, tiny_cifar10
 from image_directories import as_folder, labels_of
 
 from rlnas_core.images import datasets
+from rlnas_core.images.archives import source_files
 from rlnas_core.images.arrays import load
+from rlnas_core.images.facts import FACTS
 from rlnas_core.images.preparation import prepare
 
 
@@ -33,6 +35,18 @@ def test_digits_are_one_channel_in_fixed_halves(tmp_path):
     assert train.mean == pytest.approx([(train.images / 255).mean()])
     assert train.std == pytest.approx([(train.images / 255).std()])
     assert description == json.loads((tmp_path / "dataset.json").read_text())
+
+
+def test_a_dataset_depends_on_its_published_files_and_not_on_others_beside_them(tmp_path):
+    """Other datasets come and go in a directory of several, which is no reason to train again."""
+    of_torch = torchvision.datasets.CIFAR10, torchvision.datasets.CIFAR100
+    published = {of.__name__.lower(): (of.filename, of.base_folder) for of in of_torch}
+    (tmp_path / "coco/train2017").mkdir(parents=True)
+    for source, names in {**published, "imagenet16-120": tuple(datasets.IMAGENET16_CHECKSUMS)}.items():
+        assert FACTS[source].files == names
+        assert source_files(source, tmp_path)[0] == tmp_path  # its images as files
+        (tmp_path / names[0]).touch()
+        assert source_files(source, tmp_path) == [tmp_path / names[0]]
 
 
 @pytest.fixture
