@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from rlnas_core.paper.claims import difference
+from rlnas_core.paper.claims import ONE_SEED, difference
 from rlnas_core.paper.formats import write_texts
 from rlnas_core.paper.numbers import PAPER
 from rlnas_core.paper.tables import PAPERS_IMAGES, Cell, authors_number, number_of, title
 
-EQUAL, OTHER_IMAGES, ONE_SEED = "can't be told apart", "other images", "one seed: no interval"
+EQUAL, OTHER_IMAGES = "can't be told apart", "other images"
 _HEAD = (
     "# Paper, authors' repositories and this run\n\n"
     "Accuracies in percent, Kendall's tau in table 2; mean ± sample standard deviation over runs. Above or "
