@@ -19,6 +19,7 @@ from rlnas_core.paper.tables import (
     PAPERS_IMAGES,
     Cell,
     authors_number,
+    rounding,
     title,
 )
 
@@ -198,8 +199,7 @@ def _of_costs(asked: Mapping[str, Any], table: pd.DataFrame) -> Iterator[Compari
     if known.empty:
         yield Comparison("params", "", Estimate(), Estimate(), (0, 0), ["not measured"])
     for cell in known.to_dict("records"):
-        rounding = 50 * 10.0 ** -PAPER["decimals"][cell["column"]] / cell["paper_mean"]
-        limit = max(asked["margin"], rounding)
+        limit = max(asked["margin"], 100 * rounding(asked["table"], cell["column"]) / cell["paper_mean"])
         apart = Estimate(*[100 * (cell["mean"] / cell["paper_mean"] - 1)] * 3)
         yield Comparison(cell["column"], title(cell["row"]), apart, Estimate(), (-limit, limit))
 
