@@ -41,12 +41,14 @@ def cifar(source: str, downloads: Path, path: Path | None = None) -> ImageSource
     classes, checksum = FACTS[source].classes, f"md5:{dataset.tgz_md5}"
     archive, batches = ((path or downloads) / name for name in (dataset.filename, dataset.base_folder))
     if path is not None and not batches.is_dir() and not archive.exists():
-        found = image_files(path)
+        neither = f"{path} holds neither {dataset.filename} nor {classes} class folders"
+        remedy = "give the folder of one of them as path"
+        try:
+            found = image_files(path)
+        except ValueError as error:
+            raise ValueError(f"{neither}; {remedy}; as images: {error}") from error
         if found.classes != classes:
-            raise ValueError(
-                f"{path} holds neither {dataset.filename} nor {classes} class folders, but {found.classes}; "
-                f"give the folder of one of them as path"
-            )
+            raise ValueError(f"{neither}, but {found.classes}; {remedy}")
         return found
     if path is None:
         _download(source, dataset.url, archive, checksum)

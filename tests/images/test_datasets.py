@@ -84,6 +84,9 @@ def test_a_folder_of_the_user_holds_cifar10_as_images(tmp_path):
         ValueError, match=r"holds neither cifar-100-python.tar.gz nor 100 class folders, but 10"
     ):
         prepare("cifar100", tmp_path / "out", 8, path=tmp_path / "images")
+    (tmp_path / "cifar-10-batches-py").mkdir()  # the folder within that which is asked for
+    with pytest.raises(ValueError, match=r"-py holds neither cifar-10-python.tar.gz nor .*-py has no images"):
+        prepare("cifar10", tmp_path / "out", 8, path=tmp_path / "cifar-10-batches-py")
 
 
 def test_two_jobs_download_an_archive_to_a_file_system_without_locks(cifar10_server, tmp_path, monkeypatch):
