@@ -102,6 +102,6 @@ def test_images_of_any_size_and_shape_are_brought_to_one(tmp_path):
 def test_images_shrink_to_the_exact_mean_of_each_area():
     images = np.random.default_rng(0).integers(256, size=(3, 32, 32, 3), dtype=np.uint8)
     small = resize(images, 8)
-    assert small[1, 2, 3, 1] == np.rint(images[1, 8:12, 12:16, 1].mean())
+    np.testing.assert_array_equal(small, np.rint(images.reshape(3, 8, 4, 8, 4, 3).mean(axis=(2, 4))))
     assert resize(images[:, :30], 8).shape == (3, 8, 8, 3)
     assert resize(images[..., :1], 20).shape == (3, 20, 20, 1)
