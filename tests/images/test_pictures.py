@@ -7,7 +7,7 @@ from image_directories import prepared, scientific
 from PIL import Image
 
 from rlnas_core.images.arrays import load
-from rlnas_core.images.pictures import resize
+from rlnas_core.images.pictures import central_square, resize
 from rlnas_core.images.preparation import prepare
 
 
@@ -83,6 +83,8 @@ def test_grey_images_have_one_channel_and_squares_are_cut_from_the_centre(tmp_pa
     images = load(tmp_path / "out", "train").images
     assert images.shape == (1, 4, 4, 1)
     assert (images == 76).all()  # the luma of red
+    pixels = np.arange(4 * 13 * 3).reshape(4, 13, 3)
+    np.testing.assert_array_equal(central_square(pixels), pixels[:, 4:8])
     prepare("image-folder", tmp_path / "whole", 4, path=tmp_path / "images")
     assert load(tmp_path / "whole", "train").images[..., 0].mean() == pytest.approx(255 / 3, abs=1)
 
