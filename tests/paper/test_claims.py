@@ -162,6 +162,7 @@ def test_backbones_rank_as_their_networks_do():
     row = rows[(rows["claim"] == "transfer") & (rows["table"] == 8)].iloc[0]
     assert list(row[["value", "low", "high"]]) == pytest.approx([expected.statistic, *fishers], abs=1e-6)
     assert row["paper"] == pytest.approx(row["value"])
+    assert row["verdict"] == HOLDS
 
 
 @pytest.mark.parametrize(
