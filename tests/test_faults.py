@@ -16,6 +16,8 @@ import yaml
 from image_directories import image_folder
 from workflow import ROOT, TINY, of_this_workflow
 
+from rlnas_core.images.preparation import prepare
+
 SMALL = TINY | {
     "seeds": {key: [] for key in TINY["seeds"]} | {"uniform-once": [0], "uniform-each-step": [0]},
     "figure1": {"categories": []},
@@ -245,6 +247,11 @@ def test_a_training_isnt_lost_where_the_disk_is_full_at_its_end(tmp_path):
         of_this_workflow(tmp_path, target, config=config)
         assert "epoch 4, step 1" in log.read_text()  # that is, at the end of the third
         assert (tmp_path / target).exists()
+
+
+def test_images_that_the_disk_has_no_room_for_are_an_error_and_dont_kill_the_process(tmp_path):
+    with mounted(tmp_path / "data", "size=1m"), pytest.raises(OSError, match="No space left on device"):
+        prepare("digits", tmp_path / "data/digits", 64)
 
 
 def test_a_results_folder_that_cant_be_written_is_named_before_the_first_job(tmp_path):

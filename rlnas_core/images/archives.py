@@ -37,12 +37,11 @@ def contents(
         elif zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
                 for entry in archive.infolist():
-                    if takes(entry.filename) and not entry.is_dir():
+                    name = entry.filename.replace("\\", "/")  # of Windows PowerShell's Compress-Archive
+                    if takes(name) and not entry.is_dir():
                         if entry.flag_bits & _ENCRYPTED:
-                            raise ValueError(
-                                f"{entry.filename} is encrypted; give an archive without a password"
-                            )
-                        yield entry.filename, _bytes(partial(archive.read, entry)) if read else b""
+                            raise ValueError(f"{name} is encrypted; give an archive without a password")
+                        yield name, _bytes(partial(archive.read, entry)) if read else b""
         else:
             with tarfile.open(path, "r|*") as stream:
                 for member in stream:

@@ -2,6 +2,7 @@
 
 import tarfile
 import tempfile
+from http.client import HTTPException
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +33,7 @@ def cifar(source: str, downloads: Path, path: Path | None = None) -> ImageSource
     """Read CIFAR-10 or CIFAR-100: downloaded, or from a directory with its archive or its images as files.
 
     Without `path` the archive is kept in `downloads`. Raises `ValueError` for a checksum mismatch or another
-    number of class directories, and `ConnectionError` if the archive can't be downloaded.
+    number of class directories, and `ConnectionError` if the archive can't be downloaded or another file is.
     """
     # Imported here, as scikit-learn below: training needs neither, and both load slowly.
     from torchvision.datasets import CIFAR10, CIFAR100
@@ -41,12 +42,14 @@ def cifar(source: str, downloads: Path, path: Path | None = None) -> ImageSource
     classes, checksum = FACTS[source].classes, f"md5:{dataset.tgz_md5}"
     archive, batches = ((path or downloads) / name for name in (dataset.filename, dataset.base_folder))
     if path is not None and not batches.is_dir() and not archive.exists():
-        found = image_files(path)
+        neither = f"{path} holds neither {dataset.filename} nor {classes} class folders"
+        remedy = "give the folder of one of them as path"
+        try:
+            found = image_files(path)
+        except ValueError as error:
+            raise ValueError(f"{neither}; {remedy}; as images: {error}") from error
         if found.classes != classes:
-            raise ValueError(
-                f"{path} holds neither {dataset.filename} nor {classes} class folders, but {found.classes}; "
-                f"give the folder of one of them as path"
-            )
+            raise ValueError(f"{neither}, but {found.classes}; {remedy}")
         return found
     if path is None:
         _download(source, dataset.url, archive, checksum)
@@ -77,12 +80,12 @@ def _download(source: str, url: str, archive: Path, checksum: str) -> None:
         part = Path(folder, archive.name)
         try:
             download_url(url, folder, part.name)
-        except (OSError, RuntimeError) as error:
+            files.verify(part, checksum)
+        except (OSError, RuntimeError, ValueError, HTTPException) as error:
             raise ConnectionError(
                 f"{source} can't be downloaded from {url}: {error}; "
                 f"fetch that file by hand and put it at {archive} ({checksum})"
             ) from error
-        files.verify(part, checksum)
         part.replace(archive)
 
 

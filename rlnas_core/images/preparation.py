@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import os
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -217,10 +219,11 @@ def _scatter(pool: Pool, parts: dict[str, np.ndarray], out: Path, size: int, cha
     arrays, targets = {}, {}
     for part, rows in parts.items():
         np.save(out / f"{part}_labels.npy", pool.labels[rows])
-        shape = (len(rows), size, size, channels)
-        arrays[part] = np.lib.format.open_memmap(
-            out / f"{part}_images.npy", "w+", dtype=np.uint8, shape=shape
-        )
+        file, shape = out / f"{part}_images.npy", (len(rows), size, size, channels)
+        arrays[part] = np.lib.format.open_memmap(file, "w+", dtype=np.uint8, shape=shape)
+        if sys.platform == "linux":  # where a full disk would end the process without a message
+            with file.open("r+b") as stream:
+                os.posix_fallocate(stream.fileno(), 0, file.stat().st_size)
         targets[part] = np.full(len(pool.labels), -1)
         targets[part][rows] = np.arange(len(rows))
     for rows, images in pool.read(size, np.concatenate([*parts.values()]), log):

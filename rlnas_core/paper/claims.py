@@ -19,24 +19,25 @@ from rlnas_core.paper.tables import (
     PAPERS_IMAGES,
     Cell,
     authors_number,
+    rounding,
     title,
 )
 
 HOLDS, FAILS, OPEN, NOT_MEASURED = "holds", "doesn't hold", "open", "not measured"
 SIGNS = {HOLDS: "✓", FAILS: "✗", OPEN: "≈", NOT_MEASURED: DASH}
 RULE = (
-    "A claim rests on comparisons, each an estimate with a 95% interval: of two rows Welch's t interval "
-    "of their difference over seeds (a row with one seed takes the other's standard deviation, as if both"
-    " varied alike); of one row the t interval of its mean; of a rank correlation Fisher's. Rows of one seed "
-    "alone have no interval. Costs, rows that know no seed, and numbers of the paper or the authors' "
-    "repositories without a standard deviation stand for themselves; so does a range over numbers of "
-    "categories, but where they have one seed each, which widens it on average, it can't refute. The best of "
-    "N numbers of categories was chosen by its tau, so its interval is one of 1 - 0.05/N. A comparison holds "
-    "where the interval lies on the claimed side, doesn't hold where it lies on the other, and is open"
-    " (with these seeds) where it lies across. Rows that are claimed to be the same have to differ by less "
-    "than the claim says. Published costs may differ by 1% or by the rounding of the paper's number, "
-    "whichever is larger. A claim holds where all its measured comparisons do, and doesn't where one "
-    "doesn't. claims.csv has them all."
+    "A claim rests on comparisons, each an estimate with a 95% interval: of two rows Welch's t interval of "
+    "their difference over seeds (a row with one seed takes the other's standard deviation, as if both "
+    "varied alike); of one row the t interval of its mean; of a rank correlation Fisher's. A row of one seed "
+    "has no interval alone, or where the other has no spread. Costs, rows that know no seed, and numbers of "
+    "the paper or the authors' repositories without a standard deviation stand for themselves; so does a "
+    "range over numbers of categories, but where they have one seed each, which widens it on average, it "
+    "can't refute. The best of N numbers of categories was chosen by its tau, so its interval is one of 1 - "
+    "0.05/N. A comparison holds where the interval lies on the claimed side, doesn't hold where it lies on "
+    "the other, and is open (with these seeds) where it lies across. Rows that are claimed to be the same "
+    "have to differ by less than the claim says. Published costs may differ by 1% or by the rounding of the "
+    "paper's number, whichever is larger. A claim holds where all its measured comparisons do, and doesn't "
+    "where one doesn't. claims.csv has them all."
 )
 COLUMNS = (
     "claim", "says", "unit", "of_paper", "kind", "table", "column", "compared", "margin", "paper",
@@ -45,7 +46,7 @@ COLUMNS = (
 _DECIMALS = {"tau": 3, "rho": 2, "points of accuracy": 2, "%": 1}
 _LEVEL = 0.95
 _ZERO: Cell = {"mean": 0.0, "std": 0.0, "runs": np.inf}
-_ONE_SEED = "one seed each: no interval"
+ONE_SEED = "one seed: no interval"
 _TOLD = 2  # comparisons or reasons in a summary
 _RUN = "This run (95% interval in brackets)"
 _NUMBERS = ["Paper", "Authors' repository", _RUN]
@@ -118,17 +119,17 @@ def difference(one: Cell, two: Cell = _ZERO, *, level: float = _LEVEL) -> Estima
     """Return the difference of two means, or one mean, with Welch's t interval at `level`.
 
     A mean of infinitely many runs is exact, such as one that doesn't depend on a seed. A mean of one run gets
-    the other's standard deviation; the interval is infinite if there is none.
+    the other's standard deviation; the interval is infinite if there is none, or if it is 0.
     """
     value = one["mean"] - two["mean"]
     drawn = [cell for cell in (one, two) if np.isfinite(cell["runs"])]
-    freedom = sum(cell["runs"] - 1 for cell in drawn)
     if np.isnan(value) or not drawn:
         return Estimate(value, value, value)
-    if freedom < 1:
+    std = next((cell["std"] for cell in drawn if cell["runs"] > 1), 0.0)
+    if not std and any(cell["runs"] == 1 for cell in drawn):
         return Estimate(value, -np.inf, np.inf)
-    std = next(cell["std"] for cell in drawn if cell["runs"] > 1)
     squares = [(cell["std"] if cell["runs"] > 1 else std) ** 2 / cell["runs"] for cell in drawn]
+    freedom = sum(cell["runs"] - 1 for cell in drawn)
     if all(cell["runs"] > 1 for cell in drawn) and any(squares):
         freedom = sum(squares) ** 2 / sum(
             square**2 / (cell["runs"] - 1) for square, cell in zip(squares, drawn, strict=True)
@@ -198,8 +199,7 @@ def _of_costs(asked: Mapping[str, Any], table: pd.DataFrame) -> Iterator[Compari
     if known.empty:
         yield Comparison("params", "", Estimate(), Estimate(), (0, 0), ["not measured"])
     for cell in known.to_dict("records"):
-        rounding = 50 * 10.0 ** -PAPER["decimals"][cell["column"]] / cell["paper_mean"]
-        limit = max(asked["margin"], rounding)
+        limit = max(asked["margin"], 100 * rounding(asked["table"], cell["column"]) / cell["paper_mean"])
         apart = Estimate(*[100 * (cell["mean"] / cell["paper_mean"] - 1)] * 3)
         yield Comparison(cell["column"], title(cell["row"]), apart, Estimate(), (-limit, limit))
 
@@ -249,7 +249,7 @@ def _line(found: Comparison) -> dict[str, Any]:
     verdict = judge(found.run, found.region)
     reasons = found.reasons if verdict == NOT_MEASURED else []
     if verdict == OPEN and np.isinf(found.run.low):
-        reasons = [_ONE_SEED]
+        reasons = [ONE_SEED]
     paper, authors = (
         "" if np.isnan(estimate.low) else judge(estimate, found.region)
         for estimate in (found.paper, found.authors)

@@ -6,16 +6,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from rlnas_core.paper.claims import difference, quoted
+from rlnas_core.paper.claims import ONE_SEED, difference, quoted
 from rlnas_core.paper.formats import write_texts
 from rlnas_core.paper.numbers import PAPER
-from rlnas_core.paper.tables import PAPERS_IMAGES, Cell, authors_number, number_of, title
+from rlnas_core.paper.tables import PAPERS_IMAGES, Cell, authors_number, number_of, rounding, title
 
-EQUAL, OTHER_IMAGES, ONE_SEED = "can't be told apart", "other images", "one seed: no interval"
+EQUAL, OTHER_IMAGES = "can't be told apart", "other images"
 _HEAD = (
     "# Paper, authors' repositories and this run\n\n"
     "Accuracies in percent, Kendall's tau in table 2; mean ± sample standard deviation over runs. Above or "
-    "below: the 95% interval of the difference lies on one side of 0; can't be told apart: it contains 0. "
+    "below: the 95% interval of the difference lies on one side of 0; can't be told apart: it contains 0, or "
+    "is nearer to 0 than the table rounds. "
     "Other images: searched on other images than the paper or the authors did, so there is no verdict. "
     "Searches on CIFAR-10 get one at any image size; the paper's images have 32x32 pixels. "
     "Empty cells have no number."
@@ -29,8 +30,8 @@ def compare(tables: Mapping[int, pd.DataFrame], sources: Mapping[str, str]) -> p
     benchmark is searched, as in the configuration's `datasets.NAME.source`. The paper searches each dataset
     on its own images; others get no verdict against the paper. CIFAR-10's are held against the authors' taus
     of a supernet of CIFAR-10, if there are any. Verdicts follow the rule of the claims: above or below if the
-    95% interval of the difference lies on one side of 0, and else can't be told apart. Numbers without a
-    standard deviation count as exact.
+    95% interval of the difference lies on one side of 0, and else, or nearer to 0 than the table rounds,
+    can't be told apart. Numbers without a standard deviation count as exact.
     """
     cells = pd.concat([table.assign(table=number) for number, table in tables.items()], ignore_index=True)
     cells["dataset"] = cells["column"].str.replace("_(valid|test)$", "", regex=True)
@@ -57,7 +58,8 @@ def _verdict(cell: Cell, of: str, runs: int) -> str:
         return ""
     if np.isinf(apart.high):
         return ONE_SEED
-    return EQUAL if apart.low <= 0 <= apart.high else "above" if apart.low > 0 else "below"
+    near = rounding(cell["table"], cell["column"])
+    return EQUAL if apart.low <= near and apart.high >= -near else "above" if apart.low > 0 else "below"
 
 
 def write(compared: pd.DataFrame, stem: Path | str) -> None:

@@ -15,7 +15,7 @@ _SPREAD = "Mean ± sample standard deviation over seeds."
 _SINGLE = "Measured values without ± are of one seed, or don't depend on one."
 _LEGEND = (
     "≈ is within twice the standard deviation of the paper's number (this run's where the paper gives none; "
-    "of costs within 1%), ↑ above, ↓ below it."
+    "of costs within 1%) or its rounding, ↑ above, ↓ below it."
 )
 _TEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\^{}", "±": r"$\pm$", DASH: "--"}
 _TEX |= {"\N{MINUS SIGN}": "$-$", "≈": r"$\approx$", "↑": r"$\uparrow$", "↓": r"$\downarrow$"}
@@ -53,7 +53,7 @@ def write_texts(stem: Path | str, table: pd.DataFrame, **texts: str) -> None:
 
 
 def _caption(table: pd.DataFrame, number: int) -> str:
-    signs = any(agreement(cell) for cell in table.to_dict("records"))
+    signs = any(agreement(cell, number) for cell in table.to_dict("records"))
     single = (table["mean"].notna() & table["std"].isna() & ~table["column"].isin(COSTS)).any()
     legends = [_SPREAD, *([_SINGLE] if single else []), *([_LEGEND] if signs else [])]
     return " ".join([paper_table(number)["caption"], *legends])
@@ -75,7 +75,7 @@ def _cells(table: pd.DataFrame, number: int) -> pd.DataFrame:
         places = PAPER["decimals"].get(cell["column"], decimals)
         if kind == "paper":
             return number_of(cell["paper_mean"], cell["paper_std"], places)
-        sign = _SIGNS.get(agreement(cell), "")
+        sign = _SIGNS.get(agreement(cell, number), "")
         return f"{number_of(cell['mean'], cell['std'], places)} {sign}".rstrip() or DASH
 
     return _spread(table, text)
@@ -177,7 +177,7 @@ def tex(text: str) -> str:
 
 def _html(table: pd.DataFrame, number: int) -> str:
     def look(cell: Cell, kind: str) -> str:
-        return "paper" if kind == "paper" else agreement(cell) if cell["runs"] else "empty"
+        return "paper" if kind == "paper" else agreement(cell, number) if cell["runs"] else "empty"
 
     def details(cell: Cell, kind: str) -> str:
         if kind == "paper":

@@ -198,24 +198,30 @@ def interval(mean: float, std: float, runs: int) -> tuple[float, float]:
     return float(mean - reach), float(mean + reach)
 
 
-def agreement(cell: Cell) -> str:
+def agreement(cell: Cell, number: int) -> str:
     """Return whether a measured mean is `within` the spread of the paper's, `above` or `below` it, or empty.
 
-    The spread is twice the paper's standard deviation, or this run's if the paper gives none. For parameters
-    and FLOPs it is 1%, and half of the last digit that the paper prints. The result is empty if a number is
-    missing, the supernets were trained on other images than the paper's, or the costs are those of this run's
-    own architecture.
+    The spread is twice the paper's standard deviation, or this run's if the paper gives none, and for
+    parameters and FLOPs 1%. It is at least half of the last digit that the paper's table `number` prints. The
+    result is empty if a number is missing, the supernets were trained on other images than the paper's, or
+    the costs are those of this run's own architecture.
     """
     if OTHER in cell["images"] or OWN in str(cell["note"]):
         return ""
     if cell["column"] in COSTS:
-        spread = max(0.01 * cell["paper_mean"], 0.5 * 10.0 ** -PAPER["decimals"][cell["column"]])
+        spread = 0.01 * cell["paper_mean"]
     else:
         spread = 2 * (cell["std"] if np.isnan(cell["paper_std"]) else cell["paper_std"])
     apart = cell["mean"] - cell["paper_mean"]
     if np.isnan(apart) or np.isnan(spread):
         return ""
-    return "within" if abs(apart) <= spread else "above" if apart > 0 else "below"
+    close = abs(apart) <= max(spread, rounding(number, cell["column"]))
+    return "within" if close else "above" if apart > 0 else "below"
+
+
+def rounding(number: int, column: str) -> float:
+    """Return half of the last digit that the paper's table prints in a column."""
+    return 0.5 * 10.0 ** -PAPER["decimals"].get(column, paper_table(number)["decimals"])
 
 
 def number_of(mean: float, std: float, decimals: int) -> str:

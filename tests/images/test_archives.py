@@ -5,9 +5,10 @@ import re
 import tarfile
 import zipfile
 
+import numpy as np
 import pytest
 from cifar import tarred
-from image_directories import FOLDER, as_folder, as_tar, as_zip, image_folder, picture, prepared
+from image_directories import FOLDER, TESTS, as_folder, as_tar, as_zip, image_folder, picture, prepared
 
 from rlnas_core.images.archives import directories
 from rlnas_core.images.arrays import load
@@ -23,6 +24,18 @@ def test_names_may_be_in_any_script(layout, tmp_path):
     described = prepare("image-folder", tmp_path / "out", 8, path=path)
     assert described["class_names"] == ["Katze \u00fc", "\u732b"]
     assert json.loads((tmp_path / "out/dataset.json").read_text("utf-8")) == described
+
+
+def test_directories_are_known_in_an_archive_of_windows_powershell(tmp_path):
+    path = tmp_path / "images.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, value in (FOLDER | TESTS).items():
+            archive.writestr(name.replace("/", "\\"), picture(value))
+    described = prepare("image-folder", tmp_path / "out", 8, path=path)
+    assert described["class_names"] == ["a", "b"]
+    np.testing.assert_array_equal(
+        load(tmp_path / "out", "train").images[:, 0, 0, 0], [0, 10, 20, 30, 1, 11, 21, 31]
+    )
 
 
 @pytest.mark.parametrize("name", ["caf\udce9/1.png", "a/caf\udce9.png"])

@@ -98,6 +98,9 @@ def test_a_folder_of_the_user_holds_cifar10_as_images(tmp_path):
         ValueError, match=r"holds neither cifar-100-python.tar.gz nor 100 class folders, but 10"
     ):
         prepare("cifar100", tmp_path / "out", 8, path=tmp_path / "images")
+    (tmp_path / "cifar-10-batches-py").mkdir()  # the folder within that which is asked for
+    with pytest.raises(ValueError, match=r"-py holds neither cifar-10-python.tar.gz nor .*-py has no images"):
+        prepare("cifar10", tmp_path / "out", 8, path=tmp_path / "cifar-10-batches-py")
 
 
 def test_two_jobs_download_an_archive_to_a_file_system_without_locks(cifar10_server, tmp_path, monkeypatch):
@@ -136,11 +139,14 @@ def test_a_cifar_batch_that_would_run_code_is_refused(cifar10_server, tmp_path, 
 
 
 def test_a_download_with_another_checksum_is_refused(cifar10_server, tmp_path, monkeypatch):
+    """It may be a proxy's page or end early, and is deleted: the message says where the right one belongs."""
     monkeypatch.setattr(torchvision.datasets.CIFAR10, "tgz_md5", "0" * 32)
+    place = tmp_path / "downloads" / "cifar-10-python.tar.gz"
     with pytest.raises(
-        ValueError, match=rf"checksum mismatch: .*cifar-10-python.tar.gz.*expected md5:{'0' * 32}"
+        ConnectionError, match=rf"checksum mismatch: .*by hand and put it at {place} \(md5:0+"
     ):
         prepare("cifar10", tmp_path / "out", 32, downloads=tmp_path / "downloads")
+    assert list((tmp_path / "downloads").iterdir()) == []
 
 
 def test_without_a_network_the_message_says_what_to_fetch_by_hand(tmp_path, monkeypatch):

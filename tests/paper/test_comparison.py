@@ -29,6 +29,13 @@ def test_a_run_is_compared_with_the_paper_and_with_the_authors_repository(tables
     assert own.loc[("A", "cifar10"), ["paper_verdict", "authors_verdict"]].tolist() == ["", ""]
 
 
+@pytest.mark.parametrize(("accuracy", "verdict"), [(71.1067, EQUAL), (71.1, "below"), (71.12, "above")])
+def test_seeds_that_find_the_papers_architecture_have_the_number_that_it_prints(accuracy, verdict):
+    measured = pd.DataFrame({"row": "B", "column": "cifar100_test", "seed": range(3), "value": accuracy})
+    cells = compare({1: tidy(measured, 1)}, {"cifar100": "cifar100"}).set_index(["row", "column"])
+    assert cells.loc[("B", "cifar100_test"), "paper_verdict"] == verdict  # 71.11
+
+
 def test_a_supernet_of_other_images_gets_no_verdict(tables):
     compared = compare(tables, {"cifar10": "digits", "cifar100": "digits"}).set_index(["row", "column"])
     for cell in (("D", "cifar100"), ("B", "cifar10")):
