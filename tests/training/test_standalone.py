@@ -43,6 +43,8 @@ def test_retraining_learns_and_reports_top_1_and_top_5(digits):
     assert accuracies(model.eval(), digits[1], torch.device("cpu")) == found
     assert "top1" in lines[-1]
     assert model.auxiliary is not None
+    own = get("darts").network(GENES, classes=10, in_channels=1, channels=4, cells=3)  # without that head
+    assert f": {sum(weight.numel() for weight in own.parameters()) / 1e6:.3f} million parameters" in lines[0]
     assert model.drop == pytest.approx(0.2)
 
 
