@@ -1,4 +1,6 @@
 # Inputs of trainings and searches: files of the user, labels, architectures, retrained weights
+import re
+
 from rlnas_core.benchmark.accuracies import INCLUDED
 from rlnas_core.images.archives import directories
 
@@ -15,7 +17,9 @@ def own(path):
 def dataset_files(wildcards):
     """The user's files of a dataset, and directories, whose times say when images were added or removed."""
     settings = config["datasets"][wildcards.dataset]
-    found = map(str, directories(Path(settings["path"]))) if settings["path"] else []
+    found = list(map(str, directories(Path(settings["path"])))) if settings["path"] else []
+    if odd := [path for path in found if re.search(r"\{.+\}|<[a-z]\w*>", path)]:
+        raise ValueError(f"Snakemake would fill in the name in braces or angle brackets: {odd[0]}; rename it")
     return [own(path) for path in [*found, settings["labels"]] if path]
 
 
