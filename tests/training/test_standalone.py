@@ -169,6 +169,8 @@ def test_learning_rates_follow_the_schedule():
         epochs=250, learning_rate=0.5, final_learning_rate=0, warmup_epochs=5, schedule="linear"
     ).rate
     assert [rate(0), rate(2.5), rate(5), rate(127.5), rate(250)] == pytest.approx([0, 0.25, 0.5, 0.25, 0])
+    by_epoch = TrainingSettings(rate_per="epoch", warmup_epochs=1.5)
+    assert [by_epoch.rate(time) for time in (0.75, 1.5, 1.9)] == pytest.approx([0.0125, 0.025, 0.025])
     for settings, time in (
         (TrainingSettings(), 62.5),
         (TrainingSettings(rate_per="epoch"), 62),
