@@ -1,4 +1,6 @@
 # Inputs of trainings and searches: files of the user, labels, architectures, retrained weights
+import re
+
 from rlnas_core.benchmark.accuracies import INCLUDED
 from rlnas_core.images.archives import source_files
 
@@ -16,7 +18,9 @@ def dataset_files(wildcards):
     """The user's files of a dataset, or directories, whose times say when images were added or removed."""
     settings = config["datasets"][wildcards.dataset]
     path = settings["path"]
-    found = map(str, source_files(settings["source"], Path(path))) if path else []
+    found = list(map(str, source_files(settings["source"], Path(path)))) if path else []
+    if odd := [path for path in found if re.search(r"\{.+\}|<[a-z]\w*>", path)]:
+        raise ValueError(f"Snakemake would fill in the name in braces or angle brackets: {odd[0]}; rename it")
     return [own(path) for path in [*found, settings["labels"]] if path]
 
 

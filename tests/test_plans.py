@@ -182,6 +182,17 @@ def test_unusable_files_stop_before_the_first_job(tmp_path):
     assert not (tmp_path / "results").exists()
 
 
+@pytest.mark.parametrize("name", ["{seed}", "<results>"])
+def test_classes_in_whose_names_snakemake_would_fill_in_others_are_named(tmp_path, name):
+    make_images(tmp_path)
+    (tmp_path / "images/b").rename(tmp_path / "images" / name)
+    dataset = {"source": "image-folder", "path": "images", "classes": 2}
+    prepared = "results/tiny/data/digits/dataset.json"
+    config = TINY | {"datasets": {"digits": dataset}}
+    output = of_this_workflow(tmp_path, prepared, "--dry-run", config=config, check=False)
+    assert f"in braces or angle brackets: images/{name}; rename it" in output
+
+
 def test_jobs_without_torch_are_refused_what_their_environment_lacks(tmp_path):
     assert {"torch", "torchvision", "sklearn", "safetensors", "filelock"} <= lacking("analysis.yaml")
     assert not {"numpy", "pandas", "scipy", "matplotlib", "yaml"} & lacking("analysis.yaml")

@@ -193,13 +193,21 @@ def _contradictions_of_networks(config: Mapping[str, Any], schema: Mapping[str, 
             drawn = [name for name in map(ArchitectureName.parse, architectures) if name and name.random]
             limits = [name.limit for name in drawn if name.limit is not None]
             yield from _too_low(f"{key}.architectures.{space}", space, limits)
-            retraining = config["retraining"][space].get(pretrained)
-            fits = retraining and retraining["seeds"] and retraining["network"]["imagenet"]
-            if architectures and pretrained is not None and not fits:
+            if architectures and pretrained is not None and not _serves(config, space, pretrained):
                 yield (
-                    f"{key}.pretrained: got {pretrained}; accepted: a dataset under retraining.{space} with "
-                    "seeds and network.imagenet true, or null for none"
+                    f"{key}.pretrained: got {pretrained}; accepted: a dataset of colour images under "
+                    f"retraining.{space} with seeds, network.imagenet true and 3 or more network.cells, or "
+                    "null for none"
                 )
+
+
+def _serves(config: Mapping[str, Any], space: str, dataset: str) -> bool:
+    """Whether networks retrained on a dataset can be backbones: for colours, with strides of 8, 16 and 32."""
+    retraining = config["retraining"][space].get(dataset)
+    if not retraining or dataset not in config["datasets"] or channels(config, dataset) != 3:
+        return False
+    network = retraining["network"]
+    return bool(retraining["seeds"]) and network["imagenet"] and network["cells"] >= 3
 
 
 def _contradictions_of_model(config: Mapping[str, Any]) -> Iterator[str]:

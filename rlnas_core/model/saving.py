@@ -5,6 +5,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,6 +29,12 @@ _UNTRAINED = (
     "**not trained**, since the images had no labels: they are those that a training begins with. Its "
     "scores, one for each random label, mean nothing until it is trained"
 )
+_BEST = "\n\nThe epoch with the highest top1 on these images was kept, so the numbers can be too high."
+_CROPS = {
+    "whole": "of the whole image, resized by area averages (Pillow's BOX)",
+    "square": "of its central square, resized by area averages (Pillow's BOX)",
+    "centre": "from its centre, after its short side was resized to 8/7 of that (Pillow's BILINEAR)",
+}
 _CARD = """\
 # {title}
 
@@ -37,7 +44,7 @@ were {weights}.
 {picture}## Data
 
 - dataset: {dataset}
-- images: {colours}, {size} pixels a side ({crop} image)
+- images: {colours}, {size} pixels a side, {crop}
 - {classes}
 
 ## Network
@@ -167,10 +174,10 @@ def card(model: Model, accuracies: Mapping[str, float], images: int | None = Non
         weights="trained on labelled images" if made_by.get("trained", True) else _UNTRAINED,
         dataset=made_by.get("dataset", "not recorded"),
         colours="grey" if of.in_channels == 1 else "colour",
-        crop=of.crop,
+        crop=_CROPS[of.crop],
         classes=f"{len(names)} classes: {', '.join(names[:20])}{more}",
         network="\n".join(f"- {line}" for line in network),
-        accuracies=_accuracies(accuracies, images, len(names)) or "not measured",
+        accuracies=_accuracies(accuracies, images, len(names), made_by) or "not measured",
         version=__version__,
         onnx=ONNX,
         size=of.image_size,
@@ -178,13 +185,16 @@ def card(model: Model, accuracies: Mapping[str, float], images: int | None = Non
     )
 
 
-def _accuracies(accuracies: Mapping[str, float], images: int | None, classes: int) -> str:
+def _accuracies(
+    accuracies: Mapping[str, float], images: int | None, classes: int, made_by: Mapping[str, Any]
+) -> str:
     lines = []
     for name, value in accuracies.items():
         counted = f" ({round(value * images / 100):,} of {images:,} images)" if images else ""
         if name != "top5" or classes > 5:  # the five highest of five scores are all
             lines.append(f"- {name}: {value:.2f}%{counted}")
-    return "\n".join(lines)
+    best = lines and made_by.get("settings", {}).get("kept") == "best"
+    return "\n".join(lines) + _BEST * bool(best)
 
 
 def _flops(of: ModelDescription) -> str:

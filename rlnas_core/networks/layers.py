@@ -112,11 +112,27 @@ class PointwiseConv2d(nn.Conv2d):
         return F.conv2d(x[:, :, ::down, ::right], self.weight)
 
 
+class DilatedConv2d(nn.Conv2d):
+    """A dilated convolution that computes in float32 on a CPU.
+
+    On some CPUs torch 2.14 computes wrong weight gradients of dilated depthwise convolutions in bfloat16 and
+    channels-last layout, from 29 pixels a side.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) to (B, outputs, H/stride, W/stride), rounded up."""
+        if not torch.is_autocast_enabled("cpu"):
+            return super().forward(x)
+        with torch.autocast("cpu", enabled=False):
+            return super().forward(x.float())
+
+
 def convolution(inputs: int, outputs: int, kernel: int, stride: int = 1, **options: Any) -> nn.Conv2d:
     """A convolution without bias whose output is as large as its input at stride 1."""
-    padding = options.get("dilation", 1) * (kernel // 2)
-    kind = PointwiseConv2d if kernel == 1 and stride > 1 else nn.Conv2d
-    return kind(inputs, outputs, kernel, stride, padding, bias=False, **options)
+    dilation = options.get("dilation", 1)
+    plain = DilatedConv2d if dilation > 1 else nn.Conv2d
+    kind = PointwiseConv2d if kernel == 1 and stride > 1 else plain
+    return kind(inputs, outputs, kernel, stride, dilation * (kernel // 2), bias=False, **options)
 
 
 def spaced(stride: int, dilated: bool) -> tuple[int, int]:

@@ -15,9 +15,10 @@ class TrainingSettings:
     The learning rate rises over `warmup_epochs`, then falls to the final one over the rest of
     `schedule_epochs` (None: `epochs`). `schedule` is `cosine`, `linear`, `poly` (linear to the power of 0.9)
     or `steps` (a tenth at each of `step_epochs`). The rate changes at every step or, with `rate_per` epoch,
-    only between epochs. `last_batch` says whether the last, smaller batch of an epoch is trained on (`keep`)
-    or not (`drop`). `lighting` is the standard deviation of PCA lighting noise. `norm_batch` is the number of
-    images that batch norms normalise together, as on each GPU of the authors' trainings (None: the batch).
+    after the warm-up only between epochs. `last_batch` says whether the last, smaller batch of an epoch is
+    trained on (`keep`) or not (`drop`). `lighting` is the standard deviation of PCA lighting noise.
+    `norm_batch` is the number of images that batch norms normalise together, as on each GPU of the authors'
+    trainings (None: the batch).
     """
 
     epochs: int = 250
@@ -77,10 +78,10 @@ class TrainingSettings:
 
     def rate(self, epoch: float) -> float:
         """The learning rate at a time in epochs, which starts at 0."""
-        if self.rate_per == "epoch":
-            epoch = math.floor(epoch)
         if epoch < self.warmup_epochs:
             return self.learning_rate * epoch / self.warmup_epochs
+        if self.rate_per == "epoch":
+            epoch = max(math.floor(epoch), self.warmup_epochs)
         whole = (self.schedule_epochs or self.epochs) - self.warmup_epochs
         left = 1 - (epoch - self.warmup_epochs) / whole
         if self.schedule == "steps":

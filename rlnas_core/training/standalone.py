@@ -192,7 +192,8 @@ def retrain(
     draw_weights(model, seed)
     model.to(device, memory_format=torch.channels_last)
     if processes.rank() == 0:
-        weights = sum(weight.numel() for weight in model.parameters()) / 1e6
+        named = model.named_parameters()
+        weights = sum(weight.numel() for name, weight in named if not name.startswith("auxiliary.")) / 1e6
         run.log(f"{space.to_string(np.asarray(genes)[None])[0]}: {weights:.3f} million parameters")
     task = _Network(model, train, valid, settings, draws, device)
     key = [space.name, np.asarray(genes), seed, device.type, *train.identity(), *valid.identity()]

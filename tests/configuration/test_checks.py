@@ -166,6 +166,22 @@ def test_the_order_of_keys_and_explicit_defaults_change_no_setting():
             {"transfer__coco__training": {"short_side": 200, "long_side": 100}},
             "transfer.coco.training.short_side: got 200; accepted: at most long_side (100)",
         ),
+        (
+            {
+                "retraining__darts__digits": {},
+                "transfer__coco": {"pretrained": "digits", "architectures": {"darts": ["DARTS-v2"]}},
+            },
+            "transfer.coco.pretrained: got digits; accepted: a dataset of colour images under retraining",
+        ),
+        (
+            {
+                "datasets__photos": {**FOLDER, "path": "x"},
+                "retraining__darts__photos__network__cells": 2,
+                "transfer__coco": {"pretrained": "photos", "architectures": {"darts": ["DARTS-v2"]}},
+            },
+            "transfer.coco.pretrained: got photos; accepted: a dataset of colour images under retraining."
+            "darts with seeds, network.imagenet true and 3 or more network.cells, or null for none",
+        ),
         ({"datasets__digits__path": []}, "datasets.digits.path: got []; accepted: 1 or more of them"),
         ({"supernet__momentum": 1}, "supernet.momentum: got 1; accepted: less than 1"),
         ({"supernet__path_per": "edge"}, "supernet.path_per: got 'edge'; accepted: cell, architecture"),

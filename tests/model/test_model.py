@@ -106,6 +106,8 @@ def test_the_folder_explains_itself(saved, monkeypatch):
     assert "- top1: 90.00% (18 of 20 images)\n" in card
     assert "top5" not in card  # of three classes
     assert "photos" in card
+    assert " pixels a side, of the whole image, resized by area averages (Pillow's BOX)\n" in card
+    assert "was kept" not in card
     assert f"version {rlnas_core.__version__} made this model" in card
     install = "pip install RLNAS/"
     assert install in card
@@ -137,6 +139,14 @@ def test_the_card_counts_the_flops_of_its_own_network(saved):
 def test_the_card_says_that_flops_of_grey_networks_are_counted_for_colour_images():
     grey = Model(replace(made("darts").description, in_channels=1, mean=[0.4], std=[0.25]))
     assert "at 16 pixels, counted for colour images\n" in card(grey, {})
+
+
+def test_the_card_says_that_the_best_epoch_was_chosen_on_the_images_of_its_accuracy():
+    described = made("darts").description
+    model = Model(replace(described, made_by={"settings": {"kept": "best"}}))
+    lines = card(model, {"top1": 50.0}).splitlines()
+    assert lines[lines.index("- top1: 50.00%") + 2].startswith("The epoch with the highest top1 on these")
+    assert "was kept" not in card(model, {})
 
 
 @torch.no_grad()
@@ -263,7 +273,7 @@ def test_the_examples_of_the_page_run(saved, tmp_path, monkeypatch):
         (tmp_path / name).symlink_to(folder)
     Image.new("RGB", (50, 40), "teal").save(tmp_path / "photo.jpg")
     monkeypatch.chdir(tmp_path)
-    for page, count in (("docs/model.md", 4), ("README.md", 1)):
+    for page, count in (("docs/model.md", 5), ("README.md", 1)):
         text = (ROOT / page).read_text()
         blocks = re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
         assert len(blocks) == count

@@ -47,6 +47,18 @@ def test_strided_pointwise_convolution_is_torchs_in_float64(outputs):
     torch.testing.assert_close(ours.weight.grad.double(), plain.weight.grad, rtol=1e-4, atol=1e-3)
 
 
+def test_gradients_of_a_dilated_depthwise_convolution_in_bfloat16_are_those_in_float64():
+    ours = convolution(16, 16, 3, groups=16, dilation=2).to(memory_format=torch.channels_last)
+    plain = nn.Conv2d(16, 16, 3, padding=2, groups=16, dilation=2, bias=False).double()
+    plain.load_state_dict(ours.state_dict())
+    images = torch.randn(4, 16, 32, 32, generator=torch.Generator().manual_seed(0)).bfloat16()
+    with torch.autocast("cpu", torch.bfloat16):
+        score = ours(images.to(memory_format=torch.channels_last))
+    for scored in (score, plain(images.double())):
+        scored.square().sum().backward()
+    torch.testing.assert_close(ours.weight.grad.double(), plain.weight.grad, rtol=0.02, atol=1)
+
+
 @pytest.mark.parametrize("affine", [False, True])
 @pytest.mark.parametrize("name", ["nas_bench_201", "darts"])
 def test_every_weight_is_of_one_group(name, affine):

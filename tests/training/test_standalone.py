@@ -43,6 +43,8 @@ def test_retraining_learns_and_reports_top_1_and_top_5(digits):
     assert accuracies(model.eval(), digits[1], torch.device("cpu")) == found
     assert "top1" in lines[-1]
     assert model.auxiliary is not None
+    own = get("darts").network(GENES, classes=10, in_channels=1, channels=4, cells=3)  # without that head
+    assert f": {sum(weight.numel() for weight in own.parameters()) / 1e6:.3f} million parameters" in lines[0]
     assert model.drop == pytest.approx(0.2)
 
 
@@ -167,6 +169,8 @@ def test_learning_rates_follow_the_schedule():
         epochs=250, learning_rate=0.5, final_learning_rate=0, warmup_epochs=5, schedule="linear"
     ).rate
     assert [rate(0), rate(2.5), rate(5), rate(127.5), rate(250)] == pytest.approx([0, 0.25, 0.5, 0.25, 0])
+    by_epoch = TrainingSettings(rate_per="epoch", warmup_epochs=1.5)
+    assert [by_epoch.rate(time) for time in (0.75, 1.5, 1.9)] == pytest.approx([0.0125, 0.025, 0.025])
     for settings, time in (
         (TrainingSettings(), 62.5),
         (TrainingSettings(rate_per="epoch"), 62),
