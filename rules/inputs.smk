@@ -1,6 +1,8 @@
 # Inputs of trainings and searches: files of the user, labels, architectures, retrained weights
 import re
 
+from snakemake.io import contains_wildcard
+
 from rlnas_core.benchmark.accuracies import INCLUDED
 from rlnas_core.images.archives import source_files
 
@@ -18,10 +20,11 @@ def dataset_files(wildcards):
     """The user's files of a dataset, or directories, whose times say when images were added or removed."""
     settings = config["datasets"][wildcards.dataset]
     path = settings["path"]
-    found = list(map(str, source_files(settings["source"], Path(path)))) if path else []
-    if odd := [path for path in found if re.search(r"\{.+\}|<[a-z]\w*>", path)]:
+    found = map(str, source_files(settings["source"], Path(path))) if path else []
+    files = [own(file) for file in [*found, settings["labels"]] if file]
+    if odd := [file for file in files if contains_wildcard(file) or re.search("<[a-z][a-z0-9_]*>", file)]:
         raise ValueError(f"Snakemake would fill in the name in braces or angle brackets: {odd[0]}; rename it")
-    return [own(path) for path in [*found, settings["labels"]] if path]
+    return files
 
 
 def benchmark_source(wildcards):

@@ -182,15 +182,17 @@ def test_unusable_files_stop_before_the_first_job(tmp_path):
     assert not (tmp_path / "results").exists()
 
 
-@pytest.mark.parametrize("name", ["{seed}", "<results>"])
-def test_classes_in_whose_names_snakemake_would_fill_in_others_are_named(tmp_path, name):
+@pytest.mark.parametrize("name", ["images/{seed}", "images/<results>", "<logs>.csv"])
+def test_files_in_whose_names_snakemake_would_fill_in_others_are_named(tmp_path, name):
     make_images(tmp_path)
-    (tmp_path / "images/b").rename(tmp_path / "images" / name)
-    dataset = {"source": "image-folder", "path": "images", "classes": 2}
+    (tmp_path / "images/a").rename(tmp_path / "images/{3F25-04E0} <A>")  # which it leaves as they are
+    labels = name if name.endswith(".csv") else None
+    (tmp_path / "images" / ("b/8.png" if labels else "b")).rename(tmp_path / name)
+    dataset = {"source": "image-folder", "path": "images", "classes": 2, "labels": labels}
     prepared = "results/tiny/data/digits/dataset.json"
     config = TINY | {"datasets": {"digits": dataset}}
     output = of_this_workflow(tmp_path, prepared, "--dry-run", config=config, check=False)
-    assert f"in braces or angle brackets: images/{name}; rename it" in output
+    assert f"in braces or angle brackets: {name}; rename it" in output
 
 
 def test_jobs_without_torch_are_refused_what_their_environment_lacks(tmp_path):
