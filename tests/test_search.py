@@ -129,10 +129,12 @@ def test_a_list_of_labels_is_trained_on_and_all_images_are_searched_on(tmp_path)
     assert "80 images, 0 test images, no classes" in printed
 
 
-def test_a_run_is_named_after_the_directory_of_its_configuration(tmp_path):
+@pytest.mark.parametrize(("config", "run"), [("config.yaml", "my-photos"), ("link/config.yaml", "link")])
+def test_a_run_is_named_after_the_directory_of_its_configuration(tmp_path, config, run):
     photographs(tmp_path / "my photos/x", [""])
-    choose(tmp_path / "my photos", "x", config="config.yaml")
-    assert (tmp_path / "my photos/config.yaml").read_text().splitlines()[1] == "run: my-photos"
+    (tmp_path / "my photos/link").symlink_to(tmp_path)  # such as results/RUN to a larger disk
+    choose(tmp_path / "my photos", "x", config=config)
+    assert (tmp_path / "my photos" / config).read_text().splitlines()[1] == f"run: {run}"
 
 
 def test_unlabelled_images_of_an_archive_end_in_a_network_that_says_it_is_not_trained(tmp_path):

@@ -1,6 +1,7 @@
 """Write the configuration of a search on a user's own images and print the choices; run by `make search`."""
 
 import argparse
+import os
 import re
 import sys
 from pathlib import Path
@@ -41,7 +42,7 @@ def main() -> None:
         "--set", nargs="*", type=_choice, default=[], metavar="KEY=VALUE", help="choices made"
     )
     arguments = parser.parse_args()
-    run = re.sub(r"[^A-Za-z0-9._-]", "-", arguments.output.resolve().parent.name)
+    run = re.sub(r"[^A-Za-z0-9._-]", "-", Path(os.path.abspath(arguments.output)).parent.name)
     try:
         if not arguments.images.exists():
             raise ValueError(
