@@ -113,10 +113,10 @@ class PointwiseConv2d(nn.Conv2d):
 
 
 class DilatedConv2d(nn.Conv2d):
-    """A dilated convolution that computes in float32 on a CPU.
+    """A dilated depthwise convolution that computes in float32 on a CPU.
 
-    On some CPUs torch 2.14 computes wrong weight gradients of dilated depthwise convolutions in bfloat16 and
-    channels-last layout, from 29 pixels a side.
+    On some CPUs torch 2.14 computes wrong weight gradients of these in bfloat16 and channels-last layout,
+    from 29 pixels a side.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -130,7 +130,7 @@ class DilatedConv2d(nn.Conv2d):
 def convolution(inputs: int, outputs: int, kernel: int, stride: int = 1, **options: Any) -> nn.Conv2d:
     """A convolution without bias whose output is as large as its input at stride 1."""
     dilation = options.get("dilation", 1)
-    plain = DilatedConv2d if dilation > 1 else nn.Conv2d
+    plain = DilatedConv2d if dilation > 1 and options.get("groups", 1) > 1 else nn.Conv2d
     kind = PointwiseConv2d if kernel == 1 and stride > 1 else plain
     return kind(inputs, outputs, kernel, stride, dilation * (kernel // 2), bias=False, **options)
 

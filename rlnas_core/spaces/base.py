@@ -26,7 +26,7 @@ class Networks(ABC):
     channels: int | None = None
     """The default initial channels of stand-alone networks; None where they can't be set."""
     channel_step = 1
-    """The number that initial channels have to be a multiple of."""
+    """The step in which `widest` tries initial channels."""
     extras: tuple[str, ...] = ()
     """Options of stand-alone networks: an `auxiliary` head, `drop` (drop path), `dropout`."""
 
