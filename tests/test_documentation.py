@@ -177,7 +177,8 @@ def test_the_results_are_those_of_the_measurements():
 def test_the_results_of_other_labels_are_those_of_their_seeds():
     names = {row: name for name, (table, row) in SECTIONS["Architectures found"].items() if table == 6}
     seeds = pd.read_csv(MEASUREMENTS / "laptop_labels.csv")
-    for (labels, indicator), rows in seeds.groupby(["labels", "indicator"]):
+    others = seeds[seeds["labels"] != "ground-truth"]  # of which the file has the later seeds alone
+    for (labels, indicator), rows in others.groupby(["labels", "indicator"]):
         assert rows.groupby("dataset").size().to_dict() == dict.fromkeys(DATASETS, 3)
         cells = rows.groupby("dataset")[["accuracy", "tau"]].agg(["mean", "std"]).loc[[*DATASETS]].to_numpy()
         accuracies = ["{:.2f} ± {:.2f}".format(*cell) for cell in cells[:, :2]]
