@@ -7,25 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from rlnas_core.images.facts import FACTS
+from rlnas_core.images.facts import FACTS, IMAGENET16_CHECKSUMS
 from rlnas_core.images.pictures import resize
 from rlnas_core.images.sources import Chunks, ImageSource, Log, Pool, image_files
 from rlnas_core.machine import files
 from rlnas_core.machine.downloads import DOWNLOADS
 
-IMAGENET16_CHECKSUMS = {
-    "train_data_batch_1": "md5:27846dcaa50de8e21a7d1a35f30f0e91",
-    "train_data_batch_2": "md5:c7254a054e0e795c69120a5727050e3f",
-    "train_data_batch_3": "md5:4333d3df2e5ffb114b05d2ffc19b1e87",
-    "train_data_batch_4": "md5:1620cdf193304f4a92677b695d70d10f",
-    "train_data_batch_5": "md5:348b3c2fdbb3940c4e9e834affd3b18d",
-    "train_data_batch_6": "md5:6e765307c242a1b3d7d5ef9139b48945",
-    "train_data_batch_7": "md5:564926d8cbf8fc4818ba23d2faac7564",
-    "train_data_batch_8": "md5:f4755871f718ccb653440b9dd0ebac66",
-    "train_data_batch_9": "md5:bb6dd660c38c58552125b1a92f86b5d4",
-    "train_data_batch_10": "md5:8f03f34ac4b42271a294f91bf480f29b",
-    "val_data": "md5:3410e3017fdaefba8d5073aaa65e4bd6",
-}
 _CHUNK = 1024
 
 
@@ -40,9 +27,9 @@ def cifar(source: str, downloads: Path, path: Path | None = None) -> ImageSource
 
     dataset, key = {"cifar10": (CIFAR10, "labels"), "cifar100": (CIFAR100, "fine_labels")}[source]
     classes, checksum = FACTS[source].classes, f"md5:{dataset.tgz_md5}"
-    archive, batches = ((path or downloads) / name for name in (dataset.filename, dataset.base_folder))
+    archive, batches = ((path or downloads) / name for name in FACTS[source].files)
     if path is not None and not batches.is_dir() and not archive.exists():
-        neither = f"{path} holds neither {dataset.filename} nor {classes} class folders"
+        neither = f"{path} holds neither {archive.name} nor {classes} class folders"
         remedy = "give the folder of one of them as path"
         try:
             found = image_files(path)
@@ -58,12 +45,12 @@ def cifar(source: str, downloads: Path, path: Path | None = None) -> ImageSource
             files.verify(archive, checksum)
             with tarfile.open(archive) as members:
                 members.extractall(unpacked, filter="data")
-            batches = Path(unpacked) / dataset.base_folder
+            batches = Path(unpacked) / batches.name
         train, test = (
             _array_pool(*_batches(batches, {name: f"md5:{md5}" for name, md5 in part}, key))
             for part in (dataset.train_list, dataset.test_list)
         )
-    return ImageSource(classes, 3, train, test, {dataset.filename: checksum})
+    return ImageSource(classes, 3, train, test, {archive.name: checksum})
 
 
 def _download(source: str, url: str, archive: Path, checksum: str) -> None:

@@ -9,7 +9,15 @@ import pandas as pd
 from rlnas_core.paper.claims import ONE_SEED, difference, quoted
 from rlnas_core.paper.formats import write_texts
 from rlnas_core.paper.numbers import PAPER
-from rlnas_core.paper.tables import PAPERS_IMAGES, Cell, authors_number, number_of, rounding, title
+from rlnas_core.paper.tables import (
+    PAPERS_IMAGES,
+    Cell,
+    authors_number,
+    decimals_of,
+    number_of,
+    rounding,
+    title,
+)
 
 EQUAL, OTHER_IMAGES = "can't be told apart", "other images"
 _HEAD = (
@@ -66,7 +74,7 @@ def write(compared: pd.DataFrame, stem: Path | str) -> None:
     """Write a comparison as STEM.csv and STEM.md."""
 
     def numbers(of: str) -> list[str]:
-        decimals = [PAPER[f"table{number}"]["decimals"] for number in compared["table"]]
+        decimals = map(decimals_of, compared["table"], compared["column"])
         return list(map(number_of, compared[f"{of}mean"], compared[f"{of}std"], decimals))
 
     shown = pd.DataFrame(

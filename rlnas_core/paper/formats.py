@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from rlnas_core.paper.tables import COSTS, DASH, PAPER, Cell, agreement, number_of, paper_table, title
+from rlnas_core.paper.tables import COSTS, DASH, Cell, agreement, decimals_of, number_of, paper_table, title
 
 _SIGNS = {"within": "≈", "above": "↑", "below": "↓"}
 _NAMED = 4  # rows or columns in a note; HTML has the reason at each cell
@@ -69,10 +69,9 @@ def _columns(table: pd.DataFrame) -> list[tuple[str, str]]:
 
 def _cells(table: pd.DataFrame, number: int) -> pd.DataFrame:
     """Cell texts by row title and (column title, kind), with a dash for values that were not measured."""
-    decimals = paper_table(number)["decimals"]
 
     def text(cell: Cell, kind: str) -> str:
-        places = PAPER["decimals"].get(cell["column"], decimals)
+        places = decimals_of(number, cell["column"])
         if kind == "paper":
             return number_of(cell["paper_mean"], cell["paper_std"], places)
         sign = _SIGNS.get(agreement(cell, number), "")

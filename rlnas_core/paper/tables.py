@@ -221,7 +221,12 @@ def agreement(cell: Cell, number: int) -> str:
 
 def rounding(number: int, column: str) -> float:
     """Return half of the last digit that the paper's table prints in a column."""
-    return 0.5 * 10.0 ** -PAPER["decimals"].get(column, paper_table(number)["decimals"])
+    return 0.5 * 10.0 ** -decimals_of(number, column)
+
+
+def decimals_of(number: int, column: str) -> int:
+    """Return the digits after the point that the paper's table prints in a column."""
+    return PAPER["decimals"].get(column, paper_table(number)["decimals"])
 
 
 def number_of(mean: float, std: float, decimals: int) -> str:
